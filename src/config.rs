@@ -1,0 +1,46 @@
+//! Every default and every limit, in one place. Other documentation names them and does not repeat
+//! their values.
+
+use std::time::Duration;
+
+/// Where the peers are listed when nobody says otherwise.
+pub const PEER_SETTINGS_FILE: &str = "peer_settings.txt";
+
+/// Environment variable that names another file of peers.
+pub const PEER_SETTINGS_VARIABLE: &str = "PEERSHARE_PEER_SETTINGS";
+
+/// The folder that a peer serves when nobody says otherwise.
+pub const SERVED_FOLDER: &str = "served_files";
+
+/// Connections that a server keeps at once; the next one is told `busy`.
+pub const MAX_CONNECTIONS: usize = 1024;
+
+/// How long a client waits for a TCP connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the first bytes of a new connection, or the rest of a frame that has begun, may take.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a session waits for the next request before it ends the connection.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long a write may stand still before the peer counts as gone.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an answer to a small request (listing, manifest, offer) may take.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest JSON header of a frame in bytes.
+pub const MAX_HEADER: u32 = 64 << 10;
+
+/// Longest payload of a frame in bytes: the digests of the largest manifest.
+pub const MAX_PAYLOAD: u32 = 32 << 20;
+
+/// Files in one page of a listing.
+pub const LIST_PAGE: usize = 1000;
+
+/// How long a server takes at most to end its sessions after a signal.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often the server looks whether `peer_settings.txt` was edited.
+pub const SETTINGS_POLL: Duration = Duration::from_secs(1);
