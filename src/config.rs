@@ -44,3 +44,39 @@ pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often the server looks whether `peer_settings.txt` was edited.
 pub const SETTINGS_POLL: Duration = Duration::from_secs(1);
+
+/// A small message slower than this, in bytes a second, counts as stalled.
+pub const SLOWEST_RATE: u32 = 16 << 10;
+
+/// Threads that verify and write the chunks of one transfer, at most.
+pub const MAX_VERIFIERS: usize = 8;
+
+/// How often in a row a source may fail without having sent anything before it is given up.
+pub const SOURCE_RETRIES: u32 = 3;
+
+/// The pause before a failed source is tried again; it grows with every failure in a row.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(300);
+
+/// How often a source with nothing to do looks for work that time alone has made.
+pub const IDLE_POLL: Duration = Duration::from_millis(10);
+
+/// How long a source may send nothing before it counts as stalled.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it is.
+pub const HASHING_WAIT_MS: u32 = 500;
+
+/// How long peers that have not answered are waited for once another one has the file.
+pub const LATE_ANSWERS: Duration = Duration::from_secs(1);
+
+/// How often the receiver of an upload reports how far it is.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often it does so while its disk catches up.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long the receiver of an upload may say nothing before it counts as gone.
+pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
+
+/// The pause after a connection could not be accepted.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

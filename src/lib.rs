@@ -3,6 +3,12 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod connection;
 pub mod content;
 pub mod fetch;
+pub mod serve;
+pub mod server;
+pub mod store;
 pub mod topology;
+pub mod transport;
+pub mod wire;

@@ -30,6 +30,11 @@ pub struct PeerId(String);
 pub struct BadPeerId(String);
 
 impl PeerId {
+    /// Stands for a machine that is no peer of the topology, such as a client that only asks.
+    pub fn nobody() -> Self {
+        Self("nobody".to_owned())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -11,9 +11,11 @@
 //! * [`leaf`]: the one function that hashes leaves
 //! * [`merkle`]: geometry of the tree: from leaves to chunk digests to the root
 //! * [`layout`]: from a length to chunks: [`ChunkLayout`], [`ChunkIndex`], [`ChunkSet`]
+//! * [`entry`]: [`Entry`], one line of a listing
 //! * [`manifest`]: [`Manifest`], and [`VerifiedChunk`], which only a manifest can make
 
 pub mod digest;
+pub mod entry;
 pub mod layout;
 pub mod leaf;
 pub mod manifest;
@@ -21,6 +23,7 @@ pub mod merkle;
 pub mod name;
 
 pub use digest::{Digest, Root, RootPrefix};
+pub use entry::Entry;
 pub use layout::{ChunkIndex, ChunkLayout, ChunkSet};
 pub use manifest::{Manifest, VerifiedChunk};
 pub use name::FileName;

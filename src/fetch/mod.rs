@@ -1,5 +1,22 @@
 //! Asks: one engine fetches a file's chunks from all sources at once, for downloads and uploads alike.
+//!
+//! * [`find`](mod@find): which peers have a file, and what it is at each of them
+//! * [`list`](mod@list): what one peer serves
+//! * [`source`]: where chunks come from, in whatever dialect
+//! * [`offered`]: the source of an upload, over the connection that the offer came on
+//! * `ledger`, `policy`: who fetches which chunk, and why; pure
+//! * [`engine`]: the threads of one transfer
+//! * [`progress`]: what a transfer tells about itself
 
+pub mod engine;
+pub mod find;
+pub mod list;
+mod ledger;
+pub mod offered;
+mod policy;
 pub mod progress;
+pub mod source;
 
-pub use progress::{Contribution, Event, Snapshot};
+pub use engine::{Fetch, TransferError};
+pub use progress::{Contribution, Event, Progress, Snapshot};
+pub use source::{Dial, FramedPeer, Source, SourceError};

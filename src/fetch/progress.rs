@@ -2,7 +2,8 @@
 //!
 //! Both serialise, so that whoever renders them (bars, lines, a dashboard) needs nothing else.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -23,6 +24,15 @@ pub enum Event {
         peer: PeerId,
         /// Why, in words for the user.
         reason: String,
+    },
+    /// A peer has to hash the file before it can say what it is.
+    Hashing {
+        /// Which peer.
+        peer: PeerId,
+        /// Bytes hashed so far.
+        done: u64,
+        /// Length of the file in bytes.
+        total: u64,
     },
     /// A source failed and is tried again after a pause.
     SourceRetried {
@@ -57,4 +67,73 @@ pub struct Contribution {
     pub bytes: u64,
     /// Whether it still takes part.
     pub active: bool,
+}
+
+/// The live counters of one transfer, written by its threads and read by whoever shows it.
+#[derive(Debug)]
+pub struct Progress {
+    started: Instant,
+    total: u64,
+    resumed: AtomicU64,
+    sources: Vec<Counter>,
+}
+
+#[derive(Debug)]
+struct Counter {
+    peer: PeerId,
+    bytes: AtomicU64,
+    active: AtomicBool,
+}
+
+impl Progress {
+    /// Nothing done yet of a file of `total` bytes; the clock starts now.
+    pub fn new(total: u64, peers: impl IntoIterator<Item = PeerId>) -> Self {
+        let counter = |peer| Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) };
+        let sources = peers.into_iter().map(counter).collect();
+        Self { started: Instant::now(), total, resumed: AtomicU64::new(0), sources }
+    }
+
+    /// Tells how many bytes were here before the transfer began.
+    pub fn resume(&self, bytes: u64) {
+        self.resumed.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Where the transfer stands now.
+    pub fn snapshot(&self) -> Snapshot {
+        let contribution = |counter: &Counter| Contribution {
+            peer: counter.peer.clone(),
+            bytes: counter.bytes.load(Ordering::Relaxed),
+            active: counter.active.load(Ordering::Relaxed),
+        };
+        Snapshot {
+            total: self.total,
+            done: self.done(),
+            resumed: self.resumed.load(Ordering::Relaxed),
+            elapsed: self.started.elapsed(),
+            sources: self.sources.iter().map(contribution).collect(),
+        }
+    }
+
+    /// Verified bytes, those of earlier attempts included.
+    pub fn done(&self) -> u64 {
+        let fresh: u64 = self.sources.iter().map(|counter| counter.bytes.load(Ordering::Relaxed)).sum();
+        fresh + self.resumed.load(Ordering::Relaxed)
+    }
+
+    /// Verified bytes that came from the source in that place.
+    pub(super) fn of(&self, slot: usize) -> u64 {
+        self.sources.get(slot).map_or(0, |counter| counter.bytes.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn add(&self, slot: usize, bytes: u64) {
+        if let Some(counter) = self.sources.get(slot) {
+            counter.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn ended(&self, slot: usize) {
+        if let Some(counter) = self.sources.get(slot) {
+            counter.active.store(false, Ordering::Relaxed);
+        }
+    }
 }

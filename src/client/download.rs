@@ -1,0 +1,223 @@
+//! `#DOWNLOAD`: find out who has what, settle on one content, fetch it from all who have it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use super::text::size;
+use super::transfers::Work;
+use super::{Bar, ExitStatus, output, shown, text};
+use crate::config;
+use crate::content::{FileName, Manifest, Root, RootPrefix};
+use crate::fetch::find::{Answer, Find, Holder};
+use crate::fetch::{Dial, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, TransferError};
+use crate::store::{PartFile, Reception};
+use crate::topology::{Peer, PeerId};
+use crate::wire::Subject;
+
+/// Those that have the file and those that may have it.
+struct Found {
+    holders: Vec<Holder>,
+    late: Vec<Peer>,
+    /// What went wrong at the others.
+    failures: Vec<(Peer, SourceError)>,
+}
+
+pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
+    let found = match find(work, wanted) {
+        Ok(found) => found,
+        Err(message) => {
+            bars.error(&message);
+            return ExitStatus::Usage;
+        }
+    };
+    if work.cancel.is_cancelled() {
+        return ExitStatus::Interrupted;
+    }
+    let nobody = found.holders.is_empty();
+    for (peer, error) in &found.failures {
+        match error {
+            SourceError::NotServing if !nobody => log::info!("{} does not serve {wanted}", peer.id),
+            _ => bars.note(&format!("{peer}: {}", shown(&error.to_string()))),
+        }
+    }
+    if nobody {
+        return tell_nobody(work, wanted, &found);
+    }
+    if let Some(conflict) = conflict(&found.holders) {
+        bars.error(&format!("{} is not the same file at all peers; choose one by its id:{conflict}", shown(wanted)));
+        return ExitStatus::Refused;
+    }
+    receive(work, found, replace)
+}
+
+/// Asks all peers for the name, and if nobody has that and it may be an id, for the id.
+fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
+    let name = wanted.parse::<FileName>();
+    let id = wanted.parse::<RootPrefix>().ok();
+    let ask = |subject| {
+        let bars = &work.transfers.surroundings.bars;
+        let observer = |event: Event| bars.note(&format!("{}: {}", shown(wanted), super::bars::in_words(&event)));
+        let (peers, identity, cancel) = (&work.peers[..], &work.identity, &work.cancel);
+        sort(Find { peers, subject: &subject, identity, cancel, observer: &observer }.run())
+    };
+    let by_name = match name {
+        Ok(name) => ask(Subject::Name(name)),
+        Err(bad) => return Err(format!("cannot download {}: {bad}", shown(wanted))),
+    };
+    match id {
+        Some(id) if by_name.holders.is_empty() && !work.cancel.is_cancelled() => Ok(ask(Subject::Id(id))),
+        _ => Ok(by_name),
+    }
+}
+
+fn sort(answers: Vec<Answer>) -> Found {
+    let mut found = Found { holders: Vec::new(), late: Vec::new(), failures: Vec::new() };
+    for answer in answers {
+        match answer {
+            Answer::Has(holder) => found.holders.push(*holder),
+            Answer::HasNot(peer, error) => found.failures.push((peer, error)),
+            Answer::Late(peer) => found.late.push(peer),
+        }
+    }
+    found
+}
+
+fn tell_nobody(work: &Work<'_>, wanted: &str, found: &Found) -> ExitStatus {
+    let asked: Vec<&str> = found
+        .failures
+        .iter()
+        .filter(|(_, error)| matches!(error, SourceError::NotServing))
+        .map(|(peer, _)| peer.id.as_str())
+        .collect();
+    let hint = if asked.is_empty() { "no peer could be asked" } else { "see #FILELIST for what there is" };
+    let bars = &work.transfers.surroundings.bars;
+    bars.error(&format!("no peer has {}; {hint}", shown(wanted)));
+    let outcomes: Vec<ExitStatus> = found.failures.iter().map(|(_, error)| ExitStatus::from(error)).collect();
+    if asked.is_empty() { ExitStatus::of_peers(outcomes) } else { ExitStatus::NoSuchFile }
+}
+
+/// Which peers hold which content, when that is not one and the same.
+fn conflict(holders: &[Holder]) -> Option<String> {
+    let mut groups: BTreeMap<Root, (u64, Vec<&str>)> = BTreeMap::new();
+    for holder in holders {
+        let group = groups.entry(holder.manifest.root()).or_insert((holder.manifest.length(), Vec::new()));
+        group.1.push(holder.peer.id.as_str());
+    }
+    let line = |(root, (length, peers)): (&Root, &(u64, Vec<&str>))| {
+        format!("\n  #DOWNLOAD {}  {} ({length} bytes) at {}", root.short(), size(*length), peers.join(", "))
+    };
+    (groups.len() > 1).then(|| groups.iter().map(line).collect())
+}
+
+/// Opens the part file and fetches into it.
+fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
+    let Some(manifest) = found.holders.first().map(|holder| Arc::new(holder.manifest.clone())) else {
+        return ExitStatus::NoSuchFile;
+    };
+    let name = manifest.name().clone();
+    let fail = |status, message: String| {
+        bars.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
+        status
+    };
+    match work.transfers.store().and_then(|store| store.receive(manifest.clone(), replace)) {
+        Err(error) => fail(ExitStatus::from(&error), error.to_string()),
+        Ok(Reception::AlreadyHere) => say(format!("{} is already here", shown(name.as_str()))),
+        Ok(Reception::Busy) => {
+            fail(ExitStatus::Refused, "is being received already, by this peer's server or another client".to_owned())
+        }
+        Ok(Reception::InTheWay { length, .. }) => {
+            let what = format!("another file of that name is here ({length} bytes); --replace overwrites it");
+            fail(ExitStatus::Refused, what)
+        }
+        Ok(Reception::Part(part)) => match fetch(work, found, part) {
+            Ok(snapshot) => say(summary(&name, &snapshot)),
+            Err(error) => fail(status_of(&error), error.to_string()),
+        },
+    }
+}
+
+fn say(line: String) -> ExitStatus {
+    output::print(|out| writeln!(out, "{line}"))
+}
+
+/// Fetches what is missing, with a bar, and makes the file visible.
+fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, TransferError> {
+    let manifest = part.manifest().clone();
+    let sources = sources(work, found, &manifest);
+    let progress = Progress::new(manifest.length(), sources.iter().map(|source| source.peer().clone()));
+    let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
+    let resumed = part.received();
+    progress.resume(resumed);
+    if resumed > 0 {
+        bar.tell(&Event::Resumed { bytes: resumed });
+    }
+    let observer = |event: Event| bar.tell(&event);
+    let (done, finished) = bounded(1);
+    thread::scope(|scope| {
+        let (progress, observer) = (&progress, &observer);
+        scope.spawn(move || {
+            let transfer = Fetch { part: &part, sources, progress, cancel: &work.cancel, observer };
+            let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
+            // The other end waits for exactly this.
+            let _ = done.send(result);
+        });
+        watch(&bar, progress, &finished)
+    })?;
+    Ok(progress.snapshot())
+}
+
+/// Shows the progress until the result is there.
+fn watch<T>(
+    bar: &Bar,
+    progress: &Progress,
+    finished: &crossbeam_channel::Receiver<Result<T, TransferError>>,
+) -> Result<T, TransferError> {
+    loop {
+        match finished.recv_timeout(config::BAR_INTERVAL) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Timeout) => bar.update(&progress.snapshot()),
+            Err(RecvTimeoutError::Disconnected) => return Err(TransferError::Interrupted),
+        }
+    }
+}
+
+/// All that may have the content: those that said so over the connection they said it on, and
+/// those that have not answered yet.
+fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Dial>> {
+    let holders = found.holders.into_iter().map(|holder| (holder.peer, Some(holder.connection)));
+    let late = found.late.into_iter().map(|peer| (peer, None));
+    let framed = |(peer, connection)| -> Box<dyn Dial> {
+        Box::new(FramedPeer::new(peer, work.identity.clone(), manifest, connection))
+    };
+    holders.chain(late).map(framed).collect()
+}
+
+fn summary(name: &FileName, snapshot: &Snapshot) -> String {
+    let came: u64 = snapshot.sources.iter().map(|source| source.bytes).sum();
+    let share = |bytes: u64| (u128::from(bytes) * 100).checked_div(came.into()).unwrap_or(0);
+    let named = |(peer, bytes): (&PeerId, u64)| format!("{peer} {}%", share(bytes));
+    let sources: Vec<String> = snapshot
+        .sources
+        .iter()
+        .filter(|source| source.bytes > 0)
+        .map(|source| named((&source.peer, source.bytes)))
+        .collect();
+    let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
+    let rate = text::rate(came, snapshot.elapsed);
+    format!("downloaded {}: {}{rate}{from}", shown(name.as_str()), size(snapshot.total))
+}
+
+fn status_of(error: &TransferError) -> ExitStatus {
+    match error {
+        TransferError::Interrupted => ExitStatus::Interrupted,
+        TransferError::Store(error) => error.into(),
+        TransferError::NoSource(reasons) => {
+            ExitStatus::of_peers(reasons.iter().map(|(_, reason)| ExitStatus::from(reason)))
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Ctrl-C: ends the command that runs; a second one ends the program at once.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::ExitStatus;
+use crate::transport::Cancel;
+
+/// Turns signals into the end of the command that runs. Its thread starts with the first command
+/// and lasts as long as the program.
+#[derive(Default)]
+pub(super) struct Interrupts {
+    current: Arc<Mutex<Option<Cancel>>>,
+    started: Cell<bool>,
+}
+
+/// While this lives, signals end the command.
+pub(super) struct Watched(Arc<Mutex<Option<Cancel>>>);
+
+impl Interrupts {
+    /// Has a signal give `cancel`.
+    pub(super) fn watch(&self, cancel: &Cancel) -> Watched {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
+        if !self.started.replace(true) {
+            self.start();
+        }
+        Watched(self.current.clone())
+    }
+
+    fn start(&self) {
+        let current = self.current.clone();
+        let started = Signals::new([SIGINT, SIGTERM]).and_then(|mut signals| {
+            let work = move || {
+                for _ in signals.forever() {
+                    let command = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    match command {
+                        Some(cancel) if !cancel.is_cancelled() => cancel.cancel(),
+                        _ => std::process::exit(ExitStatus::Interrupted.code().into()),
+                    }
+                }
+            };
+            thread::Builder::new().name("signals".to_owned()).spawn(work)
+        });
+        if let Err(error) = started {
+            log::warn!("Ctrl-C will not be handled gracefully: {error}");
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

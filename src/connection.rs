@@ -1,0 +1,304 @@
+//! One stream speaking one dialect.
+//!
+//! [`Framed`] is the framed dialect over any [`Stream`]: it sends and receives messages with their
+//! payloads, keeps the framing whole when a caller has no use for a payload, and sees to it that
+//! every wait ends. Which dialect a stream speaks is decided by its first byte, see [`first_byte`].
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config;
+use crate::topology::PeerId;
+use crate::transport::{Closer, Stream, timed_out};
+use crate::wire::{self, Head, Refusal, Request, Response, WireError};
+
+/// Bytes read ahead at most: a few headers; payloads go past this buffer into the caller's.
+const READ_AHEAD: usize = 8 << 10;
+
+/// A stream before its dialect is known, or after: reads go through a small buffer.
+pub type Buffered = BufReader<Box<dyn Stream>>;
+
+/// Puts the read buffer before a stream.
+pub fn buffered(stream: impl Stream + 'static) -> Buffered {
+    BufReader::with_capacity(READ_AHEAD, Box::new(stream))
+}
+
+/// The first byte that the other side sent, without consuming it; `None` when it left without a
+/// word.
+pub fn first_byte(stream: &mut Buffered, timeout: Duration) -> Result<Option<u8>, WireError> {
+    stream.get_mut().set_read_timeout(Some(timeout))?;
+    Ok(stream.fill_buf()?.first().copied())
+}
+
+/// A connection in the framed dialect.
+pub struct Framed {
+    stream: Buffered,
+    /// Bytes of the last frame's payload that nobody has read yet.
+    unread: u32,
+    /// Whether the other side's greeting is still to come.
+    greeting_due: bool,
+    /// Whether the answer to our hello is still to come.
+    hello_due: bool,
+    peer: Option<PeerId>,
+    read_only: bool,
+}
+
+/// Who we are to the other side.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Our own id; `None` when we are nobody of the topology.
+    pub peer: Option<PeerId>,
+    /// Whether we refuse offers.
+    pub read_only: bool,
+}
+
+fn agent() -> String {
+    concat!("peershare/", env!("CARGO_PKG_VERSION")).to_owned()
+}
+
+impl Framed {
+    /// The opening side. Sends greeting and hello at once; their answers are read before the first
+    /// other answer, so that opening costs no round trip.
+    pub fn open(stream: impl Stream + 'static, identity: &Identity) -> Result<Self, WireError> {
+        let mut connection = Self::over(buffered(stream))?;
+        wire::send_greeting(connection.stream.get_mut())?;
+        (connection.greeting_due, connection.hello_due) = (true, true);
+        let peer = identity.peer.as_ref().map(PeerId::to_string);
+        connection.send(&Request::Hello { peer, agent: agent() }, &[])?;
+        Ok(connection)
+    }
+
+    /// The accepting side, after [`first_byte`] told the dialect. Exchanges greetings and answers
+    /// the opener's hello.
+    pub fn accept(stream: Buffered, identity: &Identity) -> Result<Self, WireError> {
+        let mut connection = Self::over(stream)?;
+        connection.read_timeout(config::FRAME_TIMEOUT)?;
+        wire::read_greeting(&mut connection.stream)?;
+        wire::send_greeting(connection.stream.get_mut())?;
+        let Some(hello) = connection.receive(config::FRAME_TIMEOUT)? else {
+            return Err(WireError::Closed);
+        };
+        let Request::Hello { peer, .. } = hello.message else {
+            return Err(WireError::Unexpected("the first request is not hello".to_owned()));
+        };
+        connection.peer = peer.and_then(|text| text.parse().ok());
+        let peer = identity.peer.as_ref().map(PeerId::to_string);
+        let answer = Response::Hello { peer, agent: agent(), read_only: identity.read_only };
+        connection.send(&answer, &[])?;
+        Ok(connection)
+    }
+
+    /// Turns an opener away: greets and says why, without waiting for anything.
+    pub fn turn_away(mut stream: impl Stream, refusal: Refusal) -> Result<(), WireError> {
+        stream.set_write_timeout(Some(Duration::ZERO))?;
+        wire::send_greeting(&mut stream)?;
+        Ok(stream.write_all(&wire::encode(&Response::Error(refusal), 0)?)?)
+    }
+
+    fn over(mut stream: Buffered) -> Result<Self, WireError> {
+        stream.get_mut().set_write_timeout(Some(config::WRITE_TIMEOUT))?;
+        let (unread, peer) = (0, None);
+        Ok(Self { stream, unread, greeting_due: false, hello_due: false, peer, read_only: false })
+    }
+
+    /// Who the other side says it is; on the opening side known after the first answer.
+    pub fn peer(&self) -> Option<&PeerId> {
+        self.peer.as_ref()
+    }
+
+    /// Whether the other side refuses offers; known after the first answer.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Where the other side is, for messages.
+    pub fn remote(&self) -> String {
+        self.stream.get_ref().remote()
+    }
+
+    /// Ends this connection from any thread.
+    pub fn closer(&self) -> Closer {
+        self.stream.get_ref().closer()
+    }
+
+    /// Sends a message and its payload.
+    pub fn send(&mut self, message: &impl Serialize, payload: &[u8]) -> Result<(), WireError> {
+        let mut bytes = wire::encode(message, payload.len())?;
+        let stream = self.stream.get_mut();
+        if payload.len() <= READ_AHEAD {
+            bytes.extend_from_slice(payload);
+            return Ok(stream.write_all(&bytes)?);
+        }
+        stream.write_more(&bytes)?;
+        Ok(stream.write_all(payload)?)
+    }
+
+    /// Sends a message whose payload is `len` bytes of an open file from `offset`. When the file
+    /// turns out shorter the connection is of no more use.
+    pub fn send_file(
+        &mut self,
+        message: &impl Serialize,
+        file: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), WireError> {
+        let head = wire::encode(message, len)?;
+        let stream = self.stream.get_mut();
+        stream.write_more(&head)?;
+        Ok(stream.send_file(file, offset, len)?)
+    }
+
+    /// The next message, which may take `wait` to begin; `None` when the other side ended the
+    /// connection between two frames. What nobody read of the payload before is skipped.
+    pub fn receive<M: DeserializeOwned>(&mut self, wait: Duration) -> Result<Option<Head<M>>, WireError> {
+        self.skip_payload()?;
+        if self.stream.buffer().is_empty() {
+            self.read_timeout(wait)?;
+            if self.stream.fill_buf()?.is_empty() {
+                return Ok(None);
+            }
+        }
+        self.read_timeout(config::FRAME_TIMEOUT)?;
+        let head = wire::read_head(&mut Hurried::new(&mut self.stream, config::FRAME_TIMEOUT))?;
+        self.unread = head.payload;
+        Ok(Some(head))
+    }
+
+    /// The next answer to a request of ours.
+    pub fn answer(&mut self, wait: Duration) -> Result<Head<Response>, WireError> {
+        if self.hello_due {
+            self.read_introduction(wait)?;
+        }
+        self.receive(wait)?.ok_or(WireError::Closed)
+    }
+
+    /// Sends a request and waits for its answer; an `error` answer is the inner `Err`.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        payload: &[u8],
+    ) -> Result<Result<Head<Response>, Refusal>, WireError> {
+        self.ask_within(request, payload, config::ANSWER_TIMEOUT)
+    }
+
+    /// [`Self::ask`] with another deadline.
+    pub fn ask_within(
+        &mut self,
+        request: &Request,
+        payload: &[u8],
+        wait: Duration,
+    ) -> Result<Result<Head<Response>, Refusal>, WireError> {
+        self.send(request, payload)?;
+        let head = self.answer(wait)?;
+        Ok(match head.message {
+            Response::Error(refusal) => Err(refusal),
+            _ => Ok(head),
+        })
+    }
+
+    /// Reads the answers to greeting and hello.
+    fn read_introduction(&mut self, wait: Duration) -> Result<(), WireError> {
+        if self.greeting_due {
+            self.read_timeout(wait)?;
+            wire::read_greeting(&mut self.stream)?;
+            self.greeting_due = false;
+        }
+        let head = self.receive(wait)?.ok_or(WireError::Closed)?;
+        match head.message {
+            Response::Hello { peer, read_only, .. } => {
+                self.peer = peer.and_then(|text| text.parse().ok());
+                (self.read_only, self.hello_due) = (read_only, false);
+                Ok(())
+            }
+            Response::Error(refusal) => Err(WireError::Refused(refusal)),
+            other => Err(WireError::Unexpected(format!("{other:?} in answer to hello"))),
+        }
+    }
+
+    /// Reads the whole payload of the last message into `buffer`, which is as long as it. Each read
+    /// may wait `stall` for its next bytes.
+    pub fn read_payload(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), WireError> {
+        if buffer.len() != self.unread as usize {
+            let what = format!("a payload of {} bytes where {} were due", self.unread, buffer.len());
+            return Err(WireError::Unexpected(what));
+        }
+        self.read_timeout(stall)?;
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.stream.read(rest) {
+                Ok(0) => return Err(WireError::Closed),
+                Ok(got) => {
+                    filled += got;
+                    self.unread -= got as u32;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The payload of the last message as bytes of their own. Memory grows with what arrives, not
+    /// with what was announced.
+    pub fn take_payload(&mut self) -> Result<Vec<u8>, WireError> {
+        let (length, time) = (self.unread, payload_time(self.unread));
+        self.read_timeout(config::FRAME_TIMEOUT)?;
+        let mut bytes = Vec::new();
+        Hurried::new(&mut self.stream, time).take(u64::from(length)).read_to_end(&mut bytes)?;
+        self.unread = 0;
+        if bytes.len() < length as usize { Err(WireError::Closed) } else { Ok(bytes) }
+    }
+
+    fn skip_payload(&mut self) -> Result<(), WireError> {
+        if self.unread > 0 {
+            let (length, time) = (u64::from(self.unread), payload_time(self.unread));
+            self.read_timeout(config::FRAME_TIMEOUT)?;
+            let mut rest = Hurried::new(&mut self.stream, time).take(length);
+            let skipped = std::io::copy(&mut rest, &mut std::io::sink())?;
+            self.unread = 0;
+            if skipped < length {
+                return Err(WireError::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_timeout(&mut self, timeout: Duration) -> Result<(), WireError> {
+        Ok(self.stream.get_mut().set_read_timeout(Some(timeout))?)
+    }
+}
+
+/// How long a payload may take that is not a chunk (chunks have a policy of their own).
+fn payload_time(length: u32) -> Duration {
+    config::FRAME_TIMEOUT + Duration::from_secs(u64::from(length / config::SLOWEST_RATE))
+}
+
+/// Reads that must end by a deadline, however slowly the bytes drip in.
+struct Hurried<'a> {
+    inner: &'a mut Buffered,
+    deadline: Instant,
+}
+
+impl<'a> Hurried<'a> {
+    fn new(inner: &'a mut Buffered, time: Duration) -> Self {
+        Self { inner, deadline: Instant::now() + time }
+    }
+}
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.inner.buffer().is_empty() && Instant::now() >= self.deadline {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        self.inner.read(buffer)
+    }
+}
+
+/// Whether a receive failed only because nothing came in time.
+pub fn nothing_came(error: &WireError) -> bool {
+    matches!(error, WireError::Io(error) if timed_out(error))
+}

@@ -1,0 +1,278 @@
+//! Who fetches which chunk: pure bookkeeping, without threads, sockets or a clock of its own.
+//!
+//! **Invariant:** at any time a chunk is in exactly one state: missing, in flight at one or two
+//! sources, or done. A source holds a chunk only as long as it is queued there; leaving, failing
+//! and answering all take it out of that queue. The *choice* of the next chunk is in
+//! [`policy`](super::policy); time is passed in as `now`.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::policy;
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
+
+/// A source's place in one ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SourceId(usize);
+
+/// What a source that asks for work is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Grant {
+    /// Fetch this chunk.
+    Chunk(ChunkIndex),
+    /// There is nothing useful for you now; ask again when something changed or time has passed.
+    Nothing,
+    /// Every chunk is done.
+    Complete,
+}
+
+/// The state of all chunks of one transfer, and what is known of its sources.
+pub struct Ledger {
+    layout: ChunkLayout,
+    chunks: Vec<State>,
+    /// No chunk before this one is missing.
+    first_missing: usize,
+    missing: u32,
+    done: u32,
+    sources: Vec<Source>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Missing,
+    InFlight { requesters: u8 },
+    Done,
+}
+
+/// What the ledger knows of one source.
+pub(super) struct Source {
+    /// Requests under way, oldest first; answers come in this order.
+    pub(super) queue: VecDeque<Queued>,
+    /// Bytes in the queue.
+    pub(super) queued: u64,
+    /// When the last answer was complete.
+    last_arrival: Option<Instant>,
+    /// Shortest time from a request to a source with nothing else to do, to its complete answer.
+    latency: Option<Duration>,
+    rate: Rate,
+    active: bool,
+}
+
+/// One request under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Queued {
+    pub(super) index: ChunkIndex,
+    pub(super) len: u64,
+    asked: Instant,
+}
+
+/// Bytes a second over about the last second of transfer.
+#[derive(Clone, Copy, Default)]
+struct Rate {
+    bytes: f64,
+    seconds: f64,
+}
+
+impl Queued {
+    /// How long the request has been under way.
+    pub(super) fn waiting(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.asked)
+    }
+}
+
+impl Rate {
+    /// How much busy time, in seconds, has a say in the rate.
+    const MEMORY: f64 = 1.0;
+
+    fn add(&mut self, bytes: u64, time: Duration) {
+        let fade = (-time.as_secs_f64() / Self::MEMORY).exp();
+        self.bytes = self.bytes * fade + bytes as f64;
+        self.seconds = self.seconds * fade + time.as_secs_f64();
+    }
+
+    fn per_second(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.bytes / self.seconds)
+    }
+}
+
+impl Ledger {
+    /// Everything that is not in `have` is missing.
+    pub fn new(layout: &ChunkLayout, have: &ChunkSet) -> Self {
+        let state = |index| if have.contains(index) { State::Done } else { State::Missing };
+        Self {
+            layout: *layout,
+            chunks: layout.indices().map(state).collect(),
+            first_missing: 0,
+            missing: layout.count() - have.len(),
+            done: have.len(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// A new source that has every chunk.
+    pub fn join(&mut self) -> SourceId {
+        self.sources.push(Source {
+            queue: VecDeque::new(),
+            queued: 0,
+            last_arrival: None,
+            latency: None,
+            rate: Rate::default(),
+            active: true,
+        });
+        SourceId(self.sources.len() - 1)
+    }
+
+    /// The source ends or pauses: all that it was to fetch is missing again. What is known of its
+    /// speed is forgotten.
+    pub fn leave(&mut self, id: SourceId) {
+        let Some(source) = self.sources.get_mut(id.0) else { return };
+        source.active = false;
+        source.queued = 0;
+        (source.rate, source.latency, source.last_arrival) = (Rate::default(), None, None);
+        for queued in std::mem::take(&mut source.queue) {
+            self.give_back(queued.index);
+        }
+    }
+
+    /// The source takes part again after it left.
+    pub fn rejoin(&mut self, id: SourceId) {
+        if let Some(source) = self.sources.get_mut(id.0) {
+            source.active = true;
+        }
+    }
+
+    /// Asks for the next chunk that this source should request.
+    pub fn lease(&mut self, id: SourceId, now: Instant) -> Grant {
+        if self.is_complete() {
+            return Grant::Complete;
+        }
+        let Some(index) = policy::choose(self, id, now) else { return Grant::Nothing };
+        let len = self.layout.chunk_len(index) as u64;
+        let Some(source) = self.sources.get_mut(id.0) else { return Grant::Nothing };
+        source.queue.push_back(Queued { index, len, asked: now });
+        source.queued += len;
+        let state = &mut self.chunks[index.as_usize()];
+        *state = match *state {
+            State::InFlight { requesters } => State::InFlight { requesters: requesters + 1 },
+            State::Missing => {
+                self.missing -= 1;
+                State::InFlight { requesters: 1 }
+            }
+            State::Done => State::Done,
+        };
+        Grant::Chunk(index)
+    }
+
+    /// The answer to the source's oldest request is here, not yet verified. Says whether it is
+    /// still wanted.
+    pub fn arrived(&mut self, id: SourceId, now: Instant) -> bool {
+        let Some(source) = self.sources.get_mut(id.0) else { return false };
+        let Some(queued) = source.queue.pop_front() else { return false };
+        source.measure(&queued, now);
+        self.chunks[queued.index.as_usize()] != State::Done
+    }
+
+    /// A good copy of the chunk is on disk. Says whether it is the first one.
+    pub fn complete(&mut self, index: ChunkIndex) -> bool {
+        let state = &mut self.chunks[index.as_usize()];
+        let first = *state != State::Done;
+        if *state == State::Missing {
+            self.missing -= 1;
+        }
+        if first {
+            *state = State::Done;
+            self.done += 1;
+        }
+        first
+    }
+
+    /// One requester fewer: the chunk did not come, or did not verify.
+    pub fn give_back(&mut self, index: ChunkIndex) {
+        let state = &mut self.chunks[index.as_usize()];
+        match *state {
+            State::InFlight { requesters: 0 | 1 } => {
+                *state = State::Missing;
+                self.missing += 1;
+                self.first_missing = self.first_missing.min(index.as_usize());
+            }
+            State::InFlight { requesters } => *state = State::InFlight { requesters: requesters - 1 },
+            State::Missing | State::Done => {}
+        }
+    }
+
+    /// Whether every chunk is done.
+    pub fn is_complete(&self) -> bool {
+        self.done == self.layout.count()
+    }
+
+    /// The chunks of the oldest requests of a source, in the order of their answers.
+    pub fn oldest(&self, id: SourceId) -> Option<ChunkIndex> {
+        Some(self.sources.get(id.0)?.queue.front()?.index)
+    }
+
+    pub(super) fn layout(&self) -> &ChunkLayout {
+        &self.layout
+    }
+
+    /// The first chunk that nobody fetches.
+    pub(super) fn first_missing(&mut self) -> Option<ChunkIndex> {
+        if self.missing == 0 {
+            return None;
+        }
+        let at = self.chunks.iter().skip(self.first_missing).position(|state| *state == State::Missing)?;
+        self.first_missing += at;
+        self.layout.index(self.first_missing as u32)
+    }
+
+    /// Bytes that are neither done nor here, about: the last chunk counts as a whole one.
+    pub(super) fn remaining(&self) -> u64 {
+        u64::from(self.layout.count() - self.done) * u64::from(self.layout.chunk_size())
+    }
+
+    pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
+        self.sources.get(id.0)
+    }
+
+    /// The sources that take part.
+    pub(super) fn active(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        self.sources
+            .iter()
+            .enumerate()
+            .filter(|(_, source)| source.active)
+            .map(|(at, source)| (SourceId(at), source))
+    }
+
+    /// Whether exactly one source fetches the chunk.
+    pub(super) fn has_one_requester(&self, index: ChunkIndex) -> bool {
+        self.chunks.get(index.as_usize()) == Some(&State::InFlight { requesters: 1 })
+    }
+}
+
+impl Source {
+    fn measure(&mut self, answered: &Queued, now: Instant) {
+        self.queued = self.queued.saturating_sub(answered.len);
+        let idle_until = self.last_arrival.map_or(answered.asked, |last| last.max(answered.asked));
+        if idle_until == answered.asked {
+            let latency = now.saturating_duration_since(answered.asked);
+            self.latency = Some(self.latency.map_or(latency, |known| known.min(latency)));
+        }
+        self.rate.add(answered.len, now.saturating_duration_since(idle_until));
+        self.last_arrival = Some(now);
+    }
+
+    /// Bytes a second that may be expected from now on; `None` before the first answer. A source
+    /// whose next answer is overdue is taken for as slow as its silence says.
+    pub(super) fn rate(&self, now: Instant) -> Option<f64> {
+        let measured = self.rate.per_second()?;
+        let Some(head) = self.queue.front() else { return Some(measured) };
+        let waiting_since = self.last_arrival.map_or(head.asked, |last| last.max(head.asked));
+        let silence = now.saturating_duration_since(waiting_since).as_secs_f64();
+        let due = head.len as f64 / measured + self.latency.unwrap_or_default().as_secs_f64();
+        if silence > 2.0 * due { Some(head.len as f64 / silence) } else { Some(measured) }
+    }
+
+    /// See the field.
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+}

@@ -1,0 +1,38 @@
+//! What one peer serves.
+
+use super::source::{SourceError, connect};
+use crate::connection::Identity;
+use crate::content::{Entry, FileName};
+use crate::topology::Peer;
+use crate::transport::Cancel;
+use crate::wire::{Request, Response, WireError};
+
+/// Asks a peer for all files that match `pattern`, page by page, so that no more than a page is in
+/// memory at once; `each` is given every page in the order of the names. Gives the number of files
+/// that the peer left out because they cannot be served.
+pub fn list(
+    peer: &Peer,
+    pattern: Option<&str>,
+    identity: &Identity,
+    cancel: &Cancel,
+    each: &mut dyn FnMut(Vec<Entry>),
+) -> Result<u64, SourceError> {
+    let mut connection = connect(peer, identity, cancel)?;
+    let _registration = cancel.closes(connection.closer());
+    let mut after: Option<FileName> = None;
+    loop {
+        let request = Request::List { pattern: pattern.map(str::to_owned), after: after.take(), limit: None };
+        let head = connection.ask(&request, &[])??;
+        let Response::Listing { more, left_out } = head.message else {
+            let what = format!("{:?} in answer to list", head.message);
+            return Err(SourceError::Misbehaved(WireError::Unexpected(what)));
+        };
+        let payload = connection.take_payload()?;
+        let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
+        after = entries.last().map(|entry| entry.name.clone());
+        each(entries);
+        if !more || after.is_none() {
+            return Ok(left_out);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! An upload to us: check the offer, say yes, and fetch over the very connection it came on.
+
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use super::Shared;
+use crate::config;
+use crate::connection::Framed;
+use crate::content::{ChunkLayout, Digest, Manifest};
+use crate::fetch::offered::Offerer;
+use crate::fetch::{Event, Fetch, Progress, TransferError};
+use crate::serve::responder::refusal_of;
+use crate::store::{PartFile, Reception, StoreError};
+use crate::topology::PeerId;
+use crate::wire::{ErrorCode, Refusal, Report, Request, Response, WireError};
+
+/// Answers an offer; when it is accepted, returns after the file is complete or given up.
+pub(super) fn receive(shared: &Shared, connection: &mut Framed, offer: Request) -> Result<(), WireError> {
+    match prepare(shared, connection, offer)? {
+        Ok(Reception::Part(part)) => fetch(shared, connection, part),
+        Ok(Reception::AlreadyHere) => connection.send(&Response::AlreadyHere, &[]),
+        Ok(Reception::Busy) => {
+            connection.send(&Response::error(ErrorCode::Receiving, "currently receiving that file"), &[])
+        }
+        Ok(Reception::InTheWay { length, root }) => {
+            let id = root.map_or_else(String::new, |root| format!(", id {}", root.short()));
+            let message = format!("already serving another file of that name ({length} bytes{id})");
+            connection.send(&Response::error(ErrorCode::InTheWay, message), &[])
+        }
+        Err(refusal) => connection.send(&Response::Error(refusal), &[]),
+    }
+}
+
+/// Reads the offer's manifest and asks the store for a part file.
+fn prepare(
+    shared: &Shared,
+    connection: &mut Framed,
+    offer: Request,
+) -> Result<Result<Reception, Refusal>, WireError> {
+    let Request::Offer { name, length, chunk_size, root, replace } = offer else {
+        return Err(WireError::Unexpected("not an offer".to_owned()));
+    };
+    let payload = connection.take_payload()?;
+    let bad = |what: String| Refusal { code: ErrorCode::BadRequest, message: what };
+    let manifest = ChunkLayout::new(length, chunk_size).map_err(|error| error.to_string()).and_then(|layout| {
+        let digests = Digest::split(&payload).ok_or("odd digests")?;
+        Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
+    });
+    Ok(manifest.map_err(bad).and_then(|manifest| {
+        shared.store.receive(Arc::new(manifest), replace).map_err(|error| refusal_of(&error))
+    }))
+}
+
+/// The turned connection: we ask, the offering peer answers, and at the end we report.
+fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(), WireError> {
+    let manifest = part.manifest().clone();
+    let peer = uploader(connection);
+    let name = manifest.name().clone();
+    let progress = Progress::new(manifest.length(), [peer.clone()]);
+    progress.resume(part.received());
+    connection.send(&Response::Accepted { have: part.received() }, &[])?;
+    log::info!("receiving {name} ({} bytes) from {peer}", manifest.length());
+    let observer = |event: Event| log::debug!("{name}: {event:?}");
+    let offerer = Offerer::new(peer.clone(), connection, &manifest, &progress);
+    let transfer = Fetch {
+        part: &part,
+        sources: vec![Box::new(offerer)],
+        progress: &progress,
+        cancel: &shared.sessions.cancel,
+        observer: &observer,
+    };
+    let result = match transfer.run() {
+        Ok(()) => complete(connection, part, &progress)?,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => {
+            log::info!("received {name} from {peer}");
+            connection.send(&Request::Report { report: Report::Finished }, &[])
+        }
+        Err(error) => {
+            log::warn!("did not receive {name} from {peer}: {error}");
+            let report = Report::Failed(refusal_for(&error));
+            connection.send(&Request::Report { report }, &[])?;
+            // Answers to our requests may still be under way; nobody could tell them apart.
+            connection.closer().close();
+            Ok(())
+        }
+    }
+}
+
+/// Completes the part file while telling the other side that we are alive; a slow disk takes its
+/// time.
+fn complete(
+    connection: &mut Framed,
+    part: PartFile,
+    progress: &Progress,
+) -> Result<Result<(), TransferError>, WireError> {
+    let (done, completed) = bounded(1);
+    thread::scope(|scope| {
+        scope.spawn(move || done.send(part.complete()));
+        loop {
+            match completed.recv_timeout(config::HEARTBEAT) {
+                Ok(result) => return Ok(result.map(drop).map_err(TransferError::Store)),
+                Err(RecvTimeoutError::Timeout) => {
+                    let report = Report::Progress { done: progress.done() };
+                    connection.send(&Request::Report { report }, &[])?;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(Err(TransferError::Interrupted)),
+            }
+        }
+    })
+}
+
+fn uploader(connection: &Framed) -> PeerId {
+    connection.peer().cloned().unwrap_or_else(PeerId::nobody)
+}
+
+fn refusal_for(error: &TransferError) -> Refusal {
+    match error {
+        TransferError::Store(error @ StoreError::InTheWay { .. }) => {
+            Refusal { code: ErrorCode::InTheWay, message: error.to_string() }
+        }
+        TransferError::Store(error) => refusal_of(error),
+        TransferError::Interrupted => Refusal { code: ErrorCode::Busy, message: "the server is ending".to_owned() },
+        TransferError::NoSource(reasons) => {
+            let bad = reasons.iter().any(|(_, reason)| reason.is_integrity());
+            let code = if bad { ErrorCode::Integrity } else { ErrorCode::Internal };
+            let reasons: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
+            Refusal { code, message: reasons.join("; ") }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The program `server`: from its options to an exit code.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{Server, Settings};
+use crate::connection::Identity;
+use crate::serve::Rights;
+use crate::store::Store;
+use crate::topology::{PeerId, TopologyFile};
+use crate::transport::tcp::Listener;
+
+/// What the command line says.
+pub struct Options {
+    /// Which peer of the settings this is.
+    pub peer: String,
+    /// File with the peers, where one is named.
+    pub peer_settings: Option<PathBuf>,
+    /// The folder that is served; created when missing.
+    pub served_files: PathBuf,
+    /// Where to listen, as `ADDR:PORT`, where that is not the published address.
+    pub listen: Option<String>,
+    /// Connections kept at once.
+    pub max_connections: usize,
+    /// Takes no uploads.
+    pub read_only: bool,
+}
+
+/// Serves until SIGTERM or Ctrl-C. What cannot be started is one line and exit code 2.
+pub fn run(options: Options) -> ExitCode {
+    match start(options) {
+        Ok((server, mut signals)) => {
+            signals.forever().next();
+            log::info!("ending");
+            if !server.stop() {
+                log::warn!("some sessions did not end in time");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("server: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(options: Options) -> Result<(Server, Signals), String> {
+    let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let id: PeerId = options.peer.parse().map_err(|bad: crate::topology::BadPeerId| bad.to_string())?;
+    let Some(peer) = topology.current().find(&id) else {
+        let ids: Vec<&str> = topology.current().peers().iter().map(|peer| peer.id.as_str()).collect();
+        return Err(format!("no peer {id} in {}; it lists: {}", topology.path().display(), ids.join(", ")));
+    };
+    let (place, addresses) = match &options.listen {
+        Some(text) => (text.clone(), resolve(text)?),
+        None => {
+            let addresses = peer.resolve().map_err(|error| format!("cannot look up {peer}: {error}"))?;
+            (peer.to_string(), addresses)
+        }
+    };
+    let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
+    let listener = Listener::bind(&addresses)
+        .map_err(|error| format!("cannot listen on {place}: {error}; is another server running there?"))?;
+    // Before the first line is printed, so that whoever reads it may send a signal.
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let folder = options.served_files.canonicalize().unwrap_or(options.served_files);
+    let settings = Settings {
+        identity: Identity { peer: Some(id.clone()), read_only: options.read_only },
+        rights: Rights { read_only: options.read_only },
+        max_connections: options.max_connections,
+        topology: Some(topology),
+    };
+    let server = Server::start(listener, store.clone(), settings).map_err(|error| format!("cannot start: {error}"))?;
+    let read_only = if options.read_only { ", read-only" } else { "" };
+    log::info!("peer {id} listens on {} and serves {}{read_only}", server.address(), folder.display());
+    store.hash_all();
+    Ok((server, signals))
+}
+
+fn resolve(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let addresses = text.to_socket_addrs().map_err(|error| {
+        format!("cannot listen on {text:?}: {error}; expected ADDR:PORT, as in 0.0.0.0:7001 or [::]:7001")
+    })?;
+    Ok(addresses.collect())
+}

@@ -1,0 +1,48 @@
+//! One connection, one thread: the first byte decides the dialect, then requests are answered in
+//! order until the peer leaves.
+
+use super::{Shared, offers};
+use crate::config;
+use crate::connection::{self, Buffered, Framed, nothing_came};
+use crate::serve::Responder;
+use crate::transport::Stream;
+use crate::wire::{MAGIC, Request, Response, WireError};
+
+/// Serves one connection until it ends.
+pub(super) fn run(shared: &Shared, stream: impl Stream + 'static) {
+    let (remote, closer) = (stream.remote(), stream.closer());
+    let _registration = shared.sessions.cancel.closes(closer);
+    match converse(shared, connection::buffered(stream)) {
+        Ok(()) => log::debug!("{remote} left"),
+        Err(error) => log::debug!("{remote}: {error}"),
+    }
+}
+
+fn converse(shared: &Shared, mut stream: Buffered) -> Result<(), WireError> {
+    match connection::first_byte(&mut stream, config::FRAME_TIMEOUT)? {
+        None => Ok(()),
+        Some(byte) if byte == MAGIC[0] => converse_framed(shared, stream),
+        Some(_) => Err(WireError::NotPeershare),
+    }
+}
+
+fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
+    let mut connection = Framed::accept(stream, &shared.identity)?;
+    let mut responder = Responder::new(shared.store.clone());
+    loop {
+        let request = match connection.receive::<Request>(config::IDLE_TIMEOUT) {
+            Ok(Some(head)) => head.message,
+            Ok(None) => return Ok(()),
+            Err(error) if nothing_came(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if let Err(refusal) = shared.rights.check(&request) {
+            connection.send(&Response::Error(refusal), &[])?;
+            continue;
+        }
+        match request {
+            Request::Offer { .. } => offers::receive(shared, &mut connection, request)?,
+            request => responder.answer(&mut connection, request)?,
+        }
+    }
+}

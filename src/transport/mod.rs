@@ -1,0 +1,85 @@
+//! Byte streams between peers: the only room that knows sockets.
+//!
+//! Everything above speaks to a [`Stream`], so that an encrypted stream can be put in its place
+//! later and tests can use [`memory::pair`] instead of ports. What a stream must offer beyond
+//! reading and writing is small: time-outs, sending a part of a file without copying it through
+//! this process where the stream is plain, and a [`Closer`] that ends it from another thread.
+
+pub mod cancel;
+pub mod memory;
+pub mod tcp;
+
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cancel::Cancel;
+
+/// One live stream to another peer.
+pub trait Stream: Read + Write + Send {
+    /// The longest that one read may wait for its first byte; `None` waits for ever.
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The longest that one write may stand still; `None` waits for ever.
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Writes bytes that more will follow at once, so that they need not travel alone.
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    /// Sends `len` bytes of an open file from `offset`, without moving the file's own position.
+    /// An end of the file before that is `UnexpectedEof`; the stream is then of no more use.
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<()> {
+        copy_file(self, file, offset, len)
+    }
+
+    /// A handle that ends both directions from any thread; reads and writes under way return.
+    fn closer(&self) -> Closer;
+
+    /// Where the other side is, for messages.
+    fn remote(&self) -> String;
+}
+
+/// Ends a stream from any thread. Closing twice does no harm.
+#[derive(Clone)]
+pub struct Closer(Arc<dyn Fn() + Send + Sync>);
+
+impl Closer {
+    /// A closer that does `close` when asked.
+    pub fn new(close: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(close))
+    }
+
+    /// Ends the stream.
+    pub fn close(&self) {
+        (self.0)();
+    }
+}
+
+/// Whether an error says that a time-out passed; systems differ in how they say it.
+pub fn timed_out(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// [`Stream::send_file`] for streams that cannot do better: reads and writes by turns.
+fn copy_file(
+    stream: &mut (impl Write + ?Sized),
+    file: BorrowedFd<'_>,
+    mut offset: u64,
+    mut len: usize,
+) -> io::Result<()> {
+    let mut buffer = vec![0; len.min(256 << 10)];
+    while len > 0 {
+        let wanted = buffer.len().min(len);
+        let got = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[..wanted], offset))?;
+        if got == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        stream.write_all(&buffer[..got])?;
+        offset += got as u64;
+        len -= got;
+    }
+    Ok(())
+}

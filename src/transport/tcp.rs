@@ -1,0 +1,294 @@
+//! TCP: dialling with a deadline, listening with a way to stop, and sending files with `sendfile`.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SendFlags;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::{Cancel, Closer, Stream};
+
+/// Connections that may wait to be accepted; a peer of the classic dialect opens one a chunk, all
+/// at once.
+const BACKLOG: i32 = 1024;
+
+/// How often a wait for a connection looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(20);
+
+/// Keep-alive probes begin after this much silence, so that a peer whose machine vanished without
+/// a word does not hold a session for ever.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A TCP connection to another peer.
+pub struct TcpLink {
+    stream: Arc<TcpStream>,
+    remote: SocketAddr,
+}
+
+/// Connects to the first of `addresses` that answers, within `timeout` for all of them together.
+pub fn dial(addresses: &[SocketAddr], timeout: Duration, cancel: &Cancel) -> io::Result<TcpLink> {
+    let deadline = Instant::now() + timeout;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in addresses {
+        match dial_one(address, deadline, cancel) {
+            Ok(link) => return Ok(link),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn dial_one(address: &SocketAddr, deadline: Instant, cancel: &Cancel) -> io::Result<TcpLink> {
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&(*address).into()) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        other => other?,
+    }
+    while !ready(&[socket.as_fd()], PollFlags::OUT, CANCEL_POLL)?[0] {
+        if cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if Instant::now() >= deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
+        }
+    }
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    socket.set_nonblocking(false)?;
+    TcpLink::new(socket.into(), *address)
+}
+
+/// Waits until one of `files` is ready or the time has passed; says which ones are.
+fn ready<const N: usize>(
+    files: &[BorrowedFd<'_>; N],
+    flags: PollFlags,
+    timeout: Duration,
+) -> io::Result<[bool; N]> {
+    let mut polled = files.map(|file| PollFd::from_borrowed_fd(file, flags));
+    let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(polled.map(|file| !file.revents().is_empty())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl TcpLink {
+    fn new(stream: TcpStream, remote: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        Ok(Self { stream: Arc::new(stream), remote })
+    }
+
+    fn send_more(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        #[cfg(target_os = "linux")]
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        #[cfg(not(target_os = "linux"))]
+        let flags = SendFlags::empty();
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.stream, bytes, flags))
+    }
+}
+
+impl Read for TcpLink {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self.stream).read(buffer)
+    }
+}
+
+impl Write for TcpLink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for TcpLink {
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(timeout.map(at_least_a_moment))
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.set_write_timeout(timeout.map(at_least_a_moment))
+    }
+
+    fn write_more(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = self.send_more(bytes)?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send_file(&mut self, file: BorrowedFd<'_>, mut offset: u64, mut len: usize) -> io::Result<()> {
+        while len > 0 {
+            let sent = rustix::io::retry_on_intr(|| {
+                rustix::fs::sendfile(&self.stream, file, Some(&mut offset), len)
+            });
+            match sent {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(sent) => len -= sent.min(len),
+                // Some file systems cannot; nothing has been sent by this call then.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    return super::copy_file(self, file, offset, len);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn closer(&self) -> Closer {
+        let stream = Arc::downgrade(&self.stream);
+        Closer::new(move || {
+            if let Some(stream) = stream.upgrade() {
+                // A stream that is not connected any more needs no closing.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        })
+    }
+
+    fn remote(&self) -> String {
+        self.remote.to_string()
+    }
+}
+
+/// The system takes a zero time-out for "for ever".
+fn at_least_a_moment(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_millis(1))
+}
+
+/// A bound port.
+pub struct Listener {
+    socket: TcpListener,
+    wake: UnixStream,
+    waker: Arc<UnixStream>,
+}
+
+/// What a wait for the next connection ended with.
+pub enum Accepted {
+    /// A peer connected.
+    Link(TcpLink),
+    /// The time passed.
+    Nobody,
+    /// [`Listener::closer`] was used.
+    Closed,
+}
+
+impl Listener {
+    /// Binds the first of `addresses` that can be bound. Port 0 takes any free port.
+    pub fn bind(addresses: &[SocketAddr]) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match Self::bind_one(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn bind_one(address: &SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&(*address).into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let (wake, waker) = UnixStream::pair()?;
+        Ok(Self { socket: socket.into(), wake, waker: Arc::new(waker) })
+    }
+
+    /// The address and port that were bound.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Waits for the next connection, at most `timeout`. An error concerns one connection or a
+    /// passing lack of resources; the listener stays usable.
+    pub fn accept(&self, timeout: Duration) -> io::Result<Accepted> {
+        let [incoming, closed] = ready(&[self.socket.as_fd(), self.wake.as_fd()], PollFlags::IN, timeout)?;
+        if closed {
+            return Ok(Accepted::Closed);
+        }
+        if !incoming {
+            return Ok(Accepted::Nobody);
+        }
+        match self.socket.accept() {
+            Ok((stream, remote)) => {
+                stream.set_nonblocking(false)?;
+                Ok(Accepted::Link(TcpLink::new(stream, remote)?))
+            }
+            Err(error) if super::timed_out(&error) => Ok(Accepted::Nobody),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the waiting from any thread.
+    pub fn closer(&self) -> Closer {
+        let waker = self.waker.clone();
+        Closer::new(move || {
+            // The other end lives as long as the listener; nobody waits any more when it is gone.
+            let _ = waker.shutdown(Shutdown::Both);
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek;
+
+    use super::*;
+
+    fn linked() -> (TcpLink, TcpLink) {
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listener.address().unwrap();
+        let ours = dial(&[address], Duration::from_secs(5), &Cancel::new()).unwrap();
+        match listener.accept(Duration::from_secs(5)).unwrap() {
+            Accepted::Link(theirs) => (ours, theirs),
+            _ => panic!("nobody came"),
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_file_crosses_after_its_head() {
+        let (mut ours, mut theirs) = linked();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        file.rewind().unwrap();
+        ours.write_more(b"head:").unwrap();
+        ours.send_file(file.as_fd(), 3, 4).unwrap();
+        assert!(ours.send_file(file.as_fd(), 8, 4).is_err(), "the file is shorter than that");
+        drop(ours);
+        let mut text = String::new();
+        theirs.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "head:345689");
+    }
+
+    #[test]
+    fn a_closer_wakes_a_reader_and_a_listener() {
+        let (mut ours, _theirs) = linked();
+        ours.closer().close();
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        listener.closer().close();
+        assert!(matches!(listener.accept(Duration::from_secs(60)), Ok(Accepted::Closed)));
+    }
+
+    #[test]
+    fn a_refused_connection_is_an_error_at_once() {
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listener.address().unwrap();
+        drop(listener);
+        let error = dial(&[address], Duration::from_secs(60), &Cancel::new()).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

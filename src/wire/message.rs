@@ -1,0 +1,254 @@
+//! The messages, as they stand in the JSON headers of frames.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::{Digest, FileName, Manifest, Root, RootPrefix};
+
+/// What the asking side sends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Request {
+    /// Who asks. The first request of every connection.
+    Hello {
+        /// The id of the asking peer; absent when it is nobody of its topology.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// Program and version, for logs.
+        agent: String,
+    },
+    /// One page of the files that are served, in the order of their names.
+    List {
+        /// Only names that match this glob.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pattern: Option<String>,
+        /// Only names after this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<FileName>,
+        /// At most this many; the answering side may send fewer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
+    /// The manifest of one file.
+    Describe {
+        /// Which file.
+        #[serde(flatten)]
+        subject: Subject,
+        /// How long the answer may wait for hashing, in milliseconds.
+        #[serde(default)]
+        wait_ms: u32,
+    },
+    /// One chunk.
+    Read {
+        /// Of which content.
+        root: Root,
+        /// Which chunk, from 0.
+        chunk: u32,
+        /// How large the asking side's chunks are, in bytes; the two sides need not cut alike.
+        chunk_size: u32,
+    },
+    /// Which chunks of a content are here.
+    Have {
+        /// Of which content.
+        root: Root,
+    },
+    /// Here is a file, fetch it from me. The payload is the manifest's digests.
+    Offer {
+        /// The name that the file is to have.
+        name: FileName,
+        /// Its length in bytes.
+        length: u64,
+        /// Size of its chunks in bytes.
+        chunk_size: u32,
+        /// What it is.
+        root: Root,
+        /// Whether another file of that name is to be replaced.
+        #[serde(default)]
+        replace: bool,
+    },
+    /// Is anybody there?
+    Ping,
+    /// How the fetching of an offer goes. Gets no answer.
+    Report {
+        /// What there is to tell.
+        #[serde(flatten)]
+        report: Report,
+    },
+    /// A request of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What `describe` is about.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The file of that name.
+    Name(FileName),
+    /// A file with that content, whatever its name.
+    Id(RootPrefix),
+}
+
+/// How the fetching of an offer goes, told by the side that fetches.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    /// So many bytes are verified.
+    Progress {
+        /// Bytes of the file, those of earlier attempts included.
+        done: u64,
+    },
+    /// The file is complete, verified, on disk and served.
+    Finished,
+    /// It is not going to be.
+    Failed(Refusal),
+}
+
+/// What the answering side sends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Response {
+    /// Who answers.
+    Hello {
+        /// The id of the answering peer; absent when it is nobody of its topology.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// Program and version, for logs.
+        agent: String,
+        /// Whether offers are refused.
+        #[serde(default)]
+        read_only: bool,
+    },
+    /// A page of a listing; the payload is a JSON array of [`Entry`](crate::content::Entry).
+    Listing {
+        /// Whether names come after this page.
+        more: bool,
+        /// Files that cannot be served (names that are no text, links that lead out, devices).
+        #[serde(default)]
+        left_out: u64,
+    },
+    /// A manifest; the payload is its digests.
+    Manifest {
+        /// The file's name here.
+        name: FileName,
+        /// Its length in bytes.
+        length: u64,
+        /// Size of its chunks in bytes.
+        chunk_size: u32,
+        /// What it is.
+        root: Root,
+    },
+    /// The file is being hashed; ask again.
+    Hashing {
+        /// Bytes hashed so far.
+        done: u64,
+        /// Length of the file in bytes.
+        total: u64,
+    },
+    /// A chunk; the payload is its bytes.
+    Chunk {
+        /// Which chunk, from 0.
+        chunk: u32,
+    },
+    /// Which chunks are here; the payload is the set.
+    Have,
+    /// The offer is taken; the connection turns round.
+    Accepted {
+        /// Bytes that are here already from an earlier attempt.
+        #[serde(default)]
+        have: u64,
+    },
+    /// The offered content is here under that name.
+    AlreadyHere,
+    /// The answer to a ping.
+    Pong,
+    /// The request was not done.
+    Error(Refusal),
+    /// A response of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why something was not done: a code for programs and a message for people.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+pub struct Refusal {
+    /// What kind of failure.
+    pub code: ErrorCode,
+    /// In words; comes from the other peer and is escaped before it is printed.
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Kinds of failure that the asking side treats differently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request cannot be understood or does not fit the file.
+    BadRequest,
+    /// The request belongs to a version that this peer does not speak.
+    Unsupported,
+    /// No such file or content here.
+    NotFound,
+    /// A shortened id fits several contents.
+    Ambiguous,
+    /// The file changed while it was read.
+    Changed,
+    /// This peer does not take or give that.
+    Refused,
+    /// Too many connections, or the peer is ending.
+    Busy,
+    /// A file of that name is being received.
+    Receiving,
+    /// Another file of that name is served.
+    InTheWay,
+    /// The disk of that peer is full.
+    NoSpace,
+    /// What was received did not verify.
+    Integrity,
+    /// That peer's own disk or system failed.
+    Internal,
+    /// A code of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Response {
+    /// An error with that code and message.
+    pub fn error(code: ErrorCode, message: impl fmt::Display) -> Self {
+        Self::Error(Refusal { code, message: message.to_string() })
+    }
+
+    /// A manifest's header; its digests are the payload, see [`digests_of`](Self::digests_of).
+    pub fn manifest(manifest: &Manifest) -> Self {
+        Self::Manifest {
+            name: manifest.name().clone(),
+            length: manifest.length(),
+            chunk_size: manifest.layout().chunk_size(),
+            root: manifest.root(),
+        }
+    }
+
+    /// The payload of a manifest or an offer.
+    pub fn digests_of(manifest: &Manifest) -> Vec<u8> {
+        Digest::join(manifest.digests())
+    }
+}
+
+impl Request {
+    /// An offer's header; the manifest's digests are the payload.
+    pub fn offer(manifest: &Manifest, replace: bool) -> Self {
+        Self::Offer {
+            name: manifest.name().clone(),
+            length: manifest.length(),
+            chunk_size: manifest.layout().chunk_size(),
+            root: manifest.root(),
+            replace,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Frames ↔ messages. This page is the specification of the framed protocol, version 1.
+//!
+//! # Participants and goals
+//!
+//! Two peers that know one another hold a connection: the *opener* connected, the *acceptor* was
+//! connected to. One of them *asks*, the other *answers*; the opener asks first, and an accepted
+//! offer turns that round. The protocol carries listings, manifests and chunks with little more
+//! than their own bytes, lets requests be pipelined, and lets versions differ. It does not encrypt,
+//! it does not say who may do what, and it proves nothing by itself: a chunk is proven by the
+//! receiver, against digests that lead to the content id.
+//!
+//! # Greeting
+//!
+//! Each side begins with five bytes, the opener first; it need not wait for the answer before it
+//! goes on.
+//!
+//! ```text
+//! F0 9F A7 A9   magic: never printable ASCII, never 16 (the first byte of TLS)
+//! 01            the highest version that this side speaks; the lower of the two is spoken
+//! ```
+//!
+//! A connection whose first byte is `#` speaks the classic text dialect instead.
+//!
+//! # Frames
+//!
+//! After the greeting both sides send frames. All numbers are big endian.
+//!
+//! ```text
+//! +----------------+----------------+=============+===========+
+//! | header length  | payload length | JSON header |  payload  |
+//! |      u32       |      u32       |             |    raw    |
+//! +----------------+----------------+=============+===========+
+//! ```
+//!
+//! The header is one JSON object whose `type` names the message ([`Request`], [`Response`]); the
+//! payload's meaning follows from it. A header is at most [`MAX_HEADER`](crate::config::MAX_HEADER)
+//! bytes, a payload at most [`MAX_PAYLOAD`](crate::config::MAX_PAYLOAD), and whoever receives a
+//! longer announcement answers with an error if it can and closes; nothing is allocated for it.
+//!
+//! # Requests and responses
+//!
+//! Every request but `report` gets exactly one response, in the order of the requests; a peer may
+//! send several before it reads a response. The first request is `hello`.
+//!
+//! | request | payload | answer | payload |
+//! |---|---|---|---|
+//! | `hello` peer, agent | | `hello` peer, agent, read_only | |
+//! | `list` pattern, after, limit | | `listing` more, left_out | JSON array of files |
+//! | `describe` name or id, wait_ms | | `manifest` name, length, chunk_size, root | 32 bytes a chunk: the digests |
+//! | | | or `hashing` done, total | |
+//! | `read` root, chunk, chunk_size | | `chunk` chunk | the chunk |
+//! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
+//! | `offer` name, length, chunk_size, root, replace | digests | `accepted` have, or `already_here` | |
+//! | `ping` | | `pong` | |
+//! | `report` … | | none | |
+//!
+//! Instead of any of these an answer may be `error` with a code ([`ErrorCode`]) and a message for
+//! people. After an error the connection goes on, unless the frame itself could not be read.
+//!
+//! # Offers
+//!
+//! After `accepted` **the connection turns round**: who was offered the file now asks (`read`), and
+//! who offered it answers. Between its requests the asking side sends `report`s that get no answer:
+//! `progress` now and then, and at the end `finished` or `failed`. After that the connection has its
+//! first direction again.
+//!
+//! # Versions
+//!
+//! Unknown fields are ignored; an unknown `type` of request is answered by `error` with the code
+//! `unsupported`; an unknown error code is taken for a refusal. A change that older peers could
+//! misunderstand raises the version.
+
+mod frame;
+mod message;
+
+pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
+pub use message::{ErrorCode, Refusal, Report, Request, Response, Subject};
+
+/// What every framed connection begins with.
+pub const MAGIC: [u8; 4] = [0xF0, 0x9F, 0xA7, 0xA9];
+
+/// The highest version of the protocol that this program speaks.
+pub const VERSION: u8 = 1;
