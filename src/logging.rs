@@ -5,7 +5,7 @@ use std::env;
 use std::io::Write;
 
 use env_logger::{Builder, Target};
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 
 /// What the command line says about the log.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -40,7 +40,11 @@ pub fn start_beside(out: impl Write + Send + 'static, logging: Logging) {
     let mut builder = filtered(logging.level(LevelFilter::Warn));
     builder.target(Target::Pipe(Box::new(out)));
     builder.format(|line, record| {
-        writeln!(line, "{}: {}", record.level().as_str().to_ascii_lowercase(), record.args())
+        let level = match record.level() {
+            Level::Warn => "warning".to_owned(),
+            level => level.as_str().to_ascii_lowercase(),
+        };
+        writeln!(line, "{level}: {}", record.args())
     });
     start_with(builder);
 }
