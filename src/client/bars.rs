@@ -32,8 +32,7 @@ impl Bars {
 
     /// A bar for one transfer; nothing is drawn before [`config::BAR_DELAY`].
     pub fn transfer(&self, label: &str) -> Bar {
-        let label = clipped(&shown(label), config::LABEL_COLUMNS).into_owned();
-        Bar { bars: self.clone(), label, state: Mutex::default() }
+        Bar { bars: self.clone(), label: shown(label).into_owned(), state: Mutex::default() }
     }
 
     /// Says something that is worth knowing, unless quiet.
@@ -98,11 +97,14 @@ impl Bar {
             return;
         }
         state.drawn_at = snapshot.elapsed;
-        let rate = state.rate.update(snapshot);
-        let bar = state.drawn.get_or_insert_with(|| self.draw());
-        bar.set_length(snapshot.total);
-        bar.set_position(snapshot.done);
-        bar.set_message(message(snapshot, rate));
+        let message = message(snapshot, state.rate.update(snapshot));
+        match &state.drawn {
+            Some(bar) => {
+                bar.set_position(snapshot.done);
+                bar.set_message(message);
+            }
+            None => state.drawn = Some(self.draw(snapshot, message)),
+        }
     }
 
     /// Says something beside the bars, unless quiet.
@@ -124,12 +126,19 @@ impl Bar {
         }
     }
 
-    fn draw(&self) -> ProgressBar {
-        let bar = self.bars.multi.add(ProgressBar::no_length());
+    /// Makes the whole bar before it is seen for the first time.
+    fn draw(&self, snapshot: &Snapshot, message: String) -> ProgressBar {
+        let hidden = ProgressDrawTarget::hidden();
+        let label = clipped(&self.label, config::LABEL_COLUMNS).into_owned();
+        let bar = ProgressBar::with_draw_target(Some(snapshot.total), hidden)
+            .with_prefix(label)
+            .with_message(message)
+            .with_position(snapshot.done);
         if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:20} {msg}") {
             bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
         }
-        bar.set_prefix(self.label.clone());
+        let bar = self.bars.multi.add(bar);
+        bar.tick();
         bar
     }
 }

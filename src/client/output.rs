@@ -6,12 +6,13 @@ use super::outcome::ExitStatus;
 
 /// Writes to stdout through a buffer. A closed pipe counts as done; any other failure is reported.
 pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> ExitStatus {
-    print_to(&mut io::stdout().lock(), write)
+    print_to(&mut io::stdout().lock(), &mut io::stderr(), write)
 }
 
-/// The same for any output.
+/// The same for any output; failures are reported to `err`.
 pub fn print_to(
     out: &mut (impl Write + ?Sized),
+    err: &mut (impl Write + ?Sized),
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> ExitStatus {
     let mut buffered = BufWriter::with_capacity(BUFFER, out);
@@ -20,7 +21,7 @@ pub fn print_to(
     let _ = buffered.into_parts();
     match outcome {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            report(&mut io::stderr(), &format!("cannot write the result: {error}"));
+            report(err, &format!("cannot write the result: {error}"));
             ExitStatus::Failed
         }
         _ => ExitStatus::Success,
@@ -55,8 +56,10 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_error_but_a_full_disk_is() {
-        let status = |kind| print_to(&mut Broken(kind), |out| writeln!(out, "a"));
+        let mut err = Vec::new();
+        let mut status = |kind| print_to(&mut Broken(kind), &mut err, |out| writeln!(out, "a"));
         assert_eq!(status(ErrorKind::BrokenPipe), ExitStatus::Success);
         assert_eq!(status(ErrorKind::StorageFull), ExitStatus::Failed);
+        assert_eq!(String::from_utf8(err).unwrap(), "error: cannot write the result: no storage space\n");
     }
 }

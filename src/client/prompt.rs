@@ -92,7 +92,7 @@ impl<'a, E: Execute> Shell<'a, E> {
         match command {
             Command::Quit => ExitStatus::Success,
             Command::Help { topic } => {
-                output::print_to(self.out, |out| out.write_all(help::about(*topic).as_bytes()))
+                output::print_to(self.out, self.err, |out| out.write_all(help::about(*topic).as_bytes()))
             }
             _ => self.execute.execute(command, self.settings.current()),
         }
