@@ -1,8 +1,9 @@
 //! The grammar: from words to a [`Command`].
 //!
-//! [`FORMS`] is what can be typed; [`Command`] is what it means. A new flag is a field of [`Flags`]
-//! with its line in [`Flags::set`], and the name in the forms that take it.
+//! [`super::forms`] is what can be typed; [`Command`] is what it means. A new flag is a field of
+//! `Flags` with its line in `Flags::set`, and its name in the forms that take it.
 
+use super::forms::{FORMS, Form, REPLACE, Verb};
 use super::words::Unclosed;
 use crate::topology::{BadPeerId, PeerId};
 
@@ -41,84 +42,6 @@ pub enum Command {
     Quit,
 }
 
-/// A command's name without its arguments.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verb {
-    /// `#FILELIST`
-    FileList,
-    /// `#UPLOAD`
-    Upload,
-    /// `#DOWNLOAD`
-    Download,
-    /// `#HELP`
-    Help,
-    /// `#QUIT`
-    Quit,
-}
-
-/// How one command is typed, and what the help says about it.
-#[derive(Debug)]
-pub struct Form {
-    /// What it stands for.
-    pub verb: Verb,
-    /// Its names in capitals, with `#`; the first one is shown.
-    pub names: &'static [&'static str],
-    /// The name with its arguments.
-    pub usage: &'static str,
-    /// What it does, in half a line.
-    pub does: &'static str,
-    /// A line to imitate.
-    pub example: &'static str,
-    /// Flags it takes.
-    pub flags: &'static [&'static str],
-}
-
-/// Every command, in the order of the help.
-pub const FORMS: [Form; 5] = [
-    Form {
-        verb: Verb::FileList,
-        names: &["#FILELIST"],
-        usage: "#FILELIST [peer…]",
-        does: "list the files that peers serve; without a peer, all others",
-        example: "#FILELIST peer1 peer2",
-        flags: &[],
-    },
-    Form {
-        verb: Verb::Upload,
-        names: &["#UPLOAD"],
-        usage: "#UPLOAD <file> [peer…] [--replace]",
-        does: "give a file to peers, all at the same time",
-        example: "#UPLOAD \"holiday photos.zip\" peer2 peer3",
-        flags: &[REPLACE],
-    },
-    Form {
-        verb: Verb::Download,
-        names: &["#DOWNLOAD"],
-        usage: "#DOWNLOAD <file|id> [peer…] [--replace]",
-        does: "fetch a file from all peers that have it, at the same time",
-        example: "#DOWNLOAD big.iso",
-        flags: &[REPLACE],
-    },
-    Form {
-        verb: Verb::Help,
-        names: &["#HELP"],
-        usage: "#HELP [command]",
-        does: "explain a command; without one, show this list",
-        example: "#HELP download",
-        flags: &[],
-    },
-    Form {
-        verb: Verb::Quit,
-        names: &["#QUIT", "#EXIT"],
-        usage: "#QUIT",
-        does: "leave (also #EXIT or Ctrl-D)",
-        example: "#QUIT",
-        flags: &[],
-    },
-];
-
-const REPLACE: &str = "--replace";
-
 /// What is wrong with what was typed; one line, which also says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
@@ -132,6 +55,12 @@ pub enum UsageError {
     #[error("unknown command {typed:?}; {}", suggestion(typed))]
     UnknownCommand {
         /// What was typed instead.
+        typed: String,
+    },
+    /// A flag where the command should be.
+    #[error("unknown option {typed:?}; see --help, or put the command first: {}", names_of_all())]
+    UnknownOption {
+        /// What was typed.
         typed: String,
     },
     /// An argument that the command needs is not there, or is empty.
@@ -182,7 +111,7 @@ impl Command {
     /// flags may stand anywhere after the command, up to a word `--`.
     pub fn parse_words(words: &[String]) -> Result<Self, UsageError> {
         let (name, rest) = words.split_first().ok_or(UsageError::NoCommand)?;
-        let form = Form::named(name)?;
+        let form = named(name)?;
         let mut given = Arguments::sort(form, rest)?;
         let replace = given.flags.replace;
         let command = match form.verb {
@@ -199,19 +128,12 @@ impl Command {
     }
 }
 
-impl Form {
-    /// The form of the command of that name.
-    pub fn named(typed: &str) -> Result<&'static Self, UsageError> {
-        let bare = typed.strip_prefix('#').unwrap_or(typed);
-        let is_meant = |name: &&str| name[1..].eq_ignore_ascii_case(bare);
-        let form = FORMS.iter().find(|form| form.names.iter().any(is_meant));
-        form.ok_or_else(|| UsageError::UnknownCommand { typed: typed.to_owned() })
-    }
-
-    /// The form of that command.
-    pub fn of(verb: Verb) -> Option<&'static Self> {
-        FORMS.iter().find(|form| form.verb == verb)
-    }
+/// The form of the command of that name.
+fn named(typed: &str) -> Result<&'static Form, UsageError> {
+    Form::named(typed).ok_or_else(|| match typed.to_owned() {
+        typed if typed.starts_with('-') => UsageError::UnknownOption { typed },
+        typed => UsageError::UnknownCommand { typed },
+    })
 }
 
 /// What flags say; each command looks at those that its form allows.
@@ -270,7 +192,7 @@ impl<'a> Arguments<'a> {
     }
 
     fn topic(&mut self) -> Result<Option<Verb>, UsageError> {
-        self.others.next().map(|name| Ok(Form::named(name)?.verb)).transpose()
+        self.others.next().map(|name| Ok(named(name)?.verb)).transpose()
     }
 
     fn end(mut self) -> Result<(), UsageError> {
@@ -283,9 +205,6 @@ impl<'a> Arguments<'a> {
 
 /// `did you mean …?` when one command resembles what was typed, else all of them.
 fn suggestion(typed: &str) -> String {
-    if typed.starts_with('-') {
-        return format!("options go before the command; expected {}", names_of_all());
-    }
     let bare = typed.trim_start_matches('#').to_ascii_uppercase();
     let likeness = |name: &str| strsim::jaro_winkler(&bare, name.trim_start_matches('#'));
     let names = FORMS.iter().flat_map(|form| form.names);
@@ -368,7 +287,7 @@ mod tests {
         assert!(error_of("up x").ends_with("did you mean #UPLOAD?"));
         let expected = "unknown command \"xyz\"; expected #FILELIST, #UPLOAD, #DOWNLOAD, #HELP or #QUIT";
         assert_eq!(error_of("xyz"), expected);
-        assert!(error_of("--bogus filelist").contains("options go before the command"));
+        assert!(error_of("--bogus filelist").starts_with("unknown option \"--bogus\"; see --help"));
         assert!(error_of("").starts_with("no command; expected #FILELIST"));
     }
 

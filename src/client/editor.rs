@@ -9,7 +9,7 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::Execute;
-use super::command::FORMS;
+use super::forms::FORMS;
 use super::outcome::ExitStatus;
 use super::prompt::{Shell, Step};
 use crate::topology::Topology;

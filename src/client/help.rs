@@ -1,6 +1,6 @@
 //! What `#HELP` and `client --help` say, made from the grammar and the exit codes themselves.
 
-use super::command::{FORMS, Form, Verb};
+use super::forms::{FORMS, Form, Verb};
 use super::outcome::ExitStatus;
 use super::text;
 
@@ -28,7 +28,7 @@ fn all_commands() -> String {
     for form in FORMS.iter().filter(|form| form.verb != Verb::Quit) {
         lines.push_str(&format!("  {}\n", form.example));
     }
-    lines.push_str("\n--replace lets another file of that name be replaced\n");
+    lines.push_str("\nwithout a peer, all others are meant; --replace replaces another file of that name\n");
     lines.push_str("names with blanks are quoted: \"a b\", 'a b' or a\\ b; after -- nothing is a flag\n");
     lines
 }
@@ -54,7 +54,7 @@ mod tests {
     fn the_help_fits_one_screen_and_names_every_command() {
         let help = about(None);
         assert!(help.lines().count() <= 24);
-        assert!(help.lines().all(|line| text::width(line) <= 110), "{help}");
+        assert!(help.lines().all(|line| text::width(line) <= 82), "{help}");
         for form in &FORMS {
             assert!(help.contains(form.usage) && help.contains(form.does));
         }

@@ -4,8 +4,9 @@
 //!
 //! 1. [`run`] finds the settings and who we are, and decides where commands come from: the command
 //!    line, a pipe ([`prompt`]) or a terminal ([`editor`])
-//! 2. [`words`] splits a line, [`command`] says what it means; a mistake ends here in one line
-//! 3. [`Execute`] does it ([`transfers`]): [`targets`] names whom to ask, [`bars`] shows how far it
+//! 2. [`words`] splits a line, [`command`] says what it means by the [`forms`] that commands have; a
+//!    mistake ends here in one line
+//! 3. [`Execute`] does it ([`transfers`]): [`targets()`] names whom to ask, [`bars`] shows how far it
 //!    is, [`table`], [`text`] and [`output`] write the result
 //! 4. [`outcome`] turns what happened at each peer into one exit code
 //!
@@ -14,6 +15,7 @@
 pub mod bars;
 pub mod command;
 pub mod editor;
+pub mod forms;
 pub mod help;
 pub mod outcome;
 pub mod output;
@@ -32,7 +34,8 @@ use crate::logging::{self, Logging};
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
 
 pub use bars::{Bar, Bars};
-pub use command::{Command, UsageError, Verb};
+pub use command::{Command, UsageError};
+pub use forms::Verb;
 pub use outcome::ExitStatus;
 pub use table::{Layout, Listed};
 pub use targets::targets;
@@ -137,7 +140,11 @@ fn working_folder_id() -> Option<PeerId> {
 fn greeting(own: Option<&PeerId>, topology: &Topology) -> String {
     let others = topology.peers().iter().filter(|peer| Some(&peer.id) != own).count();
     let who = own.map_or(String::new(), |id| format!("this is {id}; "));
-    format!("{who}{others} other peers are known; #HELP lists the commands")
+    let others = match others {
+        1 => "1 other peer is known".to_owned(),
+        _ => format!("{others} other peers are known"),
+    };
+    format!("{who}{others}; #HELP lists the commands")
 }
 
 #[cfg(test)]

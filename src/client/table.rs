@@ -78,11 +78,12 @@ fn rows<'a>(sorted: &'a [&'a Listed]) -> impl Iterator<Item = Row<'a>> {
     })
 }
 
-/// Whether some of these certainly are not the same file; one that is still hashed may be.
+/// Whether some of these, sorted, certainly are not the same file; one still being hashed may be.
 fn differ(namesakes: &[&Listed]) -> bool {
+    let length_of = |listed: Option<&&Listed>| listed.map(|listed| listed.length);
     let mut known = namesakes.iter().filter_map(|listed| listed.content().1);
     let first = known.next();
-    known.any(|root| Some(root) != first) || namesakes.windows(2).any(|pair| pair[0].length != pair[1].length)
+    known.any(|root| Some(root) != first) || length_of(namesakes.first()) != length_of(namesakes.last())
 }
 
 impl Row<'_> {

@@ -36,10 +36,11 @@ pub fn unknown(typed: &PeerId, topology: &Topology) -> UsageError {
 
 fn known_ids(topology: &Topology) -> String {
     let ids: Vec<&str> = topology.peers().iter().map(|peer| peer.id.as_str()).collect();
-    match ids.len().checked_sub(config::SHOWN_PEERS) {
-        _ if ids.is_empty() => "none".to_owned(),
-        Some(more @ 1..) => format!("{} and {more} more", ids[..config::SHOWN_PEERS].join(", ")),
-        _ => ids.join(", "),
+    let (first, more) = ids.split_at(ids.len().min(config::SHOWN_PEERS));
+    match (first.is_empty(), more.len()) {
+        (true, _) => "none".to_owned(),
+        (_, 0) => first.join(", "),
+        (_, more) => format!("{} and {more} more", first.join(", ")),
     }
 }
 
