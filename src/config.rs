@@ -80,3 +80,22 @@ pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 
 /// The pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+// Client
+
+/// How long a transfer runs before its bar is drawn, so that quick ones do not flicker.
+pub const BAR_DELAY: Duration = Duration::from_millis(200);
+
+/// How often at most the texts of a bar are made anew.
+pub const BAR_INTERVAL: Duration = Duration::from_millis(80);
+
+/// Columns that a file name takes at most before the columns after it give up their alignment.
+pub const NAME_COLUMNS: usize = 60;
+
+/// Columns of a file name in front of a progress bar.
+pub const LABEL_COLUMNS: usize = 28;
+
+/// Peers whose share a progress bar shows one by one; the others are added up.
+pub const SHOWN_SHARES: usize = 6;
+
+/// Peer ids that a message enumerates; the others are counted.
+pub const SHOWN_PEERS: usize = 20;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod content;
@@ -9,6 +10,7 @@ pub mod fetch;
 pub mod serve;
 pub mod server;
 pub mod store;
+pub mod logging;
 pub mod topology;
 pub mod transport;
 pub mod wire;

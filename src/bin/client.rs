@@ -1,1 +1,40 @@
-fn main() {}
+//! `client`: asks peers for their files. All it does is read its command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use peershare::client::{self, ExitStatus, Options};
+use peershare::{config, logging::Logging, topology::PeerId};
+
+/// List, upload and download files among machines that know one another
+#[derive(Parser)]
+#[command(name = "client", version, after_help = client::help::below_options())]
+struct Arguments {
+    /// The peers: a line each, peerID address port [default: peer_settings.txt in . or ..]
+    #[arg(long, value_name = "FILE")]
+    peer_settings: Option<PathBuf>,
+    /// The own files: uploads come from here, downloads go here
+    #[arg(long, value_name = "DIR", default_value = config::SERVED_FOLDER)]
+    served_files: PathBuf,
+    /// Which peer this is [default: the working folder's name, if that is a peer]
+    #[arg(long, value_name = "ID")]
+    peer: Option<PeerId>,
+    #[command(flatten)]
+    logging: Logging,
+    /// Show everything at work, with three peers in a temporary folder
+    #[arg(long, exclusive = true)]
+    demo: bool,
+    /// One command, such as: download big.iso peer1
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let Arguments { peer_settings, served_files, peer, logging, demo, words } = Arguments::parse();
+    if demo {
+        eprintln!("error: the demo is not wired yet");
+        return ExitStatus::Failed.into();
+    }
+    client::run(&Options { peer_settings, served_files, peer, logging, words }).into()
+}

@@ -1,6 +1,6 @@
 //! Ctrl-C: ends the command that runs; a second one ends the program at once.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -15,7 +15,7 @@ use crate::transport::Cancel;
 #[derive(Default)]
 pub(super) struct Interrupts {
     current: Arc<Mutex<Option<Cancel>>>,
-    started: Cell<bool>,
+    started: AtomicBool,
 }
 
 /// While this lives, signals end the command.
@@ -25,7 +25,7 @@ impl Interrupts {
     /// Has a signal give `cancel`.
     pub(super) fn watch(&self, cancel: &Cancel) -> Watched {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
-        if !self.started.replace(true) {
+        if !self.started.swap(true, Ordering::Relaxed) {
             self.start();
         }
         Watched(self.current.clone())

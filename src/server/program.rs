@@ -17,7 +17,7 @@ use crate::transport::tcp::Listener;
 /// What the command line says.
 pub struct Options {
     /// Which peer of the settings this is.
-    pub peer: String,
+    pub peer: PeerId,
     /// File with the peers, where one is named.
     pub peer_settings: Option<PathBuf>,
     /// The folder that is served; created when missing.
@@ -50,7 +50,7 @@ pub fn run(options: Options) -> ExitCode {
 
 fn start(options: Options) -> Result<(Server, Signals), String> {
     let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
-    let id: PeerId = options.peer.parse().map_err(|bad: crate::topology::BadPeerId| bad.to_string())?;
+    let id = options.peer;
     let Some(peer) = topology.current().find(&id) else {
         let ids: Vec<&str> = topology.current().peers().iter().map(|peer| peer.id.as_str()).collect();
         return Err(format!("no peer {id} in {}; it lists: {}", topology.path().display(), ids.join(", ")));

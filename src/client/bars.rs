@@ -1,0 +1,292 @@
+//! Progress on stderr: one bar a transfer on a terminal, plain lines elsewhere.
+//!
+//! Everything that is written while bars stand goes through [`Bars`], which takes them away for
+//! that moment, so that no line is torn.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output::report;
+use super::text::{clipped, shown, size, span};
+use crate::config;
+use crate::fetch::{Contribution, Event, Snapshot};
+
+/// All bars of this process, and what is said beside them. Clones are the same bars.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    multi: MultiProgress,
+    drawn: bool,
+    quiet: bool,
+}
+
+impl Bars {
+    /// Bars on stderr when that is a terminal. When quiet, no bars and no notes.
+    pub fn new(quiet: bool) -> Self {
+        let drawn = !quiet && io::stderr().is_terminal();
+        let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { multi: MultiProgress::with_draw_target(target), drawn, quiet }
+    }
+
+    /// A bar for one transfer; nothing is drawn before [`config::BAR_DELAY`].
+    pub fn transfer(&self, label: &str) -> Bar {
+        Bar { bars: self.clone(), label: shown(label).into_owned(), state: Mutex::default() }
+    }
+
+    /// Says something that is worth knowing, unless quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            // Nobody is left to be told when stderr is gone.
+            let _ = self.aside(|| writeln!(io::stderr(), "{text}"));
+        }
+    }
+
+    /// Says what went wrong, always.
+    pub fn error(&self, text: &str) {
+        self.aside(|| report(&mut io::stderr(), text));
+    }
+
+    /// Does something that writes to the terminal while no bar is in the way.
+    pub fn aside<R>(&self, write: impl FnOnce() -> R) -> R {
+        self.multi.suspend(write)
+    }
+
+    /// Stderr beside the bars, for the log.
+    pub fn stderr(&self) -> impl Write + Send + 'static {
+        BesideBars(self.clone())
+    }
+}
+
+struct BesideBars(Bars);
+
+impl Write for BesideBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.aside(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The bar of one transfer; it goes away with [`Bar::finish`] or when it is dropped.
+#[derive(Debug)]
+pub struct Bar {
+    bars: Bars,
+    label: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    drawn: Option<ProgressBar>,
+    drawn_at: Duration,
+    rate: Rate,
+}
+
+impl Bar {
+    /// Shows where the transfer stands. Cheap enough to be called often.
+    pub fn update(&self, snapshot: &Snapshot) {
+        if !self.bars.drawn || snapshot.elapsed < config::BAR_DELAY {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.drawn.is_some() && snapshot.elapsed < state.drawn_at + config::BAR_INTERVAL {
+            return;
+        }
+        state.drawn_at = snapshot.elapsed;
+        let message = message(snapshot, state.rate.update(snapshot));
+        match &state.drawn {
+            Some(bar) => {
+                bar.set_position(snapshot.done);
+                bar.set_message(message);
+            }
+            None => state.drawn = Some(self.draw(snapshot, message)),
+        }
+    }
+
+    /// Says something beside the bars, unless quiet.
+    pub fn note(&self, text: &str) {
+        self.bars.note(text);
+    }
+
+    /// Says what happened to this transfer, unless quiet.
+    pub fn tell(&self, event: &Event) {
+        self.note(&format!("{}: {}", self.label, in_words(event)));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = state.drawn.take() {
+            bar.finish_and_clear();
+            self.bars.multi.remove(&bar);
+        }
+    }
+
+    /// Makes the whole bar before it is seen for the first time.
+    fn draw(&self, snapshot: &Snapshot, message: String) -> ProgressBar {
+        let hidden = ProgressDrawTarget::hidden();
+        let label = clipped(&self.label, config::LABEL_COLUMNS).into_owned();
+        let bar = ProgressBar::with_draw_target(Some(snapshot.total), hidden)
+            .with_prefix(label)
+            .with_message(message)
+            .with_position(snapshot.done);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:20} {msg}") {
+            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
+        }
+        let bar = self.bars.multi.add(bar);
+        bar.tick();
+        bar
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// What happened, in words for the user.
+pub(super) fn in_words(event: &Event) -> String {
+    match event {
+        Event::Resumed { bytes } => format!("{} of an earlier attempt are here already", size(*bytes)),
+        Event::Hashing { peer, done, total } => {
+            format!("{peer} is hashing it first ({} of {})", size(*done), size(*total))
+        }
+        Event::SourceLost { peer, reason } => format!("lost {peer}: {}", shown(reason)),
+        Event::SourceRetried { peer, reason } => {
+            format!("trying {peer} again in a moment: {}", shown(reason))
+        }
+    }
+}
+
+/// What stands beside the bar and in the line below it.
+fn message(snapshot: &Snapshot, rate: u64) -> String {
+    let mut text = format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate));
+    let missing = snapshot.total.saturating_sub(snapshot.done);
+    if let Some(seconds) = missing.checked_div(rate) {
+        text = format!("{text}  {} left", span(Duration::from_secs(seconds)));
+    }
+    if !snapshot.sources.is_empty() {
+        text = format!("{text}\n  {}", shares(&snapshot.sources));
+    }
+    text
+}
+
+/// What each peer contributes of what came in this time, such as `peer1 42% · peer2 58%`.
+fn shares(sources: &[Contribution]) -> String {
+    let sum: u128 = sources.iter().map(|source| u128::from(source.bytes)).sum();
+    let percent = |bytes: u128| (bytes * 100 + sum / 2).checked_div(sum).unwrap_or(0);
+    let (first, others) = sources.split_at(sources.len().min(config::SHOWN_SHARES));
+    let mut parts: Vec<String> = first
+        .iter()
+        .map(|source| {
+            let gone = if source.active { "" } else { " (gone)" };
+            format!("{} {}%{gone}", source.peer, percent(source.bytes.into()))
+        })
+        .collect();
+    if !others.is_empty() {
+        let bytes = others.iter().map(|source| u128::from(source.bytes)).sum();
+        parts.push(format!("{} others {}%", others.len(), percent(bytes)));
+    }
+    parts.join(" · ")
+}
+
+/// Bytes a second, smoothed over a few seconds; what was resumed does not count.
+#[derive(Debug, Default)]
+struct Rate {
+    last: Option<(Duration, u64)>,
+    per_second: f64,
+}
+
+impl Rate {
+    /// Seconds after which an old rate has lost most of its weight.
+    const MEMORY: f64 = 3.0;
+
+    fn update(&mut self, snapshot: &Snapshot) -> u64 {
+        let (since, before) = self.last.unwrap_or((Duration::ZERO, snapshot.resumed));
+        let passed = snapshot.elapsed.saturating_sub(since).as_secs_f64();
+        if passed > 0.0 {
+            let now = snapshot.done.saturating_sub(before) as f64 / passed;
+            let weight = if self.last.is_none() { 1.0 } else { 1.0 - (-passed / Self::MEMORY).exp() };
+            self.per_second += weight * (now - self.per_second);
+            self.last = Some((snapshot.elapsed, snapshot.done));
+        }
+        self.per_second as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn source(peer: &str, bytes: u64, active: bool) -> Contribution {
+        Contribution { peer: peer.parse().unwrap(), bytes, active }
+    }
+
+    fn at(seconds: u64, done: u64) -> Snapshot {
+        let elapsed = Duration::from_secs(seconds);
+        Snapshot { total: 1000 * MIB, done, resumed: 100 * MIB, elapsed, sources: Vec::new() }
+    }
+
+    #[test]
+    fn the_rate_counts_what_came_this_time_and_follows_changes() {
+        let mut rate = Rate::default();
+        assert_eq!(rate.update(&at(1, 110 * MIB)), 10 * MIB);
+        assert_eq!(rate.update(&at(1, 110 * MIB)), 10 * MIB);
+        for second in 2..30 {
+            rate.update(&at(second, (110 + 20 * (second - 1)) * MIB));
+        }
+        assert_eq!((rate.per_second / MIB as f64).round(), 20.0);
+    }
+
+    #[test]
+    fn the_message_tells_amount_rate_time_left_and_shares() {
+        let mut snapshot = at(5, 200 * MIB);
+        snapshot.sources = vec![source("peer1", 42 * MIB, true), source("peer2", 58 * MIB, false)];
+        let expected = "200.0 MiB / 1000.0 MiB  10.0 MiB/s  1 min 20 s left\n  peer1 42% · peer2 58% (gone)";
+        assert_eq!(message(&snapshot, 10 * MIB), expected);
+    }
+
+    #[test]
+    fn a_standstill_has_no_time_left() {
+        assert_eq!(message(&at(5, 200 * MIB), 0), "200.0 MiB / 1000.0 MiB  0 B/s");
+    }
+
+    #[test]
+    fn many_peers_are_added_up() {
+        let sources: Vec<_> = (1..=8).map(|i| source(&format!("p{i}"), 0, true)).collect();
+        assert!(shares(&sources).ends_with("p6 0% · 2 others 0%"));
+    }
+
+    #[test]
+    fn events_are_told_in_words_and_made_harmless() {
+        let event = Event::SourceLost { peer: "p1".parse().unwrap(), reason: "no\u{1b}[2J".to_owned() };
+        assert_eq!(in_words(&event), r"lost p1: no\u{1b}[2J");
+        assert_eq!(
+            in_words(&Event::Resumed { bytes: MIB }),
+            "1.0 MiB of an earlier attempt are here already"
+        );
+    }
+
+    #[test]
+    fn nothing_is_drawn_without_a_terminal_or_before_the_delay() {
+        let mut bars = Bars::new(true);
+        let bar = bars.transfer("a");
+        bar.update(&at(5, 200 * MIB));
+        assert!(bar.state.lock().unwrap().drawn.is_none());
+        bars.drawn = true;
+        let bar = bars.transfer("a");
+        bar.update(&Snapshot { elapsed: config::BAR_DELAY / 2, ..at(0, 200 * MIB) });
+        assert!(bar.state.lock().unwrap().drawn.is_none());
+        bar.update(&at(5, 200 * MIB));
+        assert!(bar.state.lock().unwrap().drawn.is_some());
+        bar.finish();
+        assert!(bar.state.lock().unwrap().drawn.is_none());
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads commands, one a line, and has them executed: from a pipe, a script or a terminal.
+
+use std::io::{BufRead, ErrorKind, Write};
+
+use super::Execute;
+use super::command::{Command, UsageError};
+use super::outcome::ExitStatus;
+use super::{help, output, words};
+use crate::topology::{Topology, TopologyFile};
+
+/// What commands are performed with: the settings, who executes, and where text goes.
+pub struct Shell<'a, E> {
+    settings: &'a mut TopologyFile,
+    execute: &'a mut E,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+/// What follows a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// The line was done with, so; go on with the next one.
+    Done(ExitStatus),
+    /// The user wants to leave.
+    Leave,
+}
+
+/// Performs the commands of `input` to its end. A line that fails does not keep the later ones from
+/// being performed, an interrupted one does; the first failure is what the whole run returns.
+pub fn run<E: Execute>(shell: &mut Shell<'_, E>, mut input: impl BufRead) -> ExitStatus {
+    let mut outcome = ExitStatus::Success;
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => {
+                shell.report(&format!("cannot read commands: {error}"));
+                return outcome.then(ExitStatus::Failed);
+            }
+        }
+        match shell.perform_bytes(&line, number) {
+            Step::Done(status) => outcome = outcome.then(status),
+            Step::Leave => break,
+        }
+        if outcome == ExitStatus::Interrupted {
+            break;
+        }
+    }
+    outcome
+}
+
+impl<'a, E: Execute> Shell<'a, E> {
+    /// Results go to `out`, everything else to `err`.
+    pub fn new(
+        settings: &'a mut TopologyFile,
+        execute: &'a mut E,
+        out: &'a mut dyn Write,
+        err: &'a mut dyn Write,
+    ) -> Self {
+        Self { settings, execute, out, err }
+    }
+
+    /// The peers as they are known now.
+    pub fn topology(&self) -> &Topology {
+        self.settings.current()
+    }
+
+    /// Performs one typed line; `place` stands before its errors.
+    pub fn perform_line(&mut self, line: &str, place: &str) -> Step {
+        if words::is_idle(line) {
+            return Step::Done(ExitStatus::Success);
+        }
+        let parsed = words::split(line).map_err(UsageError::from);
+        match parsed.and_then(|words| Command::parse_words(&words)) {
+            Ok(Command::Quit) => Step::Leave,
+            Ok(command) => {
+                self.refresh();
+                Step::Done(self.perform(&command))
+            }
+            Err(error) => {
+                self.report(&format!("{place}{error}"));
+                Step::Done(ExitStatus::Usage)
+            }
+        }
+    }
+
+    /// Performs one command with the topology in force.
+    pub fn perform(&mut self, command: &Command) -> ExitStatus {
+        match command {
+            Command::Quit => ExitStatus::Success,
+            Command::Help { topic } => {
+                output::print_to(self.out, self.err, |out| out.write_all(help::about(*topic).as_bytes()))
+            }
+            _ => self.execute.execute(command, self.settings.current()),
+        }
+    }
+
+    /// Says something to whoever types.
+    pub fn say(&mut self, text: &str) {
+        // Nobody is left to be told when stderr is gone.
+        let _ = writeln!(self.err, "{text}");
+    }
+
+    /// Says what went wrong.
+    pub fn report(&mut self, message: &str) {
+        output::report(self.err, message);
+    }
+
+    fn perform_bytes(&mut self, line: &[u8], number: usize) -> Step {
+        let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        match std::str::from_utf8(line) {
+            Ok(line) => self.perform_line(line, &format!("line {number}: ")),
+            Err(_) => {
+                self.report(&format!("line {number}: not UTF-8; the line was skipped"));
+                Step::Done(ExitStatus::Usage)
+            }
+        }
+    }
+
+    /// Takes over an edit of the settings.
+    fn refresh(&mut self) {
+        if let Err(error) = self.settings.reload() {
+            self.report(&format!("{error}; the peers known so far stay in force"));
+        }
+    }
+}
+
+/// What some editors write at the start of a file.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Remembers what it was asked, and how many peers there were; answers by the file's name.
+    #[derive(Default)]
+    struct Fake(Vec<(Command, usize)>);
+
+    impl Execute for Fake {
+        fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
+            self.0.push((command.clone(), topology.peers().len()));
+            match command {
+                Command::Download { wanted, .. } if wanted == "missing" => ExitStatus::NoSuchFile,
+                Command::Download { wanted, .. } if wanted == "bad" => ExitStatus::Integrity,
+                Command::Download { wanted, .. } if wanted == "ctrl-c" => ExitStatus::Interrupted,
+                _ => ExitStatus::Success,
+            }
+        }
+    }
+
+    struct Ran {
+        status: ExitStatus,
+        asked: Vec<(Command, usize)>,
+        out: String,
+        err: String,
+    }
+
+    fn type_in(input: &[u8]) -> Ran {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer_settings.txt");
+        fs::write(&path, "a 127.0.0.1 1\n").unwrap();
+        let mut settings = TopologyFile::read(&path).unwrap();
+        let (mut fake, mut out, mut err) = (Fake::default(), Vec::new(), Vec::new());
+        let status = run(&mut Shell::new(&mut settings, &mut fake, &mut out, &mut err), input);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { status, asked: fake.0, out: text(out), err: text(err) }
+    }
+
+    #[test]
+    fn every_line_is_performed_to_the_end_of_the_pipe() {
+        let ran = type_in(b"\xef\xbb\xbf#FILELIST\r\n# a comment\n\n  download x a");
+        assert_eq!(ran.asked.len(), 2);
+        assert_eq!((ran.status, ran.err.as_str()), (ExitStatus::Success, ""));
+    }
+
+    #[test]
+    fn a_failure_is_remembered_while_later_lines_go_on() {
+        let ran = type_in(b"download x\ndownload missing\ndownload bad\nfilelist\n");
+        assert_eq!((ran.status, ran.asked.len()), (ExitStatus::NoSuchFile, 4));
+    }
+
+    #[test]
+    fn quit_leaves_and_an_interruption_ends_the_run() {
+        let ran = type_in(b"download missing\n#QUIT\nfilelist\n");
+        assert_eq!((ran.status, ran.asked.len()), (ExitStatus::NoSuchFile, 1));
+        let ran = type_in(b"download missing\ndownload ctrl-c\nfilelist\n");
+        assert_eq!((ran.status, ran.asked.len()), (ExitStatus::Interrupted, 2));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line_and_cost_nothing_else() {
+        let ran = type_in(b"filelist\nupload 'x\nuplaod x\n\xff\xfe\nfilelist\n");
+        let expected = "\
+error: line 2: the ' in column 8 is not closed; expected another ' before the end of the line
+error: line 3: unknown command \"uplaod\"; did you mean #UPLOAD?
+error: line 4: not UTF-8; the line was skipped
+";
+        assert_eq!(ran.err, expected);
+        assert_eq!((ran.status, ran.asked.len()), (ExitStatus::Usage, 2));
+    }
+
+    #[test]
+    fn help_goes_to_the_output_without_asking_anybody() {
+        let ran = type_in(b"help\nhelp upload\n");
+        assert_eq!(ran.out, help::about(None) + &help::about(Some(super::super::Verb::Upload)));
+        assert!(ran.asked.is_empty());
+    }
+
+    #[test]
+    fn an_edit_of_the_settings_counts_from_the_next_command_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peer_settings.txt");
+        fs::write(&path, "a 127.0.0.1 1\n").unwrap();
+        let mut settings = TopologyFile::read(&path).unwrap();
+        let (mut fake, mut out, mut err) = (Fake::default(), Vec::new(), Vec::new());
+        let mut shell = Shell::new(&mut settings, &mut fake, &mut out, &mut err);
+        fs::write(&path, "a 127.0.0.1 1\nb 127.0.0.1 2\n").unwrap();
+        shell.perform_line("filelist", "");
+        fs::write(&path, "nonsense\n").unwrap();
+        shell.perform_line("filelist", "");
+        shell.perform_line("filelist", "");
+        assert_eq!(fake.0.iter().map(|(_, peers)| *peers).collect::<Vec<_>>(), [2, 2, 2]);
+        let err = String::from_utf8(err).unwrap();
+        assert_eq!(err.matches("line 1: found \"nonsense\"").count(), 1, "{err}");
+        assert!(err.trim_end().ends_with("the peers known so far stay in force"), "{err}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Does the commands: decides whom to ask, has it done, and tells how it went.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use super::interrupts::Interrupts;
+use super::{Command, Execute, ExitStatus, Surroundings, download, filelist, targets, upload};
+use crate::connection::Identity;
+use crate::fetch::SourceError;
+use crate::store::{Store, StoreError};
+use crate::topology::{Peer, Topology};
+use crate::transport::Cancel;
+use crate::wire::{ErrorCode, Refusal};
+
+/// Does listings, uploads and downloads, one after the other.
+pub struct Transfers {
+    pub(super) surroundings: Surroundings,
+    store: OnceLock<Store>,
+    interrupts: Interrupts,
+}
+
+/// What one command works with.
+pub(super) struct Work<'a> {
+    pub(super) transfers: &'a Transfers,
+    pub(super) peers: Vec<Peer>,
+    pub(super) identity: Identity,
+    pub(super) cancel: Cancel,
+}
+
+impl Transfers {
+    /// Nothing is opened before a command needs it.
+    pub fn new(surroundings: Surroundings) -> Self {
+        Self { surroundings, store: OnceLock::new(), interrupts: Interrupts::default() }
+    }
+
+    /// The own served folder, opened on first use.
+    pub(super) fn store(&self) -> Result<&Store, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(Path::new(&self.surroundings.served_files))?;
+        Ok(self.store.get_or_init(|| store))
+    }
+}
+
+impl Execute for Transfers {
+    fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
+        let named = match command {
+            Command::FileList { peers } | Command::Upload { peers, .. } | Command::Download { peers, .. } => peers,
+            Command::Help { .. } | Command::Quit => return ExitStatus::Success,
+        };
+        let own = self.surroundings.own.as_ref();
+        let bars = &self.surroundings.bars;
+        let peers = match targets(named, topology, own) {
+            Ok(peers) => peers,
+            Err(error) => {
+                bars.error(&error.to_string());
+                return ExitStatus::Usage;
+            }
+        };
+        let cancel = Cancel::new();
+        let _watched = self.interrupts.watch(&cancel);
+        let identity = Identity { peer: own.cloned(), read_only: false };
+        let work = Work { transfers: self, peers, identity, cancel };
+        match command {
+            Command::FileList { .. } => filelist::run(&work),
+            Command::Upload { file, replace, .. } => upload::run(&work, file, *replace),
+            Command::Download { wanted, replace, .. } => download::run(&work, wanted, *replace),
+            Command::Help { .. } | Command::Quit => ExitStatus::Success,
+        }
+    }
+}
+
+impl From<&SourceError> for ExitStatus {
+    fn from(error: &SourceError) -> Self {
+        match error {
+            SourceError::Unreachable(_) | SourceError::Lost(_) | SourceError::Stalled => Self::Unreachable,
+            SourceError::Refused(refusal) => refusal.into(),
+            SourceError::Changed | SourceError::BadChunk => Self::Integrity,
+            SourceError::NotServing => Self::NoSuchFile,
+            SourceError::Misbehaved(_) => Self::Failed,
+        }
+    }
+}
+
+impl From<&Refusal> for ExitStatus {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal.code {
+            ErrorCode::NotFound => Self::NoSuchFile,
+            ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => Self::Refused,
+            ErrorCode::Changed | ErrorCode::Integrity => Self::Integrity,
+            ErrorCode::Busy => Self::Unreachable,
+            ErrorCode::NoSpace => Self::NoSpace,
+            ErrorCode::BadRequest | ErrorCode::Unsupported | ErrorCode::Internal | ErrorCode::Unknown => Self::Failed,
+        }
+    }
+}
+
+impl From<&StoreError> for ExitStatus {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::NotFound { .. } | StoreError::NotAFile { .. } => Self::NoSuchFile,
+            StoreError::InTheWay { .. } | StoreError::Outside { .. } => Self::Refused,
+            StoreError::Changed { .. } => Self::Integrity,
+            StoreError::NoSpace { .. } => Self::NoSpace,
+            StoreError::Interrupted => Self::Interrupted,
+            StoreError::BadName(_) | StoreError::BadPattern { .. } => Self::Usage,
+            _ => Self::Failed,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The log of both programs: to stderr, at a level from the command line unless `RUST_LOG` says
+//! otherwise.
+
+use std::env;
+use std::io::Write;
+
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter};
+
+/// What the command line says about the log.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Logging {
+    /// Say more; repeat for still more
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say errors only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl Logging {
+    /// The level for our own messages, when this is the one without flags.
+    fn level(self, usual: LevelFilter) -> LevelFilter {
+        if self.quiet {
+            return LevelFilter::Error;
+        }
+        let raised = LevelFilter::iter().skip_while(|level| *level < usual).nth(self.verbose.into());
+        raised.unwrap_or(LevelFilter::Trace)
+    }
+}
+
+/// Starts the log of a server: from `info` on, with times.
+pub fn start(logging: Logging) {
+    start_with(filtered(logging.level(LevelFilter::Info)));
+}
+
+/// Starts the log of a client: warnings, as plain lines that go to `out`, which knows how to write
+/// beside progress bars.
+pub fn start_beside(out: impl Write + Send + 'static, logging: Logging) {
+    let mut builder = filtered(logging.level(LevelFilter::Warn));
+    builder.target(Target::Pipe(Box::new(out)));
+    builder.format(|line, record| {
+        let level = match record.level() {
+            Level::Warn => "warning".to_owned(),
+            level => level.as_str().to_ascii_lowercase(),
+        };
+        writeln!(line, "{level}: {}", record.args())
+    });
+    start_with(builder);
+}
+
+/// Our own messages from `level` on, those of other crates only when they matter.
+fn filtered(level: LevelFilter) -> Builder {
+    let mut builder = Builder::new();
+    if env::var_os(env_logger::DEFAULT_FILTER_ENV).is_some() {
+        builder.parse_default_env();
+    } else {
+        builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);
+    }
+    builder
+}
+
+fn start_with(mut builder: Builder) {
+    // A log that is there already, as in the demo, stays.
+    let _ = builder.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_raise_and_lower_the_level() {
+        let level = |verbose, quiet, usual| Logging { verbose, quiet }.level(usual);
+        assert_eq!(level(0, false, LevelFilter::Warn), LevelFilter::Warn);
+        assert_eq!(level(1, false, LevelFilter::Warn), LevelFilter::Info);
+        assert_eq!(level(1, false, LevelFilter::Info), LevelFilter::Debug);
+        assert_eq!(level(9, false, LevelFilter::Info), LevelFilter::Trace);
+        assert_eq!(level(2, true, LevelFilter::Info), LevelFilter::Error);
+    }
+}
