@@ -5,4 +5,5 @@
 pub mod config;
 pub mod content;
 pub mod fetch;
+pub mod store;
 pub mod topology;
