@@ -99,3 +99,40 @@ pub const SHOWN_SHARES: usize = 6;
 
 /// Peer ids that a message enumerates; the others are counted.
 pub const SHOWN_PEERS: usize = 20;
+// Store
+
+/// How many bytes are read at once for hashing; a multiple of a leaf, small enough for the caches.
+pub const HASH_PIECE: usize = 256 << 10;
+
+/// How often somebody who waits for a file to be hashed is told how far it is.
+pub const HASH_PROGRESS: Duration = Duration::from_millis(100);
+
+/// How long a small file's description waits for its hashing, which saves the peer a second question.
+pub const DESCRIBE_GRACE: Duration = Duration::from_millis(20);
+
+/// How long a failed hashing is remembered for those who asked for it and come back.
+pub const HASH_FAILURE_KEPT: Duration = Duration::from_secs(10);
+
+/// After how long received chunks are synced to disk and entered in the journal.
+pub const JOURNAL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// After how many received bytes the same happens.
+pub const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// How long a part file that nobody continues is kept.
+pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// How long the names of a listing are kept for those who ask for its next page.
+pub const LISTING_KEPT: Duration = Duration::from_secs(10);
+
+/// Longest pattern of a listing in bytes.
+pub const MAX_PATTERN: usize = 1024;
+
+/// Links to follow for one name before it counts as a circle, as Linux does.
+pub const MAX_LINKS: usize = 40;
+
+/// Linked folders within linked folders that a listing goes into.
+pub const MAX_LINKED_FOLDERS: usize = 4;
+
+/// Smallest catalog in bytes that is worth compacting.
+pub const CATALOG_COMPACTED: u64 = 64 << 10;

@@ -48,7 +48,10 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
         return tell_nobody(work, wanted, &found);
     }
     if let Some(conflict) = conflict(&found.holders) {
-        bars.error(&format!("{} is not the same file at all peers; choose one by its id:{conflict}", shown(wanted)));
+        bars.error(&format!(
+            "{} is not the same file at all peers; choose one by its id:{conflict}",
+            shown(wanted)
+        ));
         return ExitStatus::Refused;
     }
     receive(work, found, replace)
@@ -60,7 +63,8 @@ fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
     let id = wanted.parse::<RootPrefix>().ok();
     let ask = |subject| {
         let bars = &work.transfers.surroundings.bars;
-        let observer = |event: Event| bars.note(&format!("{}: {}", shown(wanted), super::bars::in_words(&event)));
+        let observer =
+            |event: Event| bars.note(&format!("{}: {}", shown(wanted), super::bars::in_words(&event)));
         let (peers, identity, cancel) = (&work.peers[..], &work.identity, &work.cancel);
         sort(Find { peers, subject: &subject, identity, cancel, observer: &observer }.run())
     };
@@ -127,9 +131,10 @@ fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
     match work.transfers.store().and_then(|store| store.receive(manifest.clone(), replace)) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
         Ok(Reception::AlreadyHere) => say(format!("{} is already here", shown(name.as_str()))),
-        Ok(Reception::Busy) => {
-            fail(ExitStatus::Refused, "is being received already, by this peer's server or another client".to_owned())
-        }
+        Ok(Reception::Busy) => fail(
+            ExitStatus::Refused,
+            "is being received already, by this peer's server or another client".to_owned(),
+        ),
         Ok(Reception::InTheWay { length, .. }) => {
             let what = format!("another file of that name is here ({length} bytes); --replace overwrites it");
             fail(ExitStatus::Refused, what)

@@ -4,8 +4,8 @@ use std::thread;
 
 use super::transfers::Work;
 use super::{ExitStatus, Layout, Listed, output, shown, table};
-use crate::fetch::list::list;
 use crate::fetch::SourceError;
+use crate::fetch::list::list;
 use crate::topology::Peer;
 
 /// What one peer serves, or why that is not known.

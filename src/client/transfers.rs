@@ -46,7 +46,9 @@ impl Transfers {
 impl Execute for Transfers {
     fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
         let named = match command {
-            Command::FileList { peers } | Command::Upload { peers, .. } | Command::Download { peers, .. } => peers,
+            Command::FileList { peers } | Command::Upload { peers, .. } | Command::Download { peers, .. } => {
+                peers
+            }
             Command::Help { .. } | Command::Quit => return ExitStatus::Success,
         };
         let own = self.surroundings.own.as_ref();
@@ -87,11 +89,15 @@ impl From<&Refusal> for ExitStatus {
     fn from(refusal: &Refusal) -> Self {
         match refusal.code {
             ErrorCode::NotFound => Self::NoSuchFile,
-            ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => Self::Refused,
+            ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => {
+                Self::Refused
+            }
             ErrorCode::Changed | ErrorCode::Integrity => Self::Integrity,
             ErrorCode::Busy => Self::Unreachable,
             ErrorCode::NoSpace => Self::NoSpace,
-            ErrorCode::BadRequest | ErrorCode::Unsupported | ErrorCode::Internal | ErrorCode::Unknown => Self::Failed,
+            ErrorCode::BadRequest | ErrorCode::Unsupported | ErrorCode::Internal | ErrorCode::Unknown => {
+                Self::Failed
+            }
         }
     }
 }
@@ -99,7 +105,9 @@ impl From<&Refusal> for ExitStatus {
 impl From<&StoreError> for ExitStatus {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::NotFound { .. } | StoreError::NotAFile { .. } => Self::NoSuchFile,
+            StoreError::NotFound { .. } | StoreError::NoSuchContent { .. } | StoreError::NotAFile { .. } => {
+                Self::NoSuchFile
+            }
             StoreError::InTheWay { .. } | StoreError::Outside { .. } => Self::Refused,
             StoreError::Changed { .. } => Self::Integrity,
             StoreError::NoSpace { .. } => Self::NoSpace,

@@ -84,10 +84,14 @@ impl Upload<'_> {
         bar.finish();
         let rate = text::rate(self.manifest.length(), started.elapsed());
         let line = match result {
-            Ok(Offered::Delivered) => format!("{id}: uploaded {name}: {}{rate}", size(self.manifest.length())),
+            Ok(Offered::Delivered) => {
+                format!("{id}: uploaded {name}: {}{rate}", size(self.manifest.length()))
+            }
             Ok(Offered::AlreadyThere) => format!("{id}: already serving {name}"),
             Err(_) if self.work.cancel.is_cancelled() => {
-                bars.error(&format!("{id}: interrupted; what is verified there is kept, the same command continues"));
+                bars.error(&format!(
+                    "{id}: interrupted; what is verified there is kept, the same command continues"
+                ));
                 return ExitStatus::Interrupted;
             }
             Err(failure) => {

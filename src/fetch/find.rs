@@ -79,7 +79,8 @@ impl Find<'_> {
             }
             cancel.cancel();
         });
-        let late = |(answer, peer): (Option<Answer>, &Peer)| answer.unwrap_or_else(|| Answer::Late(peer.clone()));
+        let late =
+            |(answer, peer): (Option<Answer>, &Peer)| answer.unwrap_or_else(|| Answer::Late(peer.clone()));
         found.into_iter().zip(self.peers).map(late).collect()
     }
 
@@ -119,6 +120,7 @@ fn read_manifest(connection: &mut Framed, head: Head<Response>) -> Result<Manife
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
     let layout = ChunkLayout::new(length, chunk_size).map_err(|bad| misbehaved(bad.to_string()))?;
-    let digests = Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests".to_owned()))?;
+    let digests =
+        Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests".to_owned()))?;
     Manifest::new(name, layout, root, digests).map_err(|bad| misbehaved(bad.to_string()))
 }

@@ -10,8 +10,8 @@
 
 pub mod engine;
 pub mod find;
-pub mod list;
 mod ledger;
+pub mod list;
 pub mod offered;
 mod policy;
 pub mod progress;

@@ -23,7 +23,12 @@ pub struct Offerer<'a> {
 impl<'a> Offerer<'a> {
     /// The other side of `connection` now answers requests for chunks of `manifest`, and is told
     /// `progress` now and then.
-    pub fn new(peer: PeerId, connection: &'a mut Framed, manifest: &'a Manifest, progress: &'a Progress) -> Self {
+    pub fn new(
+        peer: PeerId,
+        connection: &'a mut Framed,
+        manifest: &'a Manifest,
+        progress: &'a Progress,
+    ) -> Self {
         Self { peer, connection, manifest, progress }
     }
 }

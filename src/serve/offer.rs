@@ -36,7 +36,8 @@ pub fn offer(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Offered, OfferError> {
     let digests = Response::digests_of(manifest);
-    let answer = connection.ask(&Request::offer(manifest, replace), &digests)?.map_err(OfferError::Refused)?;
+    let answer =
+        connection.ask(&Request::offer(manifest, replace), &digests)?.map_err(OfferError::Refused)?;
     match answer.message {
         Response::AlreadyHere => return Ok(Offered::AlreadyThere),
         Response::Accepted { have } => progress(have),

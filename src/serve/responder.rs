@@ -75,7 +75,7 @@ impl Responder {
         }
         match &self.open {
             Some((_, content)) => Ok(content),
-            None => Err(StoreError::NotFound { name: root.to_string() }),
+            None => Err(StoreError::NoSuchContent { root }),
         }
     }
 
@@ -92,7 +92,9 @@ impl Responder {
         };
         match self.store.manifest(&name, &mut progress) {
             Ok(manifest) => Ok(manifest_answer(&manifest)),
-            Err(StoreError::Interrupted) => Ok((Response::Hashing { done: state.0, total: state.1 }, Vec::new())),
+            Err(StoreError::Interrupted) => {
+                Ok((Response::Hashing { done: state.0, total: state.1 }, Vec::new()))
+            }
             Err(error) => Err(refusal_of(&error)),
         }
     }
@@ -121,9 +123,10 @@ impl Responder {
         limit: Option<u32>,
     ) -> Result<(Response, Vec<u8>), Refusal> {
         let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize).clamp(1, config::LIST_PAGE);
-        let page = self.store.list(&ListQuery { pattern, after, limit }).map_err(|error| refusal_of(&error))?;
-        let payload =
-            serde_json::to_vec(&page.entries).map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
+        let page =
+            self.store.list(&ListQuery { pattern, after, limit }).map_err(|error| refusal_of(&error))?;
+        let payload = serde_json::to_vec(&page.entries)
+            .map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
         Ok((Response::Listing { more: page.more, left_out: page.left_out }, payload))
     }
 
@@ -149,7 +152,9 @@ fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
 /// What a failure of our own disk is to the other side.
 pub fn refusal_of(error: &StoreError) -> Refusal {
     let code = match error {
-        StoreError::NotFound { .. } | StoreError::NotAFile { .. } => ErrorCode::NotFound,
+        StoreError::NotFound { .. } | StoreError::NoSuchContent { .. } | StoreError::NotAFile { .. } => {
+            ErrorCode::NotFound
+        }
         StoreError::Outside { .. } | StoreError::BadName(_) => ErrorCode::Refused,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NoSpace { .. } => ErrorCode::NoSpace,

@@ -44,10 +44,11 @@ fn prepare(
     };
     let payload = connection.take_payload()?;
     let bad = |what: String| Refusal { code: ErrorCode::BadRequest, message: what };
-    let manifest = ChunkLayout::new(length, chunk_size).map_err(|error| error.to_string()).and_then(|layout| {
-        let digests = Digest::split(&payload).ok_or("odd digests")?;
-        Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
-    });
+    let manifest =
+        ChunkLayout::new(length, chunk_size).map_err(|error| error.to_string()).and_then(|layout| {
+            let digests = Digest::split(&payload).ok_or("odd digests")?;
+            Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
+        });
     Ok(manifest.map_err(bad).and_then(|manifest| {
         shared.store.receive(Arc::new(manifest), replace).map_err(|error| refusal_of(&error))
     }))
@@ -124,7 +125,9 @@ fn refusal_for(error: &TransferError) -> Refusal {
             Refusal { code: ErrorCode::InTheWay, message: error.to_string() }
         }
         TransferError::Store(error) => refusal_of(error),
-        TransferError::Interrupted => Refusal { code: ErrorCode::Busy, message: "the server is ending".to_owned() },
+        TransferError::Interrupted => {
+            Refusal { code: ErrorCode::Busy, message: "the server is ending".to_owned() }
+        }
         TransferError::NoSource(reasons) => {
             let bad = reasons.iter().any(|(_, reason)| reason.is_integrity());
             let code = if bad { ErrorCode::Integrity } else { ErrorCode::Internal };

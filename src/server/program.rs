@@ -66,7 +66,8 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     let listener = Listener::bind(&addresses)
         .map_err(|error| format!("cannot listen on {place}: {error}; is another server running there?"))?;
     // Before the first line is printed, so that whoever reads it may send a signal.
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
     let folder = options.served_files.canonicalize().unwrap_or(options.served_files);
     let settings = Settings {
         identity: Identity { peer: Some(id.clone()), read_only: options.read_only },
@@ -74,7 +75,8 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
         max_connections: options.max_connections,
         topology: Some(topology),
     };
-    let server = Server::start(listener, store.clone(), settings).map_err(|error| format!("cannot start: {error}"))?;
+    let server =
+        Server::start(listener, store.clone(), settings).map_err(|error| format!("cannot start: {error}"))?;
     let read_only = if options.read_only { ", read-only" } else { "" };
     log::info!("peer {id} listens on {} and serves {}{read_only}", server.address(), folder.display());
     store.hash_all();

@@ -1,0 +1,222 @@
+//! What the files of the served folder are, remembered so that nothing is hashed twice.
+//!
+//! The file `.peershare/catalog` only grows: every file hashed or received appends one record (see
+//! `record`), and the last record of a name counts. Client and server append to the same catalog
+//! under `flock`, and each reads what the other has appended before it looks something up. Whoever
+//! opens it and finds that less than half of it counts writes it anew.
+//!
+//! A record is believed only while the file has the [`Identity`] that it had then, and its digests
+//! only if they lead to its root; so a torn or damaged catalog costs hashing again, never more.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use super::identity::Identity;
+use super::index::{Digests, Index, Known};
+use super::locked;
+use super::private::PrivateFolder;
+use super::record::{self, Head, MAGIC};
+use crate::config;
+use crate::content::{Digest, FileName, Manifest, Root, RootPrefix};
+
+const ENTRY: &str = "catalog";
+const FRESH_ENTRY: &str = "catalog.new";
+
+#[derive(Debug)]
+pub(super) struct Catalog {
+    private: PrivateFolder,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    index: Index,
+    file: Option<File>,
+    /// Up to here the file was read and is sound; 0 before its first line was seen.
+    end: u64,
+}
+
+impl Catalog {
+    /// The catalog in that `.peershare`. It is read when it is first needed.
+    pub(super) fn new(private: PrivateFolder) -> Self {
+        Self { private, state: Mutex::default() }
+    }
+
+    /// The content id of a file that still is what it was when it was hashed.
+    pub(super) fn root(&self, name: &FileName, identity: &Identity) -> Option<Root> {
+        Some(self.fresh().index.known(name, identity)?.root)
+    }
+
+    /// The content ids of many files at once, for a page of a listing.
+    pub(super) fn roots<'a>(
+        &self,
+        files: impl Iterator<Item = (&'a FileName, &'a Identity)>,
+    ) -> Vec<Option<Root>> {
+        let mut state = self.fresh();
+        files.map(|(name, identity)| state.index.known(name, identity).map(|known| known.root)).collect()
+    }
+
+    /// A file's manifest, if the file still is what it was and the digests are sound.
+    pub(super) fn find(&self, name: &FileName, identity: &Identity) -> Option<Arc<Manifest>> {
+        let mut state = self.fresh();
+        let State { index, file, .. } = &mut *state;
+        let known = index.known(name, identity)?;
+        if let Some(manifest) = known.manifest() {
+            return Some(manifest);
+        }
+        let manifest = load(name, known, file.as_ref());
+        match &manifest {
+            Some(manifest) => known.loaded = Arc::downgrade(manifest),
+            None => {
+                log::warn!("the catalog's digests of {name} are damaged; the file is hashed again");
+                index.forget(name);
+            }
+        }
+        manifest
+    }
+
+    /// Names whose files had that content when they were hashed.
+    pub(super) fn names_of(&self, root: &Root) -> Vec<FileName> {
+        self.fresh().index.names_of(root)
+    }
+
+    /// Names and content ids that begin with these digits, as they were hashed.
+    pub(super) fn names_by_prefix(&self, prefix: &RootPrefix) -> Vec<(FileName, Root)> {
+        self.fresh().index.names_by_prefix(prefix)
+    }
+
+    /// Remembers a file. When that cannot be written down, it is known until the program ends.
+    pub(super) fn remember(&self, manifest: &Arc<Manifest>, identity: Identity) {
+        let (root, layout) = (manifest.root(), *manifest.layout());
+        let head = Head { name: manifest.name().clone(), root, chunk_size: layout.chunk_size(), identity };
+        let mut state = locked(&self.state);
+        let appended = state.append(&self.private, &head, manifest.digests());
+        let (digests, size) = appended.unwrap_or_else(|error| {
+            log::warn!("cannot write down in the catalog what {} is: {error}", head.name);
+            (Digests::InMemory(Arc::clone(manifest)), 0)
+        });
+        let known = Known { identity, layout, root, digests, loaded: Arc::downgrade(manifest), size };
+        state.index.insert(head.name, known);
+    }
+
+    /// The state after reading what anybody has appended.
+    fn fresh(&self) -> MutexGuard<'_, State> {
+        let mut state = locked(&self.state);
+        let first = state.file.is_none();
+        if let Err(error) = state.refresh(&self.private) {
+            log::warn!("cannot read the catalog: {error}; files may be hashed again");
+        }
+        if first
+            && state.is_half_garbage()
+            && let Err(error) = state.compact(&self.private)
+        {
+            log::warn!("cannot compact the catalog: {error}");
+        }
+        state
+    }
+}
+
+/// Reads a file's digests from the catalog and makes its manifest, if they are sound.
+fn load(name: &FileName, known: &Known, catalog: Option<&File>) -> Option<Arc<Manifest>> {
+    let Digests::At(offset) = known.digests else { return None };
+    let mut bytes = vec![0; known.layout.count() as usize * Digest::LEN];
+    catalog?.read_exact_at(&mut bytes, offset).ok()?;
+    Manifest::new(name.clone(), known.layout, known.root, Digest::split(&bytes)?).ok().map(Arc::new)
+}
+
+impl State {
+    /// Reads what was appended since the last time, or all of it when the file is another one.
+    fn refresh(&mut self, private: &PrivateFolder) -> io::Result<()> {
+        let Some(now) = private.file(ENTRY)? else { return Ok(()) };
+        let (inode, size) = (now.metadata()?.ino(), now.metadata()?.len());
+        let same = match &self.file {
+            Some(file) => file.metadata()?.ino() == inode && size >= self.end,
+            None => false,
+        };
+        if !same {
+            *self = Self { file: Some(now), ..Self::default() };
+        }
+        if size > self.end { self.read_on(size) } else { Ok(()) }
+    }
+
+    fn read_on(&mut self, size: u64) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut reader = BufReader::with_capacity(1 << 16, file);
+        if self.end == 0 {
+            reader.seek(SeekFrom::Start(0))?;
+            let mut magic = Vec::new();
+            reader.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+            if magic != MAGIC {
+                return Ok(());
+            }
+            self.end = MAGIC.len() as u64;
+        }
+        reader.seek(SeekFrom::Start(self.end))?;
+        while let Some(found) = record::read_head(&mut reader)? {
+            let Some(layout) = found.head.layout() else { break };
+            if self.end + found.len() > size {
+                break;
+            }
+            reader.seek_relative(i64::try_from(found.digests_len).map_err(io::Error::other)?)?;
+            let digests = Digests::At(self.end + found.digests_at());
+            let size_of_record = found.len();
+            self.end += size_of_record;
+            let Head { name, root, identity, .. } = found.head;
+            let loaded = Weak::new();
+            let known = Known { identity, layout, root, digests, loaded, size: size_of_record };
+            self.index.insert(name, known);
+        }
+        Ok(())
+    }
+
+    /// Appends one record behind the last sound one; says where its digests are and its size.
+    fn append(
+        &mut self,
+        private: &PrivateFolder,
+        head: &Head,
+        digests: &[Digest],
+    ) -> io::Result<(Digests, u64)> {
+        let (record, digests_at) = record::encode(head, &Digest::join(digests))?;
+        let file = private.hold(ENTRY)?;
+        self.refresh(private)?;
+        // What lies behind is a record that somebody was killed in the middle of.
+        file.set_len(self.end)?;
+        if self.end == 0 {
+            file.write_all_at(MAGIC, 0)?;
+            self.end = MAGIC.len() as u64;
+        }
+        file.write_all_at(&record, self.end)?;
+        let digests = Digests::At(self.end + digests_at);
+        self.end += record.len() as u64;
+        Ok((digests, record.len() as u64))
+    }
+
+    fn is_half_garbage(&self) -> bool {
+        self.end > config::CATALOG_COMPACTED && self.index.live_bytes() < self.end / 2
+    }
+
+    /// Writes a catalog of the records that count and puts it in the place of the old one.
+    fn compact(&mut self, private: &PrivateFolder) -> io::Result<()> {
+        let _held = private.hold(ENTRY)?;
+        self.refresh(private)?;
+        private.remove(FRESH_ENTRY)?;
+        let fresh = private.hold(FRESH_ENTRY)?;
+        let mut writer = BufWriter::new(&fresh);
+        writer.write_all(MAGIC)?;
+        for (name, known) in self.index.iter() {
+            if let Some(manifest) = known.manifest().or_else(|| load(name, known, self.file.as_ref())) {
+                let chunk_size = known.layout.chunk_size();
+                let head =
+                    Head { name: name.clone(), root: known.root, chunk_size, identity: known.identity };
+                writer.write_all(&record::encode(&head, &Digest::join(manifest.digests()))?.0)?;
+            }
+        }
+        writer.flush()?;
+        fresh.sync_data()?;
+        drop(writer);
+        private.rename(FRESH_ENTRY, ENTRY)?;
+        self.refresh(private)
+    }
+}

@@ -1,0 +1,145 @@
+//! What can go wrong with files on disk, told so that a user knows what to try.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::content::name::BadName;
+use crate::content::{FileName, Root};
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No file has that name.
+    #[error("there is no file {name}")]
+    NotFound {
+        /// What was asked for.
+        name: FileName,
+    },
+    /// No file here has that content any more, or none ever had.
+    #[error("no file here has the content {}", root.short())]
+    NoSuchContent {
+        /// What was asked for.
+        root: Root,
+    },
+    /// The file was written to since, or while, it was read.
+    #[error("{name} changed while it was read; try again when nobody writes to it")]
+    Changed {
+        /// Which file.
+        name: FileName,
+    },
+    /// The text cannot name a file.
+    #[error(transparent)]
+    BadName(#[from] BadName),
+    /// A link on the way to the file leads out of the served folder.
+    #[error("{name} leads out of the served folder through a link; it is not served")]
+    Outside {
+        /// Which name.
+        name: FileName,
+    },
+    /// Something else has that name: a folder, a FIFO, a device.
+    #[error("{name} is not a regular file")]
+    NotAFile {
+        /// Which name.
+        name: FileName,
+    },
+    /// A part of the name before its last `/` is a file, so nothing can be put beneath it.
+    #[error("cannot put {name} there, because a file has the name of its folder; choose another name")]
+    NotAFolder {
+        /// Which name.
+        name: FileName,
+    },
+    /// The disk is too full.
+    #[error("no space for {name}: {needed} bytes are needed and {free} are free; make room and try again")]
+    NoSpace {
+        /// The file that does not fit.
+        name: FileName,
+        /// Bytes still to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// Other content took the name while the file was received.
+    #[error("{name} appeared while it was received; what was received is kept, try again")]
+    InTheWay {
+        /// Which name.
+        name: FileName,
+    },
+    /// The part file still lacks chunks.
+    #[error("{name} lacks {missing} chunks")]
+    Incomplete {
+        /// Which file.
+        name: FileName,
+        /// How many chunks.
+        missing: u32,
+    },
+    /// A chunk that was verified against another file's manifest.
+    #[error("the chunk belongs to another file than {name}")]
+    OtherFile {
+        /// The file it was to become part of.
+        name: FileName,
+    },
+    /// A chunk that the file does not have was asked for.
+    #[error("{name} has no chunk {number} of {chunk_size} bytes")]
+    NoSuchChunk {
+        /// Which file.
+        name: FileName,
+        /// The number that was asked for.
+        number: u32,
+        /// The size in bytes that was asked for.
+        chunk_size: u32,
+    },
+    /// The caller gave up, or the store was closed.
+    #[error("interrupted")]
+    Interrupted,
+    /// The pattern of a listing is not a glob.
+    #[error("{pattern:?} is not a pattern: {reason}")]
+    BadPattern {
+        /// What was asked for.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Whatever else the system refused.
+    #[error("{what}: {error}")]
+    Io {
+        /// What failed, for which file.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl StoreError {
+    /// An I/O error with what was attempted, such as `cannot read x`.
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::Io { what, error }
+    }
+
+    /// An error met on the way to `name` when a file is read, in the words of this enum.
+    pub(super) fn reaching(name: &FileName) -> impl FnOnce(io::Error) -> Self {
+        let name = name.clone();
+        move |error| match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Self::NotFound { name },
+            Some(Errno::XDEV | Errno::LOOP) => Self::Outside { name },
+            _ => Self::Io { what: format!("cannot open {name}"), error },
+        }
+    }
+
+    /// The same error once more, for another who waited for the same thing.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::NotFound { name } => Self::NotFound { name: name.clone() },
+            Self::Changed { name } => Self::Changed { name: name.clone() },
+            Self::Outside { name } => Self::Outside { name: name.clone() },
+            Self::NotAFile { name } => Self::NotAFile { name: name.clone() },
+            Self::Interrupted => Self::Interrupted,
+            Self::Io { what, error } => {
+                let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+                Self::Io { what: what.clone(), error: same.unwrap_or_else(|| error.kind().into()) }
+            }
+            other => Self::Io { what: other.to_string(), error: io::ErrorKind::Other.into() },
+        }
+    }
+}

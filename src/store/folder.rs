@@ -1,0 +1,195 @@
+//! The served folder, and how a name becomes an open file without ever leaving it.
+//!
+//! Every name is resolved from the folder's own descriptor. The quick way is one `openat2` call
+//! that follows no link at all. Where it meets a link, or does not exist, the name is walked part by
+//! part: each step opens one part without following it, a link is read and its target walked in
+//! turn, `..` goes back to the descriptor we came from, and whatever would leave the folder or
+//! enter `.peershare` ends with `EXDEV`. No step trusts a path that somebody else could change
+//! in the meantime.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, mkdirat, openat, readlinkat};
+use rustix::io::Errno;
+
+use super::StoreError;
+use super::identity::Identity;
+use crate::config;
+use crate::content::FileName;
+use crate::content::name::PRIVATE_FOLDER;
+
+/// Reads a file; a FIFO or a device cannot make the call hang.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+/// Opens a folder.
+const ENTER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Only looks at what is there, which needs no permission to read it.
+#[cfg(target_os = "linux")]
+const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const LOOK: OFlags = READ;
+
+/// A folder that nothing opened through it can leave.
+#[derive(Debug)]
+pub(super) struct Folder {
+    dir: File,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens the folder, after making it when it is missing.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let path = path.canonicalize()?;
+        let dir = File::from(rustix::fs::open(&path, ENTER, Mode::empty())?);
+        Ok(Self { dir, path })
+    }
+
+    /// Where it is, without links on the way.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder itself.
+    pub(super) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    /// What the system knows of whatever has that name.
+    pub(super) fn look(&self, path: &Path) -> io::Result<std::fs::Metadata> {
+        self.resolve(path, LOOK)?.metadata()
+    }
+
+    /// The identity of a regular file.
+    pub(super) fn identity(&self, name: &FileName) -> Result<Identity, StoreError> {
+        let metadata = self.look(name.as_path()).map_err(StoreError::reaching(name))?;
+        if metadata.is_file() {
+            Ok(Identity::from_metadata(&metadata))
+        } else {
+            Err(StoreError::NotAFile { name: name.clone() })
+        }
+    }
+
+    /// Opens a regular file for reading.
+    pub(super) fn open_file(&self, name: &FileName) -> Result<File, StoreError> {
+        let file = self.resolve(name.as_path(), READ).map_err(StoreError::reaching(name))?;
+        match file.metadata().map_err(StoreError::reaching(name))?.is_file() {
+            true => Ok(file),
+            false => Err(StoreError::NotAFile { name: name.clone() }),
+        }
+    }
+
+    /// Opens a folder beneath this one.
+    pub(super) fn enter(&self, path: &Path) -> io::Result<File> {
+        self.resolve(path, ENTER)
+    }
+
+    /// Opens the folder that `name` lies in, after making what is missing of it.
+    pub(super) fn make_parent(&self, name: &FileName) -> io::Result<File> {
+        match name.folder() {
+            Some(folder) => self.make(Path::new(folder)),
+            None => self.dir.try_clone(),
+        }
+    }
+
+    fn make(&self, path: &Path) -> io::Result<File> {
+        match self.enter(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let parent = match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => self.make(parent)?,
+            None => self.dir.try_clone()?,
+        };
+        match mkdirat(&parent, path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o777)) {
+            Ok(()) => parent.sync_all()?,
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.enter(path)
+    }
+
+    fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        match open_without_links(&self.dir, path, flags) {
+            // A link, or a system (or a container's filter) without this call.
+            Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),
+            other => Ok(other?),
+        }
+    }
+
+    fn walk(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let mut walk = Walk { entered: Vec::new(), ahead: parts_backwards(path), links: 0 };
+        while let Some(part) = walk.ahead.pop() {
+            if part == ".." {
+                walk.entered.pop().ok_or(Errno::XDEV)?;
+                continue;
+            }
+            if walk.entered.is_empty() && part == PRIVATE_FOLDER {
+                return Err(Errno::XDEV.into());
+            }
+            let here = walk.entered.last().unwrap_or(&self.dir);
+            match readlinkat(here, &part, Vec::new()) {
+                Ok(target) => {
+                    walk.follow(PathBuf::from(OsString::from_vec(target.into_bytes())), &self.path)?
+                }
+                Err(Errno::INVAL) if walk.ahead.is_empty() => return open_part(here, &part, flags),
+                Err(Errno::INVAL) => walk.entered.push(open_part(here, &part, ENTER)?),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The name ended with a link to a folder that was entered already.
+        open_part(walk.entered.last().unwrap_or(&self.dir), OsStr::new("."), flags)
+    }
+}
+
+/// Where a walk from the top of the folder stands.
+struct Walk {
+    /// Folders entered so far, below the top.
+    entered: Vec<File>,
+    /// Parts to go, the next one last.
+    ahead: Vec<OsString>,
+    /// Links met so far.
+    links: usize,
+}
+
+impl Walk {
+    /// Puts a link's target in front of what is ahead.
+    fn follow(&mut self, target: PathBuf, top: &Path) -> io::Result<()> {
+        self.links += 1;
+        if self.links > config::MAX_LINKS {
+            return Err(Errno::LOOP.into());
+        }
+        if target.is_absolute() {
+            let inside = target.strip_prefix(top).map_err(|_| Errno::XDEV)?;
+            self.entered.clear();
+            self.ahead.extend(parts_backwards(inside));
+        } else {
+            self.ahead.extend(parts_backwards(&target));
+        }
+        Ok(())
+    }
+}
+
+fn parts_backwards(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    parts.rev().map(|part| part.as_os_str().to_owned()).collect()
+}
+
+fn open_part(dir: &File, part: &OsStr, flags: OFlags) -> io::Result<File> {
+    Ok(File::from(openat(dir, part, flags | OFlags::NOFOLLOW, Mode::empty())?))
+}
+
+#[cfg(target_os = "linux")]
+fn open_without_links(dir: &File, path: &Path, flags: OFlags) -> rustix::io::Result<File> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(dir, path, flags, Mode::empty(), how).map(File::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_without_links(_: &File, _: &Path, _: OFlags) -> rustix::io::Result<File> {
+    Err(Errno::NOSYS)
+}

@@ -1,0 +1,236 @@
+//! Which files are being hashed, so that no file is hashed twice at once and everybody who asks is
+//! told how far it is.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use super::disk::Disk;
+use super::identity::Identity;
+use super::job::{End, Job, Open, Task};
+use super::listing::Names;
+use super::pool::HashPool;
+use super::{StoreError, locked};
+use crate::config;
+use crate::content::manifest::BadManifest;
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest};
+
+pub(super) struct Hashing {
+    disk: Arc<Disk>,
+    pool: HashPool,
+    register: Arc<Register>,
+}
+
+/// Files of the served folder that are being hashed, or could not be a moment ago.
+#[derive(Default)]
+struct Register(Mutex<HashMap<FileName, Registered>>);
+
+enum Registered {
+    Running(Arc<Job>),
+    Failed { error: StoreError, since: Instant },
+}
+
+impl Hashing {
+    /// Nothing is hashed, and no thread started, before somebody asks.
+    pub(super) fn new(disk: Arc<Disk>) -> Self {
+        Self { disk, pool: HashPool::new(), register: Arc::default() }
+    }
+
+    /// Has a file of the served folder hashed before those that nobody asked for. Says so if that
+    /// failed a moment ago; the next call tries again.
+    pub(super) fn request(&self, name: &FileName, identity: Identity) -> Result<Arc<Job>, StoreError> {
+        if let Some(error) = self.register.take_failure(name) {
+            return Err(error);
+        }
+        let job = self.register.running_or(name, || job_of(&self.disk, &self.register, name, identity))?;
+        self.pool.submit(&job)?;
+        Ok(job)
+    }
+
+    /// The same, and waits for the manifest.
+    pub(super) fn manifest(
+        &self,
+        name: &FileName,
+        identity: Identity,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<Manifest>, StoreError> {
+        self.register.take_failure(name);
+        let digests = self.request(name, identity)?.wait(progress);
+        self.register.take_failure(name);
+        let digests = digests?;
+        match self.disk.catalog.find(name, &identity) {
+            Some(manifest) => Ok(manifest),
+            None => manifest_of(name, identity.length, digests).map(Arc::new),
+        }
+    }
+
+    /// Hashes a file that is not in the served folder, and waits.
+    pub(super) fn hash_elsewhere(
+        &self,
+        name: &FileName,
+        identity: Identity,
+        open: Open,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<Manifest>, StoreError> {
+        let layout = usual_layout(identity.length)?;
+        let of = name.clone();
+        let end: End = Box::new(move |result| unchanged(result?.0, &of, &identity));
+        let chunks = layout.indices().collect();
+        let digests = self.run(Task { name: name.clone(), layout, chunks, open, end }, progress)?;
+        manifest_of(name, identity.length, digests).map(Arc::new)
+    }
+
+    /// Which of these chunks of an open file are what its manifest says. Waits.
+    pub(super) fn verify(
+        &self,
+        file: &File,
+        manifest: &Manifest,
+        chunks: Vec<ChunkIndex>,
+    ) -> Result<ChunkSet, StoreError> {
+        let mut good = ChunkSet::none(manifest.layout());
+        if chunks.is_empty() {
+            return Ok(good);
+        }
+        let name = manifest.name().clone();
+        let what = format!("cannot read what was received of {name}");
+        let file = file.try_clone().map_err(StoreError::io(what.clone()))?;
+        let open: Open = Box::new(move || file.try_clone().map_err(StoreError::io(what.clone())));
+        let end: End = Box::new(|result| result.map(|_| ()));
+        let task = Task { name, layout: *manifest.layout(), chunks: chunks.clone(), open, end };
+        let digests = self.run(task, &mut |_, _| true)?;
+        for (index, digest) in chunks.into_iter().zip(digests) {
+            if manifest.digests().get(index.as_usize()) == Some(&digest) {
+                good.insert(index);
+            }
+        }
+        Ok(good)
+    }
+
+    /// Hashes whatever is not hashed yet, when there is nothing else to do.
+    pub(super) fn hash_all(&self) -> Result<(), StoreError> {
+        let (disk, register) = (Arc::clone(&self.disk), Arc::clone(&self.register));
+        let names = {
+            let disk = Arc::clone(&self.disk);
+            std::iter::once_with(move || Names::read(&disk.folder)).flatten().flat_map(|names| names.sorted)
+        };
+        let jobs = names.filter_map(move |name| {
+            let identity = disk.folder.identity(&name).ok()?;
+            if disk.catalog.root(&name, &identity).is_some() {
+                return None;
+            }
+            register.running_or(&name, || job_of(&disk, &register, &name, identity)).ok()
+        });
+        self.pool.submit_backlog(Box::new(jobs))
+    }
+
+    /// Interrupts all of it.
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Hashes now and waits; a caller that gives up takes the job with it.
+    fn run(&self, task: Task, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Vec<Digest>, StoreError> {
+        let job = Arc::new(Job::new(task));
+        self.pool.submit(&job)?;
+        let digests = job.wait(progress);
+        job.interrupt();
+        digests
+    }
+}
+
+impl Register {
+    /// The job that hashes that file, a new one if there is none.
+    fn running_or(
+        &self,
+        name: &FileName,
+        job: impl FnOnce() -> Result<Job, StoreError>,
+    ) -> Result<Arc<Job>, StoreError> {
+        let mut files = locked(&self.0);
+        if let Some(Registered::Running(job)) = files.get(name)
+            && job.is_running()
+        {
+            return Ok(Arc::clone(job));
+        }
+        let job = Arc::new(job()?);
+        files.insert(name.clone(), Registered::Running(Arc::clone(&job)));
+        Ok(job)
+    }
+
+    /// What went wrong with that file a moment ago; told once.
+    fn take_failure(&self, name: &FileName) -> Option<StoreError> {
+        let mut files = locked(&self.0);
+        if !matches!(files.get(name), Some(Registered::Failed { .. })) {
+            return None;
+        }
+        match files.remove(name) {
+            Some(Registered::Failed { error, since }) => {
+                (since.elapsed() < config::HASH_FAILURE_KEPT).then_some(error)
+            }
+            _ => None,
+        }
+    }
+
+    fn ended(&self, name: &FileName, result: &Result<(), StoreError>) {
+        let mut files = locked(&self.0);
+        match result {
+            Ok(()) => files.remove(name),
+            Err(error) => {
+                let failed = Registered::Failed { error: error.again(), since: Instant::now() };
+                files.insert(name.clone(), failed)
+            }
+        };
+    }
+}
+
+/// The job of hashing a file of the served folder and entering it in the catalog.
+fn job_of(
+    disk: &Arc<Disk>,
+    register: &Arc<Register>,
+    name: &FileName,
+    identity: Identity,
+) -> Result<Job, StoreError> {
+    let layout = usual_layout(identity.length)?;
+    let open: Open = {
+        let (disk, name) = (Arc::clone(disk), name.clone());
+        Box::new(move || disk.open_unchanged(&name, &identity))
+    };
+    let end: End = {
+        let (disk, name) = (Arc::clone(disk), name.clone());
+        let register: Weak<Register> = Arc::downgrade(register);
+        Box::new(move |result| {
+            let result = result.and_then(|(file, digests)| {
+                unchanged(file, &name, &identity)?;
+                let manifest = manifest_of(&name, identity.length, digests.to_vec())?;
+                disk.catalog.remember(&Arc::new(manifest), identity);
+                Ok(())
+            });
+            if let Some(register) = register.upgrade() {
+                register.ended(&name, &result);
+            }
+            result
+        })
+    };
+    let chunks = layout.indices().collect();
+    Ok(Job::new(Task { name: name.clone(), layout, chunks, open, end }))
+}
+
+fn usual_layout(length: u64) -> Result<ChunkLayout, StoreError> {
+    ChunkLayout::usual(length).map_err(|bad| not_hashable(&bad))
+}
+
+fn manifest_of(name: &FileName, length: u64, digests: Vec<Digest>) -> Result<Manifest, StoreError> {
+    Manifest::from_digests(name.clone(), usual_layout(length)?, digests)
+        .map_err(|bad: BadManifest| not_hashable(&bad))
+}
+
+fn not_hashable(bad: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Io { what: "cannot hash the file".to_owned(), error: std::io::Error::other(bad.to_string()) }
+}
+
+fn unchanged(file: &File, name: &FileName, before: &Identity) -> Result<(), StoreError> {
+    match Identity::of(file).map_err(StoreError::reaching(name))? == *before {
+        true => Ok(()),
+        false => Err(StoreError::Changed { name: name.clone() }),
+    }
+}

@@ -1,0 +1,321 @@
+//! Files on disk: the only room that opens them.
+//!
+//! A [`Store`] is a served folder: it lists it, knows what its files are, opens them for serving,
+//! and receives new ones. It stands apart so that two promises can be checked in one place: nothing
+//! outside the served folder is ever touched (`folder`), and no byte is kept as good that was not
+//! verified (`part`, whose files take [`VerifiedChunk`](crate::content::VerifiedChunk)s only).
+//!
+//! * `folder`: from a name to an open file without leaving the folder
+//! * `listing`: which files there are, patterns and pages
+//! * `identity`, `catalog`, `index`, `record`: what the files are, remembered
+//! * `hashing`, `pool`, `job`: finding it out, with all cores
+//! * `content`: an open file while it is served
+//! * `reception`, `part`, `journal`: a file while it is received
+//! * `private`: our own files in `.peershare`
+//!
+//! # How a byte reaches the disk
+//!
+//! 1. [`Store::receive`] locks the name and the content (`reception`), makes the part file as long
+//!    as the whole, and takes over what an earlier attempt left: chunks that the journal vouches
+//!    for, and others only after hashing them again.
+//! 2. [`PartFile::write`] puts a verified chunk where it belongs (`part`).
+//! 3. Every few seconds the data is synced, and then the journal says so (`journal`).
+//! 4. [`PartFile::complete`] syncs all, renames the file to its name without overwriting, syncs the
+//!    folder, and enters the file in the catalog.
+//!
+//! Nothing here waits while it holds a lock, but for the catalog, which is read and appended to under
+//! its own.
+
+mod catalog;
+mod content;
+mod disk;
+mod error;
+mod folder;
+mod hashing;
+mod identity;
+mod index;
+mod job;
+mod journal;
+mod listing;
+mod part;
+mod pool;
+mod private;
+mod reception;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use rustix::fs::{Mode, OFlags};
+
+pub use content::{Content, Extent};
+pub use error::StoreError;
+pub use listing::{Entry, ListPage, ListQuery};
+pub use part::PartFile;
+pub use reception::Reception;
+
+use crate::config;
+use crate::content::name::BadName;
+use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix};
+use disk::Disk;
+use hashing::Hashing;
+use identity::Identity;
+use listing::{Listing, Pattern};
+
+/// The files that a peer serves. Clones are the same store; the last one to go stops the hashing.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    disk: Arc<Disk>,
+    hashing: Hashing,
+    listing: Listing,
+    lent: Mutex<HashMap<Root, Lent>>,
+}
+
+/// A file from outside the served folder.
+#[derive(Clone)]
+struct Lent {
+    path: PathBuf,
+    identity: Identity,
+    manifest: Arc<Manifest>,
+}
+
+/// What can be said of a file without waiting.
+#[derive(Clone, Debug)]
+pub enum Description {
+    /// All there is to know.
+    Ready(Arc<Manifest>),
+    /// It is being hashed.
+    Hashing {
+        /// Bytes that are hashed.
+        done: u64,
+        /// Bytes of the file.
+        total: u64,
+    },
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("folder", &self.folder()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens a folder and its `.peershare`, makes what is missing, and deletes part files that nobody
+    /// continued for a long time.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let disk = Arc::new(Disk::open(folder)?);
+        if let Err(error) = reception::sweep(&disk, SystemTime::now()) {
+            log::warn!("cannot look for old part files: {error}");
+        }
+        let hashing = Hashing::new(Arc::clone(&disk));
+        let inner = Inner { disk, hashing, listing: Listing::default(), lent: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The served folder, as an absolute path without links.
+    pub fn folder(&self) -> &Path {
+        self.inner.disk.folder.path()
+    }
+
+    /// One page of the files in the order of their names. [`StoreError::BadPattern`] when the pattern
+    /// is not a glob. Pages after the first show the names as they were a moment ago.
+    pub fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        let disk = &self.inner.disk;
+        let pattern = Pattern::new(query.pattern.as_deref())?;
+        let names = self.inner.listing.names(&disk.folder, query.after.is_none())?;
+        let mut matching = names.matching(&pattern, query.after.as_ref()).peekable();
+        let mut found = Vec::new();
+        while found.len() < query.limit
+            && let Some(name) = matching.next()
+        {
+            // One that went away meanwhile is not there.
+            found.extend(disk.folder.identity(name).ok().map(|identity| (name.clone(), identity)));
+        }
+        let more = matching.peek().is_some();
+        let roots = disk.catalog.roots(found.iter().map(|(name, identity)| (name, identity)));
+        let entry = |((name, identity), root): ((FileName, Identity), Option<Root>)| Entry {
+            name,
+            length: identity.length,
+            modified: identity.modified(),
+            root,
+        };
+        let entries = found.into_iter().zip(roots).map(entry).collect();
+        Ok(ListPage { entries, more, left_out: names.left_out })
+    }
+
+    /// What a file is, if that is known; else it is hashed soon, and this says how far that is.
+    /// Waits at most for a file of one chunk, and then not long.
+    pub fn describe(&self, name: &FileName) -> Result<Description, StoreError> {
+        let Inner { disk, hashing, .. } = &*self.inner;
+        let identity = disk.folder.identity(name)?;
+        if let Some(manifest) = disk.catalog.find(name, &identity) {
+            return Ok(Description::Ready(manifest));
+        }
+        let job = hashing.request(name, identity)?;
+        let small = ChunkLayout::usual(identity.length).is_ok_and(|layout| layout.count() <= 1);
+        if small
+            && job.ends_within(config::DESCRIBE_GRACE)
+            && let Some(manifest) = disk.catalog.find(name, &identity)
+        {
+            return Ok(Description::Ready(manifest));
+        }
+        let (done, total) = job.progress();
+        Ok(Description::Hashing { done, total })
+    }
+
+    /// What a file is, after hashing it if need be. `progress` is told the bytes done and all bytes
+    /// now and then; when it says `false`, this ends with [`StoreError::Interrupted`].
+    pub fn manifest(
+        &self,
+        name: &FileName,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<Manifest>, StoreError> {
+        let Inner { disk, hashing, .. } = &*self.inner;
+        let identity = disk.folder.identity(name)?;
+        match disk.catalog.find(name, &identity) {
+            Some(manifest) => Ok(manifest),
+            None => hashing.manifest(name, identity, progress),
+        }
+    }
+
+    /// A file here that has that content and was not changed since it was hashed.
+    pub fn by_root(&self, root: &Root) -> Option<Arc<Manifest>> {
+        let disk = &self.inner.disk;
+        let served = disk.catalog.names_of(root).into_iter().find_map(|name| {
+            let identity = disk.folder.identity(&name).ok()?;
+            disk.catalog.find(&name, &identity).filter(|manifest| manifest.root() == *root)
+        });
+        served.or_else(|| {
+            let lent = self.lent(root)?;
+            lent.open().is_ok().then_some(lent.manifest)
+        })
+    }
+
+    /// Hashed files of the served folder whose content id begins with these digits.
+    pub fn by_prefix(&self, prefix: &RootPrefix) -> Vec<(FileName, Root)> {
+        let disk = &self.inner.disk;
+        let mut found = disk.catalog.names_by_prefix(prefix);
+        found.retain(|(name, root)| {
+            let identity = disk.folder.identity(name);
+            identity.is_ok_and(|identity| disk.catalog.root(name, &identity) == Some(*root))
+        });
+        found
+    }
+
+    /// Opens a file with that content for serving. [`StoreError::NoSuchContent`] when there is none
+    /// any more.
+    pub fn open_content(&self, root: &Root) -> Result<Content, StoreError> {
+        let disk = &self.inner.disk;
+        for name in disk.catalog.names_of(root) {
+            let Ok(file) = disk.folder.open_file(&name) else { continue };
+            let identity = Identity::of(&file).map_err(StoreError::reaching(&name))?;
+            match disk.catalog.find(&name, &identity) {
+                Some(manifest) if manifest.root() == *root => {
+                    return Ok(Content::new(file, identity, manifest));
+                }
+                _ => {}
+            }
+        }
+        let lent = self.lent(root).ok_or(StoreError::NoSuchContent { root: *root })?;
+        Ok(Content::new(lent.open()?, lent.identity, lent.manifest))
+    }
+
+    /// Serves a file from anywhere on this machine by its content id, under the last part of its path,
+    /// while this store lives; it is never listed. Hashes it first; `progress` is as for
+    /// [`Self::manifest`].
+    pub fn lend(
+        &self,
+        path: &Path,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<Manifest>, StoreError> {
+        let cannot = || StoreError::io(format!("cannot open {}", path.display()));
+        let path = std::path::absolute(path).map_err(cannot())?;
+        let name = last_part(&path)?;
+        let identity = Identity::of(&open_anywhere(&path, &name)?).map_err(cannot())?;
+        let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
+        if let Some(lent) = locked(&self.inner.lent).values().find(lent) {
+            return Ok(Arc::clone(&lent.manifest));
+        }
+        let open = {
+            let (path, name) = (path.clone(), name.clone());
+            Box::new(move || open_unchanged(&path, &name, &identity))
+        };
+        let manifest = self.inner.hashing.hash_elsewhere(&name, identity, open, progress)?;
+        let lent = Lent { path, identity, manifest: Arc::clone(&manifest) };
+        locked(&self.inner.lent).insert(manifest.root(), lent);
+        Ok(manifest)
+    }
+
+    /// Begins to receive a file, or says why not. With `replace`, other content of that name gives way
+    /// when all is received, and not before.
+    ///
+    /// Waits for hashing when a file of the same name and length is not hashed yet, and for chunks
+    /// that a killed process left behind. [`StoreError::NoSpace`] when it would not fit,
+    /// [`StoreError::NotAFile`] when a folder has the name.
+    pub fn receive(&self, manifest: Arc<Manifest>, replace: bool) -> Result<Reception, StoreError> {
+        reception::receive(&self.inner.disk, &self.inner.hashing, manifest, replace)
+    }
+
+    /// Hashes everything that is not hashed yet, when there is nothing else to do. Returns at once.
+    pub fn hash_all(&self) {
+        if let Err(error) = self.inner.hashing.hash_all() {
+            log::warn!("cannot hash the served files in advance: {error}");
+        }
+    }
+
+    /// Stops hashing and joins its threads. What needs hashing afterwards ends with
+    /// [`StoreError::Interrupted`]; everything else still works.
+    pub fn close(&self) {
+        self.inner.hashing.close();
+    }
+
+    fn lent(&self, root: &Root) -> Option<Lent> {
+        locked(&self.inner.lent).get(root).cloned()
+    }
+}
+
+impl Lent {
+    fn open(&self) -> Result<File, StoreError> {
+        open_unchanged(&self.path, self.manifest.name(), &self.identity)
+    }
+}
+
+fn last_part(path: &Path) -> Result<FileName, StoreError> {
+    let part = path.file_name().ok_or(BadName::Empty)?;
+    Ok(part.to_str().ok_or(BadName::Control)?.parse()?)
+}
+
+/// Opens a regular file by its path; a FIFO or a device cannot make it hang.
+fn open_anywhere(path: &Path, name: &FileName) -> Result<File, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let cannot = || StoreError::io(format!("cannot open {}", path.display()));
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from);
+    let file = File::from(opened.map_err(cannot())?);
+    match file.metadata().map_err(cannot())?.is_file() {
+        true => Ok(file),
+        false => Err(StoreError::NotAFile { name: name.clone() }),
+    }
+}
+
+fn open_unchanged(path: &Path, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
+    let file = open_anywhere(path, name)?;
+    match Identity::of(&file).map_err(StoreError::reaching(name))?.same_content(identity) {
+        true => Ok(file),
+        false => Err(StoreError::Changed { name: name.clone() }),
+    }
+}
+
+/// Locks what only short, panic-free code changes; a thread that died leaves nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

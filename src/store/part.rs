@@ -1,0 +1,263 @@
+//! A file while it is received: `.peershare/parts/<root>`, as long as the whole file from the start
+//! but with holes where nothing came yet.
+//!
+//! Chunks are written where they belong, by any number of threads at once. Now and then one of them
+//! syncs the file and writes the journal, while the others go on. When all chunks are there, the
+//! file is synced and renamed to its name, so that nobody ever sees half of it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
+use rustix::io::Errno;
+
+use super::disk::Disk;
+use super::identity::Identity;
+use super::{StoreError, journal, locked};
+use crate::config;
+use crate::content::{ChunkSet, FileName, Manifest, Root, VerifiedChunk};
+
+/// A file that is being received. Nobody else can receive the same content or the same name into
+/// this folder while it lives.
+///
+/// Dropping it keeps what was received; the same content is continued from there later.
+#[derive(Debug)]
+pub struct PartFile {
+    disk: Arc<Disk>,
+    part: Part,
+    name_lock: NameLock,
+    replace: bool,
+    /// Renamed or deleted: there is nothing left to keep.
+    settled: bool,
+}
+
+/// The file and what is known to be in it.
+#[derive(Debug)]
+struct Part {
+    file: File,
+    manifest: Arc<Manifest>,
+    have: Mutex<ChunkSet>,
+    unsynced: AtomicU64,
+    synced: Mutex<Instant>,
+}
+
+/// The lock of a name, `.peershare/parts/<digest of the name>.name`; the file goes with it.
+#[derive(Debug)]
+pub(super) struct NameLock {
+    pub(super) disk: Arc<Disk>,
+    pub(super) entry: String,
+    pub(super) _locked: File,
+}
+
+impl Drop for NameLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.disk.parts.remove(&self.entry) {
+            log::warn!("cannot remove the lock {}: {error}", self.entry);
+        }
+    }
+}
+
+/// What the part file of that content is called.
+pub(super) fn part_entry(root: &Root) -> String {
+    root.to_string()
+}
+
+/// What a journal is called behind the name of its part file.
+pub(super) const JOURNAL: &str = ".journal";
+
+/// What the journal of that content is called.
+pub(super) fn journal_entry(root: &Root) -> String {
+    format!("{root}{JOURNAL}")
+}
+
+impl PartFile {
+    /// `file` is locked, has the right length, and `have` is known to be in it.
+    pub(super) fn new(
+        file: File,
+        manifest: Arc<Manifest>,
+        have: ChunkSet,
+        (name_lock, replace): (NameLock, bool),
+    ) -> Self {
+        let disk = Arc::clone(&name_lock.disk);
+        let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
+        let part = Part { file, manifest, have: Mutex::new(have), unsynced, synced };
+        Self { disk, part, name_lock, replace, settled: false }
+    }
+
+    /// What is being received.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.part.manifest
+    }
+
+    /// The chunks that are here already.
+    pub fn have(&self) -> ChunkSet {
+        locked(&self.part.have).clone()
+    }
+
+    /// Bytes of the chunks that are here already.
+    pub fn received(&self) -> u64 {
+        let layout = self.part.manifest.layout();
+        locked(&self.part.have).iter().map(|index| layout.chunk_len(index) as u64).sum()
+    }
+
+    /// Writes a chunk to its place. Many threads may do so at once; now and then one of them stays
+    /// longer to sync the disk. A chunk that is here already is not written again.
+    pub fn write(&self, chunk: &VerifiedChunk<'_>) -> Result<(), StoreError> {
+        self.part.check_layout(chunk)?;
+        if locked(&self.part.have).contains(chunk.index()) {
+            return Ok(());
+        }
+        let written = self.part.file.write_all_at(chunk.bytes(), chunk.offset());
+        written.map_err(|error| self.unwritable(chunk.bytes().len() as u64, error))?;
+        locked(&self.part.have).insert(chunk.index());
+        self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
+        self.sync_if_due()
+    }
+
+    /// Makes the received file visible under its name, synced to disk and entered in the catalog,
+    /// and gives its manifest back.
+    ///
+    /// [`StoreError::Incomplete`] while chunks are missing, [`StoreError::InTheWay`] when something
+    /// else took the name meanwhile; what was received is kept in both cases.
+    pub fn complete(mut self) -> Result<Arc<Manifest>, StoreError> {
+        let manifest = Arc::clone(self.manifest());
+        let name = manifest.name();
+        let missing = manifest.layout().count() - locked(&self.part.have).len();
+        if missing > 0 {
+            return Err(StoreError::Incomplete { name: name.clone(), missing });
+        }
+        self.part.file.sync_all().map_err(|error| self.unwritable(0, error))?;
+        let before = self.identity()?;
+        let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
+        self.place(&folder).map_err(|error| self.unplaceable(error))?;
+        self.settled = true;
+        let synced = self.forget_journal().and_then(|()| folder.sync_all());
+        synced.map_err(|error| self.unplaceable(error))?;
+        let after = self.identity()?;
+        if before.same_content(&after) {
+            self.disk.catalog.remember(&manifest, after);
+        }
+        Ok(manifest)
+    }
+
+    /// Deletes what was received.
+    pub fn discard(mut self) -> Result<(), StoreError> {
+        self.settled = true;
+        let root = self.manifest().root();
+        let removed = self.disk.parts.remove(&part_entry(&root)).and_then(|()| self.forget_journal());
+        removed
+            .map_err(StoreError::io(format!("cannot delete what was received of {}", self.manifest().name())))
+    }
+
+    fn sync_if_due(&self) -> Result<(), StoreError> {
+        let Ok(mut synced) = self.part.synced.try_lock() else { return Ok(()) };
+        let due = synced.elapsed() >= config::JOURNAL_INTERVAL
+            || self.part.unsynced.load(Relaxed) >= config::JOURNAL_BYTES;
+        if !due {
+            return Ok(());
+        }
+        let result = self.sync();
+        *synced = Instant::now();
+        result
+    }
+
+    /// Syncs the data, and only then says in the journal that it is there.
+    fn sync(&self) -> Result<(), StoreError> {
+        let bytes = self.part.unsynced.swap(0, Relaxed);
+        let have = self.have();
+        let manifest = self.manifest();
+        let entry = journal_entry(&manifest.root());
+        let inode = self.identity()?.inode;
+        self.part
+            .file
+            .sync_data()
+            .and_then(|()| journal::encode(manifest, inode, &have))
+            .and_then(|journal| self.disk.parts.replace(&entry, &journal))
+            .map_err(|error| self.unwritable(bytes, error))
+    }
+
+    /// Renames the part file to its name in `folder`.
+    fn place(&self, folder: &File) -> io::Result<()> {
+        let (parts, from) = (self.disk.parts.dir(), part_entry(&self.manifest().root()));
+        let to = self.manifest().name().last_part();
+        if self.replace {
+            return Ok(renameat(parts, &from, folder, to)?);
+        }
+        match renameat_with(parts, &from, folder, to, RenameFlags::NOREPLACE) {
+            // A file system that cannot do it in one step; a link is never made over a file.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                linkat(parts, &from, folder, to, AtFlags::empty())?;
+                Ok(unlinkat(parts, &from, AtFlags::empty())?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn forget_journal(&self) -> io::Result<()> {
+        self.disk.parts.remove(&journal_entry(&self.manifest().root()))?;
+        self.disk.parts.sync()
+    }
+
+    fn identity(&self) -> Result<Identity, StoreError> {
+        Identity::of(&self.part.file).map_err(|error| self.unplaceable(error))
+    }
+
+    fn unwritable(&self, needed: u64, error: io::Error) -> StoreError {
+        let name = self.manifest().name().clone();
+        no_space(&self.disk, &name, needed, &error)
+            .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
+    }
+
+    fn unplaceable(&self, error: io::Error) -> StoreError {
+        let name = self.manifest().name().clone();
+        match Errno::from_io_error(&error) {
+            Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name },
+            Some(Errno::NOTDIR) => StoreError::NotAFolder { name },
+            Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name },
+            _ => self.unwritable(0, error),
+        }
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let kept = if locked(&self.part.have).is_empty() {
+            let entry = part_entry(&self.manifest().root());
+            let removed = self.disk.parts.remove(&entry).and_then(|()| self.forget_journal());
+            removed.map_err(StoreError::io("cannot delete an empty part file"))
+        } else {
+            self.sync()
+        };
+        if let Err(error) = kept {
+            log::warn!("{error}; lock {}", self.name_lock.entry);
+        }
+    }
+}
+
+impl Part {
+    /// A manifest vouches for its own chunks only; this notices the plainest mix-up of two.
+    fn check_layout(&self, chunk: &VerifiedChunk<'_>) -> Result<(), StoreError> {
+        let layout = self.manifest.layout();
+        let range = layout.index(chunk.index().get()).map(|index| layout.range(index));
+        let fits = range == Some(chunk.offset()..chunk.offset() + chunk.bytes().len() as u64);
+        if fits { Ok(()) } else { Err(StoreError::OtherFile { name: self.manifest.name().clone() }) }
+    }
+}
+
+/// Tells a full disk, or a used-up quota, from other errors.
+pub(super) fn no_space(disk: &Disk, name: &FileName, needed: u64, error: &io::Error) -> Option<StoreError> {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            let free = disk.free_space().unwrap_or(0);
+            Some(StoreError::NoSpace { name: name.clone(), needed, free })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,214 @@
+//! The threads that hash: the only ones of the store.
+//!
+//! Each of them takes one chunk at a time: of a job that somebody asked for while there is one, else
+//! of the backlog, which never keeps more than half of the threads. So one large file is hashed by
+//! all of them, and a request waits for no more than the chunk in hand.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::job::{Claim, Job};
+use super::{StoreError, locked};
+use crate::config;
+
+/// Jobs that nobody asked for, made one by one as there is time for them.
+pub(super) type Backlog = Box<dyn Iterator<Item = Arc<Job>> + Send>;
+
+/// A pool of hashing threads, started when first needed.
+pub(super) struct HashPool {
+    queue: Arc<Queue>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl HashPool {
+    /// A pool that has no threads yet.
+    pub(super) fn new() -> Self {
+        let spare = thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
+        let state = State { spare, ..State::default() };
+        let queue = Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() });
+        Self { queue, threads: Mutex::default() }
+    }
+
+    /// Puts a job before the backlog and behind those that were asked for earlier, once.
+    pub(super) fn submit(&self, job: &Arc<Job>) -> Result<(), StoreError> {
+        if !job.ask_for() {
+            return Ok(());
+        }
+        self.start_threads()?;
+        self.queue.change(|state| state.asked_for.push_back(Arc::clone(job)))?;
+        job.end_if_empty();
+        Ok(())
+    }
+
+    /// Adds to what is hashed when nothing else is to be done.
+    pub(super) fn submit_backlog(&self, backlog: Backlog) -> Result<(), StoreError> {
+        self.start_threads()?;
+        self.queue.change(|state| state.backlogs.push_back(backlog))
+    }
+
+    /// Interrupts what is being hashed and joins the threads. Nothing is hashed afterwards.
+    pub(super) fn close(&self) {
+        let mut abandoned = Vec::new();
+        let _already_closed = self.queue.change(|state| {
+            state.closed = true;
+            abandoned.extend(state.asked_for.drain(..));
+            abandoned.extend(state.current.take());
+            state.backlogs.clear();
+        });
+        abandoned.iter().for_each(|job| job.interrupt());
+        let threads = std::mem::take(&mut *locked(&self.threads));
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a hashing thread panicked");
+            }
+        }
+    }
+
+    fn start_threads(&self) -> Result<(), StoreError> {
+        let mut threads = locked(&self.threads);
+        if !threads.is_empty() {
+            return Ok(());
+        }
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        for number in 0..count {
+            let queue = Arc::clone(&self.queue);
+            let thread = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue));
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) if threads.is_empty() => return Err(no_thread(error)),
+                Err(error) => {
+                    log::warn!("hashing with {} threads instead of {count}: {error}", threads.len())
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for HashPool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn no_thread(error: io::Error) -> StoreError {
+    StoreError::Io { what: "cannot start a thread for hashing".to_owned(), error }
+}
+
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    asked_for: VecDeque<Arc<Job>>,
+    /// The job of the backlog that is being hashed.
+    current: Option<Arc<Job>>,
+    backlogs: VecDeque<Backlog>,
+    /// Threads that the backlog may still have.
+    spare: usize,
+    closed: bool,
+}
+
+/// What a thread does next.
+enum Step {
+    Hash(Arc<Job>, Claim),
+    HashSpare(Arc<Job>, Claim),
+    /// Finds the backlog's next job.
+    Advance(Backlog),
+}
+
+fn work(queue: &Queue) {
+    let mut buffer = vec![0; config::HASH_PIECE];
+    while let Some(step) = queue.next() {
+        match step {
+            Step::Hash(job, claim) => job.hash(claim, &mut buffer),
+            Step::HashSpare(job, claim) => {
+                job.hash(claim, &mut buffer);
+                queue.give_back(|_| ());
+            }
+            Step::Advance(mut backlog) => {
+                let job = backlog.next();
+                if let Some(job) = &job {
+                    job.end_if_empty();
+                }
+                queue.give_back(|state| state.advanced(job, backlog));
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn change(&self, change: impl FnOnce(&mut State)) -> Result<(), StoreError> {
+        let mut state = locked(&self.state);
+        if state.closed {
+            return Err(StoreError::Interrupted);
+        }
+        change(&mut state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Ends a step of the backlog.
+    fn give_back(&self, change: impl FnOnce(&mut State)) {
+        let mut state = locked(&self.state);
+        state.spare += 1;
+        change(&mut state);
+        self.changed.notify_all();
+    }
+
+    /// Waits for something to do. `None` when the pool is closed.
+    fn next(&self) -> Option<Step> {
+        let mut state = locked(&self.state);
+        while !state.closed {
+            if let Some(step) = state.take_asked_for().or_else(|| state.take_backlog()) {
+                return Some(step);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
+    }
+}
+
+impl State {
+    fn take_asked_for(&mut self) -> Option<Step> {
+        while let Some(job) = self.asked_for.front() {
+            if let Some(claim) = job.claim() {
+                return Some(Step::Hash(Arc::clone(job), claim));
+            }
+            self.asked_for.pop_front();
+        }
+        None
+    }
+
+    fn take_backlog(&mut self) -> Option<Step> {
+        if self.spare == 0 {
+            return None;
+        }
+        let claimed = self.current.as_ref().and_then(|job| Some((Arc::clone(job), job.claim()?)));
+        let step = match claimed {
+            Some((job, claim)) => Step::HashSpare(job, claim),
+            None => {
+                self.current = None;
+                Step::Advance(self.backlogs.pop_front()?)
+            }
+        };
+        self.spare -= 1;
+        Some(step)
+    }
+
+    /// Goes on with the backlog's next job; a backlog that has none is finished.
+    fn advanced(&mut self, job: Option<Arc<Job>>, backlog: Backlog) {
+        if let Some(job) = job {
+            if self.closed {
+                job.interrupt();
+                return;
+            }
+            self.current = Some(job);
+            self.backlogs.push_front(backlog);
+        }
+    }
+}

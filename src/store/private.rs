@@ -1,0 +1,122 @@
+//! A folder of our own files, `.peershare` and what lies in it, shared with other processes.
+//!
+//! Names here are our own, so nothing needs resolving; but another process may rename or remove a
+//! file between our opening and our locking it. Whoever locks one therefore looks afterwards
+//! whether the name still leads to it.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// How often a file may vanish under us before we take it for held by another.
+const CLAIM_TRIES: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct PrivateFolder {
+    dir: File,
+}
+
+impl PrivateFolder {
+    /// Opens `part` in `parent`, after making it when it is missing. A link is refused.
+    pub(super) fn open(parent: &File, part: &str) -> io::Result<Self> {
+        match mkdirat(parent, part, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self { dir: File::from(openat(parent, part, flags, Mode::empty())?) })
+    }
+
+    /// The folder itself.
+    pub(super) fn dir(&self) -> &File {
+        &self.dir
+    }
+
+    /// Opens a file for reading and writing; `None` when there is none.
+    pub(super) fn file(&self, entry: &str) -> io::Result<Option<File>> {
+        match self.open_with(entry, OFlags::empty()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Opens or makes a file and locks it; `None` when somebody else has it locked.
+    pub(super) fn claim(&self, entry: &str) -> io::Result<Option<File>> {
+        for _ in 0..CLAIM_TRIES {
+            let file = self.open_with(entry, OFlags::CREATE)?;
+            match file.try_lock() {
+                Ok(()) if self.is_current(entry, &file)? => return Ok(Some(file)),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens or makes a file and locks it, waiting for others, who never hold such a lock for long.
+    pub(super) fn hold(&self, entry: &str) -> io::Result<File> {
+        for _ in 0..CLAIM_TRIES {
+            let file = self.open_with(entry, OFlags::CREATE)?;
+            file.lock()?;
+            if self.is_current(entry, &file)? {
+                return Ok(file);
+            }
+        }
+        Err(io::Error::other("it is replaced again and again"))
+    }
+
+    /// Whether the name still leads to that open file.
+    pub(super) fn is_current(&self, entry: &str, file: &File) -> io::Result<bool> {
+        let Some(now) = self.file(entry)? else { return Ok(false) };
+        let (now, then) = (now.metadata()?, file.metadata()?);
+        Ok((now.dev(), now.ino()) == (then.dev(), then.ino()))
+    }
+
+    /// Gives a file other bytes, all or none of them, whatever happens meanwhile.
+    pub(super) fn replace(&self, entry: &str, bytes: &[u8]) -> io::Result<()> {
+        let fresh = format!("{entry}.new");
+        let mut file = self.open_with(&fresh, OFlags::CREATE | OFlags::TRUNC)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        self.rename(&fresh, entry)
+    }
+
+    /// Renames a file within the folder, over another if need be.
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(renameat(&self.dir, from, &self.dir, to)?)
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, entry: &str) -> io::Result<()> {
+        match unlinkat(&self.dir, entry, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the files are called.
+    pub(super) fn entries(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.dir)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if !matches!(name.as_str(), "." | "..") {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Makes what was made, renamed and removed here outlast a power failure.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
+    fn open_with(&self, entry: &str, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(openat(&self.dir, entry, flags, Mode::from_raw_mode(0o666))?))
+    }
+}

@@ -1,0 +1,209 @@
+//! The beginning of every reception: what is there already, who else receives it, and which chunks
+//! of an earlier attempt are good.
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+use super::StoreError;
+use super::disk::Disk;
+use super::hashing::Hashing;
+use super::journal;
+use super::part::{JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
+use crate::config;
+use crate::content::{ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
+
+/// How a reception can begin.
+#[derive(Debug)]
+pub enum Reception {
+    /// The same content is here under that name.
+    AlreadyHere,
+    /// Other content has that name, and it was not to be replaced.
+    InTheWay {
+        /// What it is, when it is known.
+        root: Option<Root>,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// That name, or that content under another name, is being received right now, by this process
+    /// or by another.
+    Busy,
+    /// Chunks may come; those of an earlier attempt are there.
+    Part(PartFile),
+}
+
+/// Takes over what an earlier attempt left of the content, or begins anew.
+pub(super) fn receive(
+    disk: &Arc<Disk>,
+    hashing: &Hashing,
+    manifest: Arc<Manifest>,
+    replace: bool,
+) -> Result<Reception, StoreError> {
+    match look(disk, hashing, &manifest)? {
+        Some(root) if root == Some(manifest.root()) => return Ok(Reception::AlreadyHere),
+        Some(root) if !replace => {
+            let length = disk.folder.identity(manifest.name())?.length;
+            return Ok(Reception::InTheWay { root, length });
+        }
+        _ => {}
+    }
+    let what = || format!("cannot prepare to receive {}", manifest.name());
+    let Some(name_lock) = lock_name(disk, manifest.name()).map_err(StoreError::io(what()))? else {
+        return Ok(Reception::Busy);
+    };
+    let Some(file) = claim_part(disk, &manifest.root()).map_err(StoreError::io(what()))? else {
+        return Ok(Reception::Busy);
+    };
+    make_room(disk, &file, &manifest)?;
+    let have = chunks_here(disk, hashing, &file, &manifest)?;
+    Ok(Reception::Part(PartFile::new(file, manifest, have, (name_lock, replace))))
+}
+
+/// Whether a file has the name, and which content it has, when that is known.
+///
+/// A file of the same length is hashed if need be, for then it may be the same; that is sooner done
+/// than receiving it.
+fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Option<Root>>, StoreError> {
+    let name = manifest.name();
+    let identity = match disk.folder.identity(name) {
+        Ok(identity) => identity,
+        Err(StoreError::NotFound { .. }) => return check_parent(disk, name).map(|()| None),
+        Err(error) => return Err(error),
+    };
+    match disk.catalog.root(name, &identity) {
+        None if identity.length == manifest.length() => {
+            Ok(Some(Some(hashing.manifest(name, identity, &mut |_, _| true)?.root())))
+        }
+        root => Ok(Some(root)),
+    }
+}
+
+/// Fails when nothing can be put there, whatever is made of the folders that are missing.
+fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
+    let Some(folder) = name.folder() else { return Ok(()) };
+    match disk.folder.enter(folder.as_ref()) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(StoreError::NotAFolder { name: name.clone() })
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::reaching(name)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn lock_name(disk: &Arc<Disk>, name: &FileName) -> io::Result<Option<NameLock>> {
+    let entry = format!("{}.name", Digest::of(name.as_str().as_bytes()));
+    let locked = disk.parts.claim(&entry)?;
+    Ok(locked.map(|locked| NameLock { disk: Arc::clone(disk), entry, _locked: locked }))
+}
+
+/// Opens and locks the part file of that content; `None` when somebody else has it.
+fn claim_part(disk: &Disk, root: &Root) -> io::Result<Option<File>> {
+    let entry = part_entry(root);
+    match disk.parts.claim(&entry)? {
+        // Somebody was killed between giving it its name and taking this one away.
+        Some(file) if file.metadata()?.nlink() > 1 => {
+            disk.parts.remove(&entry)?;
+            disk.parts.claim(&entry)
+        }
+        claimed => Ok(claimed),
+    }
+}
+
+/// Makes the part file as long as it will be, without writing anything, if it will fit.
+fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreError> {
+    let (name, length) = (manifest.name(), manifest.length());
+    let what = || format!("cannot prepare to receive {name}");
+    let metadata = file.metadata().map_err(StoreError::io(what()))?;
+    let needed = length.saturating_sub(metadata.blocks().saturating_mul(512));
+    let free = disk.free_space().map_err(StoreError::io(what()))?;
+    if needed > free {
+        return Err(StoreError::NoSpace { name: name.clone(), needed, free });
+    }
+    if metadata.len() == length {
+        return Ok(());
+    }
+    // A journal that is there already is about a file that is no more.
+    disk.parts.remove(&journal_entry(&manifest.root())).map_err(StoreError::io(what()))?;
+    file.set_len(length).map_err(|error| {
+        no_space(disk, name, needed, &error).unwrap_or(StoreError::Io { what: what(), error })
+    })
+}
+
+/// The chunks of an earlier attempt: those the journal vouches for, and of the others those that
+/// still verify. What is still a hole was never written, whatever a journal says.
+fn chunks_here(
+    disk: &Disk,
+    hashing: &Hashing,
+    file: &File,
+    manifest: &Manifest,
+) -> Result<ChunkSet, StoreError> {
+    let what = format!("cannot read what was received of {}", manifest.name());
+    let journaled = read_journal(disk, file, manifest).map_err(StoreError::io(what.clone()))?;
+    let written = written_chunks(file, manifest).map_err(StoreError::io(what))?;
+    let vouched = |index: &ChunkIndex| journaled.as_ref().is_some_and(|set| set.contains(*index));
+    let (good, doubtful): (Vec<_>, Vec<_>) = written.into_iter().partition(vouched);
+    let mut have = hashing.verify(file, manifest, doubtful)?;
+    for index in good {
+        have.insert(index);
+    }
+    Ok(have)
+}
+
+fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Option<ChunkSet>> {
+    let Some(file) = disk.parts.file(&journal_entry(&manifest.root()))? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    // Longer than any journal: whatever that is, it need not be read to its end.
+    file.take(1 << 20).read_to_end(&mut bytes)?;
+    Ok(journal::decode(manifest, part.metadata()?.ino(), &bytes))
+}
+
+/// Chunks that are not wholly in a hole of the file.
+fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex>> {
+    let layout = manifest.layout();
+    let mut chunks = Vec::new();
+    let mut data_end = 0;
+    for index in layout.indices() {
+        let range = layout.range(index);
+        if range.start >= data_end {
+            match seek(file, SeekFrom::Data(range.start)) {
+                Ok(data) if data >= range.end => continue,
+                Ok(data) => data_end = seek(file, SeekFrom::Hole(data))?,
+                Err(Errno::NXIO) => break,
+                // A file system that does not tell holes from data.
+                Err(_) => data_end = layout.length(),
+            }
+        }
+        chunks.push(index);
+    }
+    Ok(chunks)
+}
+
+/// Deletes what nobody continued for a long time.
+pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
+    for entry in disk.parts.entries()? {
+        let Some(file) = disk.parts.file(&entry)? else { continue };
+        let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
+        if age >= config::PART_KEPT && file.try_lock().is_ok() && disk.parts.is_current(&entry, &file)? {
+            remove_with_journal(disk, &entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// A journal goes with its part file, and never stays behind alone.
+fn remove_with_journal(disk: &Disk, entry: &str) -> io::Result<()> {
+    match entry.strip_suffix(JOURNAL) {
+        Some(part) if disk.parts.file(part)?.is_some() => Ok(()),
+        Some(_) => disk.parts.remove(entry),
+        None => {
+            disk.parts.remove(&format!("{entry}{JOURNAL}"))?;
+            disk.parts.remove(entry)
+        }
+    }
+}
