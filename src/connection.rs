@@ -23,8 +23,8 @@ const READ_AHEAD: usize = 8 << 10;
 pub type Buffered = BufReader<Box<dyn Stream>>;
 
 /// Puts the read buffer before a stream.
-pub fn buffered(stream: impl Stream + 'static) -> Buffered {
-    BufReader::with_capacity(READ_AHEAD, Box::new(stream))
+pub fn buffered(stream: Box<dyn Stream>) -> Buffered {
+    BufReader::with_capacity(READ_AHEAD, stream)
 }
 
 /// The first byte that the other side sent, without consuming it; `None` when it left without a
@@ -63,7 +63,7 @@ fn agent() -> String {
 impl Framed {
     /// The opening side. Sends greeting and hello at once; their answers are read before the first
     /// other answer, so that opening costs no round trip.
-    pub fn open(stream: impl Stream + 'static, identity: &Identity) -> Result<Self, WireError> {
+    pub fn open(stream: Box<dyn Stream>, identity: &Identity) -> Result<Self, WireError> {
         let mut connection = Self::over(buffered(stream))?;
         wire::send_greeting(connection.stream.get_mut())?;
         (connection.greeting_due, connection.hello_due) = (true, true);

@@ -65,8 +65,8 @@ fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
         let bars = &work.transfers.surroundings.bars;
         let observer =
             |event: Event| bars.note(&format!("{}: {}", shown(wanted), super::bars::in_words(&event)));
-        let (peers, identity, cancel) = (&work.peers[..], &work.identity, &work.cancel);
-        sort(Find { peers, subject: &subject, identity, cancel, observer: &observer }.run())
+        let (peers, caller, cancel) = (&work.peers[..], &work.caller, &work.cancel);
+        sort(Find { peers, subject: &subject, caller, cancel, observer: &observer }.run())
     };
     let by_name = match name {
         Ok(name) => ask(Subject::Name(name)),
@@ -197,7 +197,7 @@ fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Di
     let holders = found.holders.into_iter().map(|holder| (holder.peer, Some(holder.connection)));
     let late = found.late.into_iter().map(|peer| (peer, None));
     let framed = |(peer, connection)| -> Box<dyn Dial> {
-        Box::new(FramedPeer::new(peer, work.identity.clone(), manifest, connection))
+        Box::new(FramedPeer::new(peer, work.caller.clone(), manifest, connection))
     };
     holders.chain(late).map(framed).collect()
 }

@@ -37,7 +37,7 @@ fn ask(work: &Work<'_>, peer: &Peer) -> Listing {
             root: entry.root,
         }));
     };
-    let left_out = list(peer, None, &work.identity, &work.cancel, &mut take)?;
+    let left_out = list(peer, None, &work.caller, &work.cancel, &mut take)?;
     Ok((files, left_out))
 }
 

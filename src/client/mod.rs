@@ -33,9 +33,11 @@ pub mod words;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::logging::{self, Logging};
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
+use crate::transport::{Network, tcp::Tcp};
 
 pub use bars::{Bar, Bars};
 pub use command::{Command, UsageError};
@@ -78,6 +80,8 @@ pub struct Surroundings {
     pub served_files: PathBuf,
     /// Progress and notes.
     pub bars: Bars,
+    /// How peers are reached.
+    pub network: Arc<dyn Network>,
 }
 
 /// Why nothing could begin.
@@ -111,7 +115,8 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
     let mut settings = TopologyFile::find(options.peer_settings.as_deref())?;
     let own = own_id(options.peer.as_ref(), settings.current())?;
     let served_files = options.served_files.clone();
-    let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars });
+    let mut transfers =
+        Transfers::new(Surroundings { own: own.clone(), served_files, bars, network: Arc::new(Tcp) });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {

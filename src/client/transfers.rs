@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::interrupts::Interrupts;
 use super::{Command, Execute, ExitStatus, Surroundings, download, filelist, targets, upload};
 use crate::connection::Identity;
-use crate::fetch::SourceError;
+use crate::fetch::{Caller, SourceError};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
 use crate::transport::Cancel;
@@ -23,7 +23,7 @@ pub struct Transfers {
 pub(super) struct Work<'a> {
     pub(super) transfers: &'a Transfers,
     pub(super) peers: Vec<Peer>,
-    pub(super) identity: Identity,
+    pub(super) caller: Caller,
     pub(super) cancel: Cancel,
 }
 
@@ -63,7 +63,8 @@ impl Execute for Transfers {
         let cancel = Cancel::new();
         let _watched = self.interrupts.watch(&cancel);
         let identity = Identity { peer: own.cloned(), read_only: false };
-        let work = Work { transfers: self, peers, identity, cancel };
+        let caller = Caller { identity, network: self.surroundings.network.clone() };
+        let work = Work { transfers: self, peers, caller, cancel };
         match command {
             Command::FileList { .. } => filelist::run(&work),
             Command::Upload { file, replace, .. } => upload::run(&work, file, *replace),

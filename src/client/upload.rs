@@ -9,7 +9,7 @@ use super::text::{self, size};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, output, shown};
 use crate::content::{FileName, Manifest};
-use crate::fetch::{Snapshot, SourceError, source};
+use crate::fetch::{Snapshot, SourceError};
 use crate::serve::Responder;
 use crate::serve::offer::{OfferError, Offered, offer};
 use crate::store::{Store, StoreError};
@@ -104,7 +104,7 @@ impl Upload<'_> {
 
     fn offer(&self, store: Store, bar: &Bar, started: Instant) -> Result<Offered, Failure> {
         let cancel = &self.work.cancel;
-        let mut connection = source::connect(self.peer, &self.work.identity, cancel)?;
+        let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(store);
         let mut progress =

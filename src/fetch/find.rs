@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::progress::Event;
-use super::source::{SourceError, connect};
+use super::source::{Caller, SourceError};
 use crate::config;
-use crate::connection::{Framed, Identity};
+use crate::connection::Framed;
 use crate::content::{ChunkLayout, Digest, Manifest};
 use crate::topology::Peer;
 use crate::transport::Cancel;
@@ -41,7 +41,7 @@ pub struct Find<'a> {
     /// What for.
     pub subject: &'a Subject,
     /// Who asks.
-    pub identity: &'a Identity,
+    pub caller: &'a Caller,
     /// Ends the waiting early.
     pub cancel: &'a Cancel,
     /// Is told when a peer is hashing first.
@@ -94,7 +94,7 @@ impl Find<'_> {
     }
 
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
-        let mut connection = connect(peer, self.identity, cancel)?;
+        let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
         let request = Request::Describe { subject: self.subject.clone(), wait_ms: config::HASHING_WAIT_MS };

@@ -1,7 +1,6 @@
 //! What one peer serves.
 
-use super::source::{SourceError, connect};
-use crate::connection::Identity;
+use super::source::{Caller, SourceError};
 use crate::content::{Entry, FileName};
 use crate::topology::Peer;
 use crate::transport::Cancel;
@@ -13,11 +12,11 @@ use crate::wire::{Request, Response, WireError};
 pub fn list(
     peer: &Peer,
     pattern: Option<&str>,
-    identity: &Identity,
+    caller: &Caller,
     cancel: &Cancel,
     each: &mut dyn FnMut(Vec<Entry>),
 ) -> Result<u64, SourceError> {
-    let mut connection = connect(peer, identity, cancel)?;
+    let mut connection = caller.connect(peer, cancel)?;
     let _registration = cancel.closes(connection.closer());
     let mut after: Option<FileName> = None;
     loop {

@@ -19,4 +19,4 @@ pub mod source;
 
 pub use engine::{Fetch, TransferError};
 pub use progress::{Contribution, Event, Progress, Snapshot};
-pub use source::{Dial, FramedPeer, Source, SourceError};
+pub use source::{Caller, Dial, FramedPeer, Source, SourceError};

@@ -1,12 +1,13 @@
 //! Where chunks come from: the seam between the engine and the dialects.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::{Framed, Identity, nothing_came};
 use crate::content::{ChunkIndex, Manifest, Root};
 use crate::topology::{Peer, PeerId};
-use crate::transport::{Cancel, Closer, tcp};
+use crate::transport::{Cancel, Closer, Network};
 use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
 use crate::{config, content::ChunkLayout};
 
@@ -29,7 +30,7 @@ pub enum SourceError {
     #[error("its file changed while reading")]
     Changed,
     /// It does not have the content (any more).
-    #[error("it does not serve that content")]
+    #[error("it does not serve that file")]
     NotServing,
     /// It sent a chunk that is not what it was said to be.
     #[error("it sent a chunk that does not verify")]
@@ -110,7 +111,7 @@ pub trait Source {
 /// A peer of the framed dialect that we connect to.
 pub struct FramedPeer {
     peer: Peer,
-    identity: Identity,
+    caller: Caller,
     root: Root,
     layout: ChunkLayout,
     /// A connection that is already open.
@@ -120,16 +121,26 @@ pub struct FramedPeer {
 impl FramedPeer {
     /// Will fetch the content of `manifest` from `peer`; `connection` is used first where one is
     /// open already.
-    pub fn new(peer: Peer, identity: Identity, manifest: &Manifest, connection: Option<Framed>) -> Self {
-        Self { peer, identity, root: manifest.root(), layout: *manifest.layout(), connection }
+    pub fn new(peer: Peer, caller: Caller, manifest: &Manifest, connection: Option<Framed>) -> Self {
+        Self { peer, caller, root: manifest.root(), layout: *manifest.layout(), connection }
     }
 }
 
-/// Connects to a peer and opens the framed dialect.
-pub fn connect(peer: &Peer, identity: &Identity, cancel: &Cancel) -> Result<Framed, SourceError> {
-    let addresses = peer.resolve().map_err(SourceError::Unreachable)?;
-    let link = tcp::dial(&addresses, config::CONNECT_TIMEOUT, cancel).map_err(SourceError::Unreachable)?;
-    Ok(Framed::open(link, identity)?)
+/// Who asks, and over which network.
+#[derive(Clone)]
+pub struct Caller {
+    /// Who we are to the others.
+    pub identity: Identity,
+    /// How they are reached.
+    pub network: Arc<dyn Network>,
+}
+
+impl Caller {
+    /// Connects to a peer and opens the framed dialect.
+    pub fn connect(&self, peer: &Peer, cancel: &Cancel) -> Result<Framed, SourceError> {
+        let dialled = self.network.dial(peer, config::CONNECT_TIMEOUT, cancel);
+        Ok(Framed::open(dialled.map_err(SourceError::Unreachable)?, &self.identity)?)
+    }
 }
 
 impl Dial for FramedPeer {
@@ -140,7 +151,7 @@ impl Dial for FramedPeer {
     fn dial(&mut self, cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.peer, &self.identity, cancel)?,
+            None => self.caller.connect(&self.peer, cancel)?,
         };
         let closer = Some(connection.closer());
         Ok(Box::new(FramedSource { connection, root: self.root, layout: self.layout, closer }))

@@ -1,5 +1,6 @@
 //! The serving program: accepts connections, limits them, and receives what is offered.
 //!
+//! * [`Host`]: what every session needs; serves a connection from wherever it came
 //! * [`Server`]: a bound port and its accept loop
 //! * `session`: one connection, one thread
 //! * `offers`: an upload to us: the connection turns round and we fetch
@@ -22,35 +23,27 @@ use crate::connection::{Framed, Identity};
 use crate::serve::Rights;
 use crate::store::Store;
 use crate::topology::TopologyFile;
-use crate::transport::tcp::{Accepted, Listener, TcpLink};
-use crate::transport::{Cancel, Closer};
+use crate::transport::tcp::{Accepted, Listener};
+use crate::transport::{Cancel, Closer, Stream};
 use crate::wire::{ErrorCode, Refusal};
-
-/// What a server is started with.
-pub struct Settings {
-    /// Who we are.
-    pub identity: Identity,
-    /// What is given and taken.
-    pub rights: Rights,
-    /// Connections kept at once.
-    pub max_connections: usize,
-    /// Looked at now and then for edits, where there is such a file.
-    pub topology: Option<TopologyFile>,
-}
 
 /// A running server. Dropping it stops it.
 pub struct Server {
     address: SocketAddr,
     closer: Closer,
-    sessions: Arc<Sessions>,
+    host: Host,
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What all sessions share.
+/// A peer that answers: what all its sessions share. Clones are the same peer.
+#[derive(Clone)]
+pub struct Host(Arc<Shared>);
+
 struct Shared {
     store: Store,
     identity: Identity,
     rights: Rights,
+    max_connections: usize,
     sessions: Arc<Sessions>,
 }
 
@@ -64,18 +57,47 @@ struct Sessions {
 /// One session's place among the allowed number, given back on drop.
 struct Seat(Arc<Sessions>);
 
+impl Host {
+    /// A peer that serves `store`; nobody is connected yet.
+    pub fn new(store: Store, identity: Identity, rights: Rights, max_connections: usize) -> Self {
+        let sessions = Sessions { cancel: Cancel::new(), count: Mutex::new(0), ended: Condvar::new() };
+        Self(Arc::new(Shared { store, identity, rights, max_connections, sessions: Arc::new(sessions) }))
+    }
+
+    /// Serves a connection in a thread of its own; turns it away when too many are served already.
+    pub fn serve(&self, stream: impl Stream + 'static) {
+        let Some(seat) = self.0.sessions.seat(self.0.max_connections) else {
+            let message = format!("all {} connections are taken; try again later", self.0.max_connections);
+            log::warn!("turned {} away: {message}", stream.remote());
+            // Whoever does not read this is turned away all the same.
+            let _ = Framed::turn_away(stream, Refusal { code: ErrorCode::Busy, message });
+            return;
+        };
+        let host = self.clone();
+        let work = move || {
+            session::run(&host.0, stream);
+            drop(seat);
+        };
+        if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(work) {
+            log::warn!("cannot start a session: {error}");
+        }
+    }
+
+    /// Ends all sessions; says whether they ended within the deadline.
+    pub fn end_sessions(&self) -> bool {
+        self.0.sessions.cancel.cancel();
+        self.0.sessions.wait_for_none(config::SHUTDOWN_DEADLINE)
+    }
+}
+
 impl Server {
-    /// Starts to serve `store` on a bound port; returns at once.
-    pub fn start(listener: Listener, store: Store, settings: Settings) -> io::Result<Self> {
-        let sessions =
-            Arc::new(Sessions { cancel: Cancel::new(), count: Mutex::new(0), ended: Condvar::new() });
+    /// Has `host` serve whoever connects to a bound port; returns at once. `topology` is looked at
+    /// now and then for edits.
+    pub fn start(listener: Listener, host: Host, topology: Option<TopologyFile>) -> io::Result<Self> {
         let (address, closer) = (listener.address()?, listener.closer());
-        let Settings { identity, rights, max_connections, topology } = settings;
-        let shared = Arc::new(Shared { store, identity, rights, sessions: sessions.clone() });
-        let accepting = thread::Builder::new()
-            .name("accept".to_owned())
-            .spawn(move || AcceptLoop { listener, shared, max_connections, topology }.run())?;
-        Ok(Self { address, closer, sessions, accepting: Some(accepting) })
+        let accept = AcceptLoop { listener, host: host.clone(), topology };
+        let accepting = thread::Builder::new().name("accept".to_owned()).spawn(move || accept.run())?;
+        Ok(Self { address, closer, host, accepting: Some(accepting) })
     }
 
     /// The address and port that it listens on.
@@ -94,8 +116,7 @@ impl Server {
         if accepting.join().is_err() {
             log::error!("the accept loop had failed");
         }
-        self.sessions.cancel.cancel();
-        self.sessions.wait_for_none(config::SHUTDOWN_DEADLINE)
+        self.host.end_sessions()
     }
 }
 
@@ -139,8 +160,7 @@ impl Drop for Seat {
 
 struct AcceptLoop {
     listener: Listener,
-    shared: Arc<Shared>,
-    max_connections: usize,
+    host: Host,
     topology: Option<TopologyFile>,
 }
 
@@ -149,7 +169,7 @@ impl AcceptLoop {
         let mut looked = Instant::now();
         loop {
             match self.listener.accept(config::SETTINGS_POLL) {
-                Ok(Accepted::Link(link)) => self.admit(link),
+                Ok(Accepted::Link(link)) => self.host.serve(link),
                 Ok(Accepted::Nobody) => {}
                 Ok(Accepted::Closed) => return,
                 Err(error) => {
@@ -162,24 +182,6 @@ impl AcceptLoop {
                 looked = Instant::now();
                 self.look_at_settings();
             }
-        }
-    }
-
-    fn admit(&self, link: TcpLink) {
-        let Some(seat) = self.shared.sessions.seat(self.max_connections) else {
-            let message = format!("all {} connections are taken; try again later", self.max_connections);
-            log::warn!("turned a connection away: {message}");
-            // Whoever does not read this is turned away all the same.
-            let _ = Framed::turn_away(link, Refusal { code: ErrorCode::Busy, message });
-            return;
-        };
-        let shared = self.shared.clone();
-        let work = move || {
-            session::run(&shared, link);
-            drop(seat);
-        };
-        if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(work) {
-            log::warn!("cannot start a session: {error}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Server, Settings};
+use super::{Host, Server};
 use crate::connection::Identity;
 use crate::serve::Rights;
 use crate::store::Store;
@@ -69,14 +69,11 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     let signals =
         Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
     let folder = options.served_files.canonicalize().unwrap_or(options.served_files);
-    let settings = Settings {
-        identity: Identity { peer: Some(id.clone()), read_only: options.read_only },
-        rights: Rights { read_only: options.read_only },
-        max_connections: options.max_connections,
-        topology: Some(topology),
-    };
+    let identity = Identity { peer: Some(id.clone()), read_only: options.read_only };
+    let rights = Rights { read_only: options.read_only };
+    let host = Host::new(store.clone(), identity, rights, options.max_connections);
     let server =
-        Server::start(listener, store.clone(), settings).map_err(|error| format!("cannot start: {error}"))?;
+        Server::start(listener, host, Some(topology)).map_err(|error| format!("cannot start: {error}"))?;
     let read_only = if options.read_only { ", read-only" } else { "" };
     log::info!("peer {id} listens on {} and serves {}{read_only}", server.address(), folder.display());
     store.hash_all();

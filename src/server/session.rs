@@ -12,7 +12,7 @@ use crate::wire::{MAGIC, Request, Response, WireError};
 pub(super) fn run(shared: &Shared, stream: impl Stream + 'static) {
     let (remote, closer) = (stream.remote(), stream.closer());
     let _registration = shared.sessions.cancel.closes(closer);
-    match converse(shared, connection::buffered(stream)) {
+    match converse(shared, connection::buffered(Box::new(stream))) {
         Ok(()) => log::debug!("{remote} left"),
         Err(error) => log::debug!("{remote}: {error}"),
     }

@@ -3,12 +3,13 @@
 //! A pair behaves as a TCP connection does: bounded buffers, time-outs, an end of stream after a
 //! close, a broken pipe for who writes to a closed one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Closer, Stream};
+use super::{Cancel, Closer, Network, Stream};
+use crate::topology::{Peer, PeerId};
 
 /// Bytes that one direction holds before its writer must wait.
 const CAPACITY: usize = 64 << 10;
@@ -31,6 +32,37 @@ pub struct MemoryStream {
     output: Arc<Pipe>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+}
+
+/// A network within this process: peers that are attached can be dialled, all others refuse.
+#[derive(Default)]
+pub struct MemoryNetwork {
+    peers: Mutex<HashMap<PeerId, Accept>>,
+}
+
+/// Takes the far end of a connection that somebody dialled.
+type Accept = Arc<dyn Fn(MemoryStream) + Send + Sync>;
+
+impl MemoryNetwork {
+    /// Has `accept` given every connection to `peer`; it returns at once.
+    pub fn attach(&self, peer: PeerId, accept: impl Fn(MemoryStream) + Send + Sync + 'static) {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer, Arc::new(accept));
+    }
+
+    /// Further connections to `peer` are refused.
+    pub fn detach(&self, peer: &PeerId) {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
+}
+
+impl Network for MemoryNetwork {
+    fn dial(&self, peer: &Peer, _timeout: Duration, _cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
+        let accept = self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.id).cloned();
+        let accept = accept.ok_or(io::ErrorKind::ConnectionRefused)?;
+        let (near, far) = pair();
+        accept(far);
+        Ok(Box::new(near))
+    }
 }
 
 #[derive(Default)]

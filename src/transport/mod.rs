@@ -16,6 +16,8 @@ use std::time::Duration;
 
 pub use cancel::Cancel;
 
+use crate::topology::Peer;
+
 /// One live stream to another peer.
 pub trait Stream: Read + Write + Send {
     /// The longest that one read may wait for its first byte; `None` waits for ever.
@@ -40,6 +42,12 @@ pub trait Stream: Read + Write + Send {
 
     /// Where the other side is, for messages.
     fn remote(&self) -> String;
+}
+
+/// How peers are reached.
+pub trait Network: Send + Sync {
+    /// Connects to a peer, within `timeout`; a cancel ends the waiting early.
+    fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>>;
 }
 
 /// Ends a stream from any thread. Closing twice does no harm.

@@ -11,7 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{Cancel, Closer, Stream};
+use super::{Cancel, Closer, Network, Stream};
+use crate::topology::Peer;
 
 /// Connections that may wait to be accepted; a peer of the classic dialect opens one a chunk, all
 /// at once.
@@ -28,6 +29,16 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct TcpLink {
     stream: Arc<TcpStream>,
     remote: SocketAddr,
+}
+
+/// The network that peers' addresses lead to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(dial(&peer.resolve()?, timeout, cancel)?))
+    }
 }
 
 /// Connects to the first of `addresses` that answers, within `timeout` for all of them together.
