@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod connection;
 pub mod content;
+pub mod demo;
 pub mod fetch;
 pub mod logging;
 pub mod serve;
