@@ -41,7 +41,9 @@ struct Part {
     file: File,
     manifest: Arc<Manifest>,
     have: Mutex<ChunkSet>,
+    /// Bytes written since the journal was.
     unsynced: AtomicU64,
+    /// When the journal was written; locked by the one thread that writes it.
     synced: Mutex<Instant>,
 }
 
