@@ -65,8 +65,8 @@ impl Framed {
     /// other answer, so that opening costs no round trip.
     pub fn open(stream: Box<dyn Stream>, identity: &Identity) -> Result<Self, WireError> {
         let mut connection = Self::over(buffered(stream))?;
-        wire::send_greeting(connection.stream.get_mut())?;
         (connection.greeting_due, connection.hello_due) = (true, true);
+        wire::send_greeting(connection.stream.get_mut()).map_err(no_greeting)?;
         let peer = identity.peer.as_ref().map(PeerId::to_string);
         connection.send(&Request::Hello { peer, agent: agent() }, &[])?;
         Ok(connection)
@@ -127,6 +127,11 @@ impl Framed {
 
     /// Sends a message and its payload.
     pub fn send(&mut self, message: &impl Serialize, payload: &[u8]) -> Result<(), WireError> {
+        let sent = self.send_all(message, payload);
+        if self.greeting_due { sent.map_err(no_greeting) } else { sent }
+    }
+
+    fn send_all(&mut self, message: &impl Serialize, payload: &[u8]) -> Result<(), WireError> {
         let mut bytes = wire::encode(message, payload.len())?;
         let stream = self.stream.get_mut();
         if payload.len() <= READ_AHEAD {
@@ -203,8 +208,8 @@ impl Framed {
     /// Reads the answers to greeting and hello.
     fn read_introduction(&mut self, wait: Duration) -> Result<(), WireError> {
         if self.greeting_due {
-            self.read_timeout(wait)?;
-            wire::read_greeting(&mut self.stream)?;
+            self.read_timeout(wait.min(config::GREETING_TIMEOUT))?;
+            wire::read_greeting(&mut self.stream).map_err(no_greeting)?;
             self.greeting_due = false;
         }
         let head = self.receive(wait)?.ok_or(WireError::Closed)?;
@@ -269,6 +274,14 @@ impl Framed {
 
     fn read_timeout(&mut self, timeout: Duration) -> Result<(), WireError> {
         Ok(self.stream.get_mut().set_read_timeout(Some(timeout))?)
+    }
+}
+
+/// What an error means while the other side's greeting is due.
+fn no_greeting(error: WireError) -> WireError {
+    match error {
+        WireError::Io(_) | WireError::Closed => WireError::NoGreeting(Box::new(error)),
+        _ => error,
     }
 }
 

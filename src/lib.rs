@@ -171,6 +171,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod classic;
 pub mod client;
 pub mod config;
 pub mod connection;

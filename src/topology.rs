@@ -1,8 +1,8 @@
 //! Who takes part: `peer_settings.txt`, its peers, and noticing that it was edited.
 //!
 //! A line is `peerID address port`, with any run of blanks between the words; `#` starts a
-//! comment. Words after the third are kept for what later versions may say there; one that is not
-//! understood is an error, so that a typing mistake never goes unseen.
+//! comment. A fourth word `classic` says that the peer speaks the classic text dialect. Any other
+//! word is an error, so that a typing mistake never goes unseen.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -87,6 +87,8 @@ pub struct Peer {
     pub address: String,
     /// TCP port.
     pub port: u16,
+    /// Whether it is known to speak the classic text dialect, which spares the attempt to greet it.
+    pub classic: bool,
 }
 
 impl Peer {
@@ -98,7 +100,7 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, address, port } = self;
+        let Self { id, address, port, .. } = self;
         if address.contains(':') {
             write!(f, "{id} at [{address}]:{port}")
         } else {
@@ -166,12 +168,16 @@ impl FromStr for Topology {
 fn parse_line(line: &str) -> Result<Option<Peer>, String> {
     let text = line.split('#').next().unwrap_or_default();
     let words: Vec<&str> = text.split_whitespace().collect();
-    let [id, address, port] = words[..] else {
-        return match words.len() {
-            0 => Ok(None),
-            3.. => Err(format!("unexpected {:?} after the port; expected: peerID address port", words[3])),
-            _ => Err(format!("found {:?}; expected: peerID address port", text.trim())),
-        };
+    let (id, address, port, classic) = match words[..] {
+        [] => return Ok(None),
+        [id, address, port] => (id, address, port, false),
+        [id, address, port, "classic"] => (id, address, port, true),
+        [_, _, _, "classic", other, ..] | [_, _, _, other, ..] => {
+            return Err(format!(
+                "unexpected {other:?} after the port; expected: peerID address port [classic]"
+            ));
+        }
+        _ => return Err(format!("found {:?}; expected: peerID address port", text.trim())),
     };
     let id = id.parse().map_err(|bad: BadPeerId| bad.to_string())?;
     let address = address.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -179,7 +185,7 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
         return Err(format!("{address:?} is not an IPv4 or IPv6 address or a host name"));
     }
     match port.parse() {
-        Ok(port @ 1..) => Ok(Some(Peer { id, address, port })),
+        Ok(port @ 1..) => Ok(Some(Peer { id, address, port, classic })),
         _ => Err(format!("{port:?} is not a port; expected a number from 1 to 65535")),
     }
 }
@@ -315,6 +321,13 @@ mod tests {
     }
 
     #[test]
+    fn a_fourth_word_says_that_a_peer_is_classic() {
+        let topology: Topology = "a 1.2.3.4 1 classic # old\nb 1.2.3.4 2\n".parse().unwrap();
+        let classic: Vec<bool> = topology.peers().iter().map(|peer| peer.classic).collect();
+        assert_eq!(classic, [true, false]);
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         assert_eq!(
             error_of("a 1.2.3.4 1\n\nb 1.2.3.4"),
@@ -327,6 +340,7 @@ mod tests {
         assert!(error_of("a ho/st 1").contains("is not an IPv4"));
         assert!(error_of("-a 1.2.3.4 1").contains("is not a peer id"));
         assert!(error_of("a 1.2.3.4 1 quick").contains("unexpected \"quick\""));
+        assert!(error_of("a 1.2.3.4 1 classic x").contains("unexpected \"x\""));
     }
 
     #[test]

@@ -8,12 +8,12 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::text::size;
 use super::transfers::Work;
-use super::{Bar, ExitStatus, output, shown, text};
+use super::{Bar, ExitStatus, classic, output, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{Dial, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, TransferError};
-use crate::store::{PartFile, Reception};
+use crate::store::{Arrival, PartFile, Reception};
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
 
@@ -21,6 +21,8 @@ use crate::wire::Subject;
 struct Found {
     holders: Vec<Holder>,
     late: Vec<Peer>,
+    /// Classic peers that have it.
+    classic: Vec<classic::Holder>,
     /// What went wrong at the others.
     failures: Vec<(Peer, SourceError)>,
 }
@@ -37,7 +39,7 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
-    let nobody = found.holders.is_empty();
+    let nobody = found.holders.is_empty() && found.classic.is_empty();
     for (peer, error) in &found.failures {
         match error {
             SourceError::NotServing if !nobody => log::info!("{} does not serve {wanted}", peer.id),
@@ -46,6 +48,9 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
     }
     if nobody {
         return tell_nobody(work, wanted, &found);
+    }
+    if found.holders.is_empty() {
+        return receive_unproven(work, wanted, found.classic, replace);
     }
     if let Some(conflict) = conflict(&found.holders) {
         bars.error(&format!(
@@ -59,27 +64,62 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
 
 /// Asks all peers for the name, and if nobody has that and it may be an id, for the id.
 fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
-    let name = wanted.parse::<FileName>();
+    let name =
+        wanted.parse::<FileName>().map_err(|bad| format!("cannot download {}: {bad}", shown(wanted)))?;
     let id = wanted.parse::<RootPrefix>().ok();
+    let (known, peers): (Vec<Peer>, Vec<Peer>) =
+        work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
     let ask = |subject| {
         let bars = &work.transfers.surroundings.bars;
         let observer =
             |event: Event| bars.note(&format!("{}: {}", shown(wanted), super::bars::in_words(&event)));
-        let (peers, caller, cancel) = (&work.peers[..], &work.caller, &work.cancel);
+        let (peers, caller, cancel) = (&peers[..], &work.caller, &work.cancel);
         sort(Find { peers, subject: &subject, caller, cancel, observer: &observer }.run())
     };
-    let by_name = match name {
-        Ok(name) => ask(Subject::Name(name)),
-        Err(bad) => return Err(format!("cannot download {}: {bad}", shown(wanted))),
-    };
+    let (mut by_name, probed) = thread::scope(|scope| {
+        let probing = scope.spawn(|| work.probe(&known, &name));
+        (ask(Subject::Name(name.clone())), probing.join().unwrap_or_default())
+    });
+    by_name.add_classic(probed);
+    by_name.look_again(work, &name);
     match id {
-        Some(id) if by_name.holders.is_empty() && !work.cancel.is_cancelled() => Ok(ask(Subject::Id(id))),
+        Some(id) if by_name.is_empty() && !work.cancel.is_cancelled() => Ok(ask(Subject::Id(id))),
         _ => Ok(by_name),
     }
 }
 
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.holders.is_empty() && self.classic.is_empty()
+    }
+
+    fn add_classic(&mut self, probed: Vec<Result<classic::Holder, (Peer, SourceError)>>) {
+        for answer in probed {
+            match answer {
+                Ok(holder) => self.classic.push(holder),
+                Err(failure) => self.failures.push(failure),
+            }
+        }
+    }
+
+    /// Asks those that are no framed peers whether they are classic ones.
+    fn look_again(&mut self, work: &Work<'_>, name: &FileName) {
+        let is_foreign = |(_, error): &(Peer, SourceError)| matches!(error, SourceError::Foreign(_));
+        let foreign: Vec<_> = self.failures.extract_if(.., |failure| is_foreign(failure)).collect();
+        let mut classic = Vec::new();
+        for (peer, error) in foreign {
+            match work.turns_out_classic(&peer) {
+                true => classic.push(peer),
+                false => self.failures.push((peer, error)),
+            }
+        }
+        self.add_classic(work.probe(&classic, name));
+    }
+}
+
 fn sort(answers: Vec<Answer>) -> Found {
-    let mut found = Found { holders: Vec::new(), late: Vec::new(), failures: Vec::new() };
+    let (holders, late, classic, failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut found = Found { holders, late, classic, failures };
     for answer in answers {
         match answer {
             Answer::Has(holder) => found.holders.push(*holder),
@@ -115,6 +155,53 @@ fn conflict(holders: &[Holder]) -> Option<String> {
         format!("\n  #DOWNLOAD {}  {} ({length} bytes) at {}", root.short(), size(*length), peers.join(", "))
     };
     (groups.len() > 1).then(|| groups.iter().map(line).collect())
+}
+
+/// Fetches from classic peers alone, and says that nothing could be verified.
+fn receive_unproven(
+    work: &Work<'_>,
+    wanted: &str,
+    holders: Vec<classic::Holder>,
+    replace: bool,
+) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
+    let fail = |status, message: String| {
+        bars.error(&format!("{}: {}", shown(wanted), shown(&message)));
+        status
+    };
+    if let Some(conflict) = classic::conflict(&holders) {
+        bars.error(&format!(
+            "{} is not the same file at all peers; name one of them:{conflict}",
+            shown(wanted)
+        ));
+        return ExitStatus::Refused;
+    }
+    let Ok(name) = wanted.parse::<FileName>() else { return ExitStatus::Usage };
+    let ids: Vec<&str> = holders.iter().map(|holder| holder.asker.peer.id.as_str()).collect();
+    let unverified = format!(
+        "{}: not verified, because the classic dialect has no checksums and no other peer has the file (it came from {})",
+        shown(wanted),
+        ids.join(", ")
+    );
+    let length = holders.first().map(|holder| holder.length);
+    match work.transfers.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
+        Err(error) => fail(ExitStatus::from(&error), error.to_string()),
+        Ok(Arrival::Exists) => {
+            let what = "already exists; --replace overwrites it";
+            fail(ExitStatus::Refused, what.to_owned())
+        }
+        Ok(Arrival::Busy) => fail(
+            ExitStatus::Refused,
+            "is being received already, by this peer's server or another client".to_owned(),
+        ),
+        Ok(Arrival::Ready(incoming)) => match classic::fetch(work, holders, &name, incoming) {
+            Ok(snapshot) => {
+                bars.note(&unverified);
+                say(summary(&name, &snapshot))
+            }
+            Err(error) => fail(status_of(&error), error.to_string()),
+        },
+    }
 }
 
 /// Opens the part file and fetches into it.
@@ -177,7 +264,7 @@ fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, Tran
 }
 
 /// Shows the progress until the result is there.
-fn watch<T>(
+pub(super) fn watch<T>(
     bar: &Bar,
     progress: &Progress,
     finished: &crossbeam_channel::Receiver<Result<T, TransferError>>,
@@ -194,12 +281,13 @@ fn watch<T>(
 /// All that may have the content: those that said so over the connection they said it on, and
 /// those that have not answered yet.
 fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Dial>> {
+    let classic = classic::sources(work, found.classic, manifest);
     let holders = found.holders.into_iter().map(|holder| (holder.peer, Some(holder.connection)));
     let late = found.late.into_iter().map(|peer| (peer, None));
     let framed = |(peer, connection)| -> Box<dyn Dial> {
         Box::new(FramedPeer::new(peer, work.caller.clone(), manifest, connection))
     };
-    holders.chain(late).map(framed).collect()
+    holders.chain(late).map(framed).chain(classic).collect()
 }
 
 fn summary(name: &FileName, snapshot: &Snapshot) -> String {

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::transfers::Work;
-use super::{ExitStatus, Layout, Listed, output, shown, table};
+use super::{ExitStatus, Layout, Listed, classic, output, shown, table};
 use crate::fetch::SourceError;
 use crate::fetch::list::list;
 use crate::topology::Peer;
@@ -28,12 +28,22 @@ pub(super) fn run(work: &Work<'_>) -> ExitStatus {
 }
 
 fn ask(work: &Work<'_>, peer: &Peer) -> Listing {
+    if !work.is_classic(peer) {
+        match ask_framed(work, peer) {
+            Err(SourceError::Foreign(_)) if work.turns_out_classic(peer) => {}
+            listing => return listing,
+        }
+    }
+    Ok(classic::listed(peer, work.asker(peer).list()?))
+}
+
+fn ask_framed(work: &Work<'_>, peer: &Peer) -> Listing {
     let mut files = Vec::new();
     let mut take = |entries: Vec<crate::content::Entry>| {
         files.extend(entries.into_iter().map(|entry| Listed {
             peer: peer.id.clone(),
             name: entry.name,
-            length: entry.length,
+            length: Some(entry.length),
             root: entry.root,
         }));
     };

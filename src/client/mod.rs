@@ -13,6 +13,7 @@
 //! Results go to stdout, everything else to stderr.
 
 pub mod bars;
+mod classic;
 pub mod command;
 mod download;
 pub mod editor;

@@ -16,16 +16,16 @@ pub struct Listed {
     pub peer: PeerId,
     /// What it is called there.
     pub name: FileName,
-    /// Its length in bytes.
-    pub length: u64,
-    /// Its content id, unless the peer still hashes it.
+    /// Its length in bytes; a classic peer does not say it.
+    pub length: Option<u64>,
+    /// Its content id, unless the peer still hashes it, or is a classic one.
     pub root: Option<Root>,
 }
 
 impl Listed {
     /// What it is, as far as that is known; an empty file needs no hashing.
-    fn content(&self) -> (u64, Option<Root>) {
-        (self.length, self.root.or_else(|| (self.length == 0).then(Root::of_nothing)))
+    fn content(&self) -> (Option<u64>, Option<Root>) {
+        (self.length, self.root.or_else(|| (self.length == Some(0)).then(Root::of_nothing)))
     }
 }
 
@@ -80,24 +80,27 @@ fn rows<'a>(sorted: &'a [&'a Listed]) -> impl Iterator<Item = Row<'a>> {
 
 /// Whether some of these, sorted, certainly are not the same file; one still being hashed may be.
 fn differ(namesakes: &[&Listed]) -> bool {
-    let length_of = |listed: Option<&&Listed>| listed.map(|listed| listed.length);
-    let mut known = namesakes.iter().filter_map(|listed| listed.content().1);
-    let first = known.next();
-    known.any(|root| Some(root) != first) || length_of(namesakes.first()) != length_of(namesakes.last())
+    let mut lengths = namesakes.iter().filter_map(|listed| listed.length);
+    let length = lengths.next();
+    let mut roots = namesakes.iter().filter_map(|listed| listed.content().1);
+    let root = roots.next();
+    lengths.any(|other| Some(other) != length) || roots.any(|other| Some(other) != root)
 }
 
 impl Row<'_> {
     fn tabs(&self) -> String {
         let (length, root) = self.first.content();
         let id = root.map_or("-".to_owned(), |root| root.short());
+        let length = length.map_or("-".to_owned(), |length| length.to_string());
         format!("{}\t{length}\t{id}\t{}\n", shown(self.first.name.as_str()), self.peers(","))
     }
 
     fn aligned(&self, columns: &Columns) -> String {
         let (length, root) = self.first.content();
-        let id = root.map_or("hashing…".to_owned(), |root| root.short());
+        let unknown = if length.is_some() { "hashing…" } else { "classic" };
+        let id = root.map_or(unknown.to_owned(), |root| root.short());
         let mark = if self.differs { "≠ " } else { "  " };
-        let rest = (size(length), id, format!("{mark}{}", self.peers(", ")));
+        let rest = (shown_size(length), id, format!("{mark}{}", self.peers(", ")));
         columns.line(&shown(self.first.name.as_str()), rest)
     }
 
@@ -107,6 +110,10 @@ impl Row<'_> {
         ids.dedup();
         ids.join(separator)
     }
+}
+
+fn shown_size(length: Option<u64>) -> String {
+    length.map_or("-".to_owned(), size)
 }
 
 /// Widths of the aligned columns.
@@ -123,7 +130,7 @@ impl Columns {
         let mut columns = Self { name: "name".len(), size: "size".len() };
         for row in rows(sorted) {
             columns.name = columns.name.max(width(&shown(row.first.name.as_str())));
-            columns.size = columns.size.max(size(row.first.length).len());
+            columns.size = columns.size.max(shown_size(row.first.length).len());
         }
         columns.name = columns.name.min(config::NAME_COLUMNS);
         columns
@@ -162,6 +169,7 @@ mod tests {
 
     fn listed(peer: &str, name: &str, length: u64, content: Option<&str>) -> Listed {
         let root = content.map(|content| Root(Digest::of(content.as_bytes())));
+        let length = Some(length);
         Listed { peer: peer.parse().unwrap(), name: name.parse().unwrap(), length, root }
     }
 
@@ -213,6 +221,16 @@ notes\t2000\tca978112ca1b\tpeer1
         let rows = [listed("p", "a\u{202e}b", 1, Some("a"))];
         assert!(table(&rows, Layout::Tabs).starts_with("a\\u{202e}b\t1\t"));
         assert!(table(&rows, Layout::Aligned).contains("\na\\u{202e}b   1 B  ca97"));
+    }
+
+    #[test]
+    fn what_a_classic_peer_does_not_say_differs_from_nothing() {
+        let classic = Listed { length: None, ..listed("q", "a", 0, None) };
+        let rows = [classic, listed("p", "a", 5, Some("a"))];
+        assert_eq!(table(&rows, Layout::Tabs), "a\t-\t-\tq\na\t5\tca978112ca1b\tp\n");
+        let expected =
+            "name  size  id             peers\na        -  classic        q\na      5 B  ca978112ca1b   p\n";
+        assert_eq!(table(&rows, Layout::Aligned), expected);
     }
 
     #[test]

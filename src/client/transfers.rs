@@ -4,18 +4,19 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::interrupts::Interrupts;
-use super::{Command, Execute, ExitStatus, Surroundings, download, filelist, targets, upload};
+use super::{Command, Execute, ExitStatus, Surroundings, classic, download, filelist, targets, upload};
 use crate::connection::Identity;
 use crate::fetch::{Caller, SourceError};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
 use crate::transport::Cancel;
-use crate::wire::{ErrorCode, Refusal};
+use crate::wire::{ErrorCode, Refusal, WireError};
 
 /// Does listings, uploads and downloads, one after the other.
 pub struct Transfers {
     pub(super) surroundings: Surroundings,
     store: OnceLock<Store>,
+    pub(super) classic: classic::Known,
     interrupts: Interrupts,
 }
 
@@ -30,7 +31,8 @@ pub(super) struct Work<'a> {
 impl Transfers {
     /// Nothing is opened before a command needs it.
     pub fn new(surroundings: Surroundings) -> Self {
-        Self { surroundings, store: OnceLock::new(), interrupts: Interrupts::default() }
+        let (classic, interrupts) = (classic::Known::default(), Interrupts::default());
+        Self { surroundings, store: OnceLock::new(), classic, interrupts }
     }
 
     /// The own served folder, opened on first use.
@@ -81,7 +83,8 @@ impl From<&SourceError> for ExitStatus {
             SourceError::Refused(refusal) => refusal.into(),
             SourceError::Changed | SourceError::BadChunk => Self::Integrity,
             SourceError::NotServing => Self::NoSuchFile,
-            SourceError::Misbehaved(_) => Self::Failed,
+            SourceError::Foreign(WireError::NoGreeting(_)) => Self::Unreachable,
+            SourceError::Misbehaved(_) | SourceError::Foreign(_) => Self::Failed,
         }
     }
 }

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::text::{self, size};
 use super::transfers::Work;
-use super::{Bar, ExitStatus, output, shown};
+use super::{Bar, ExitStatus, classic, output, shown};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
 use crate::serve::Responder;
 use crate::serve::offer::{OfferError, Offered, offer};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
+use crate::wire::WireError;
 
 pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
@@ -80,7 +81,7 @@ impl Upload<'_> {
         let (name, id) = (shown(self.manifest.name().as_str()).into_owned(), &self.peer.id);
         let bar = bars.transfer(&format!("{id} {name}"));
         let started = Instant::now();
-        let result = self.offer(store, &bar, started);
+        let result = self.send(store, &bar, started);
         bar.finish();
         let rate = text::rate(self.manifest.length(), started.elapsed());
         let line = match result {
@@ -102,14 +103,26 @@ impl Upload<'_> {
         bars.aside(|| output::print(|out| writeln!(out, "{line}")))
     }
 
-    fn offer(&self, store: Store, bar: &Bar, started: Instant) -> Result<Offered, Failure> {
+    /// Sends the file in the dialect that the peer speaks.
+    fn send(&self, store: Store, bar: &Bar, started: Instant) -> Result<Offered, Failure> {
+        let mut progress =
+            |done| bar.update(&plain_snapshot(done, self.manifest.length(), started.elapsed()));
+        if !self.work.is_classic(self.peer) {
+            match self.offer(store.clone(), &mut progress) {
+                Err(failure) if failure.foreign && self.work.turns_out_classic(self.peer) => {}
+                other => return other,
+            }
+        }
+        classic::upload(&self.work.asker(self.peer), &store, self.manifest, &mut progress)?;
+        Ok(Offered::Delivered)
+    }
+
+    fn offer(&self, store: Store, progress: &mut dyn FnMut(u64)) -> Result<Offered, Failure> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(store);
-        let mut progress =
-            |done| bar.update(&plain_snapshot(done, self.manifest.length(), started.elapsed()));
-        Ok(offer(&mut connection, &mut responder, self.manifest, self.replace, &mut progress)?)
+        Ok(offer(&mut connection, &mut responder, self.manifest, self.replace, progress)?)
     }
 }
 
@@ -117,20 +130,29 @@ impl Upload<'_> {
 struct Failure {
     message: String,
     status: ExitStatus,
+    /// No framed peer answers there.
+    foreign: bool,
 }
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self { message: error.to_string(), status: ExitStatus::from(&error) }
+        let foreign = matches!(error, SourceError::Foreign(_));
+        Self { message: error.to_string(), status: ExitStatus::from(&error), foreign }
     }
 }
 
 impl From<OfferError> for Failure {
     fn from(error: OfferError) -> Self {
-        let status = match &error {
-            OfferError::Refused(refusal) => ExitStatus::from(refusal),
-            OfferError::Wire(_) => ExitStatus::Unreachable,
-        };
-        Self { message: error.to_string(), status }
+        match error {
+            OfferError::Wire(error @ (WireError::NoGreeting(_) | WireError::NotPeershare)) => {
+                SourceError::from(error).into()
+            }
+            OfferError::Wire(_) => {
+                Self { message: error.to_string(), status: ExitStatus::Unreachable, foreign: false }
+            }
+            OfferError::Refused(refusal) => {
+                Self { message: refusal.to_string(), status: ExitStatus::from(&refusal), foreign: false }
+            }
+        }
     }
 }

@@ -125,13 +125,15 @@ impl Progress {
         self.sources.get(slot).map_or(0, |counter| counter.bytes.load(Ordering::Relaxed))
     }
 
-    pub(super) fn add(&self, slot: usize, bytes: u64) {
+    /// Adds verified bytes to what the source in that place contributed.
+    pub fn add(&self, slot: usize, bytes: u64) {
         if let Some(counter) = self.sources.get(slot) {
             counter.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn ended(&self, slot: usize) {
+    /// The source in that place takes part no longer.
+    pub fn ended(&self, slot: usize) {
         if let Some(counter) = self.sources.get(slot) {
             counter.active.store(false, Ordering::Relaxed);
         }

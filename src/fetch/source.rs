@@ -38,6 +38,9 @@ pub enum SourceError {
     /// It broke the protocol.
     #[error("it broke the protocol ({0})")]
     Misbehaved(WireError),
+    /// It did not greet as a framed peer does; it may speak the classic dialect.
+    #[error("no framed peer answers there ({0})")]
+    Foreign(WireError),
 }
 
 impl SourceError {
@@ -50,6 +53,8 @@ impl SourceError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lost(_) | Self::Stalled => true,
+            // A server that was ending, perhaps.
+            Self::Foreign(error) => matches!(error, WireError::NoGreeting(_)),
             Self::Refused(refusal) => refusal.code == ErrorCode::Busy,
             Self::Changed | Self::NotServing | Self::BadChunk | Self::Misbehaved(_) => false,
         }
@@ -60,6 +65,7 @@ impl From<WireError> for SourceError {
     fn from(error: WireError) -> Self {
         match error {
             error if nothing_came(&error) => Self::Stalled,
+            WireError::NotPeershare | WireError::NoGreeting(_) => Self::Foreign(error),
             WireError::Io(_) | WireError::Closed => Self::Lost(error),
             WireError::Refused(refusal) => Self::Refused(refusal),
             _ => Self::Misbehaved(error),

@@ -12,12 +12,13 @@ mod session;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use program::{Options, run};
 
+use crate::classic;
 use crate::config;
 use crate::connection::{Framed, Identity};
 use crate::serve::Rights;
@@ -43,31 +44,55 @@ struct Shared {
     store: Store,
     identity: Identity,
     rights: Rights,
-    max_connections: usize,
+    classic: classic::Service,
     sessions: Arc<Sessions>,
 }
 
 /// The sessions under way: how many, and a way to end them all.
 struct Sessions {
     cancel: Cancel,
-    count: Mutex<usize>,
-    ended: Condvar,
+    most: usize,
+    count: Mutex<Count>,
+    /// A session has ended, or its dialect is known.
+    changed: Condvar,
+}
+
+/// How many sessions there are of each kind. Those of the classic dialect have a limit of their own:
+/// its clients open a short connection a chunk, up to a thousand at once.
+#[derive(Default)]
+struct Count {
+    /// Nothing has come yet.
+    fresh: usize,
+    framed: usize,
+    classic: usize,
+}
+
+/// What a session speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Framed,
+    Classic,
 }
 
 /// One session's place among the allowed number, given back on drop.
-struct Seat(Arc<Sessions>);
+struct Seat {
+    sessions: Arc<Sessions>,
+    dialect: Option<Dialect>,
+}
 
 impl Host {
     /// A peer that serves `store`; nobody is connected yet.
     pub fn new(store: Store, identity: Identity, rights: Rights, max_connections: usize) -> Self {
-        let sessions = Sessions { cancel: Cancel::new(), count: Mutex::new(0), ended: Condvar::new() };
-        Self(Arc::new(Shared { store, identity, rights, max_connections, sessions: Arc::new(sessions) }))
+        let (cancel, count, changed) = (Cancel::new(), Mutex::default(), Condvar::new());
+        let sessions = Arc::new(Sessions { cancel, most: max_connections, count, changed });
+        let classic = classic::Service::new(store.clone());
+        Self(Arc::new(Shared { store, identity, rights, classic, sessions }))
     }
 
     /// Serves a connection in a thread of its own; turns it away when too many are served already.
     pub fn serve(&self, stream: impl Stream + 'static) {
-        let Some(seat) = self.0.sessions.seat(self.0.max_connections) else {
-            let message = format!("all {} connections are taken; try again later", self.0.max_connections);
+        let Some(mut seat) = self.0.sessions.seat() else {
+            let message = format!("all {} connections are taken; try again later", self.0.sessions.most);
             log::warn!("turned {} away: {message}", stream.remote());
             // Whoever does not read this is turned away all the same.
             let _ = Framed::turn_away(stream, Refusal { code: ErrorCode::Busy, message });
@@ -75,7 +100,7 @@ impl Host {
         };
         let host = self.clone();
         let work = move || {
-            session::run(&host.0, stream);
+            session::run(&host.0, stream, &mut seat);
             drop(seat);
         };
         if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(work) {
@@ -127,34 +152,61 @@ impl Drop for Server {
 }
 
 impl Sessions {
-    /// A place for one more session, unless there are `most` already.
-    fn seat(self: &Arc<Self>, most: usize) -> Option<Seat> {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if *count >= most {
+    /// A place for one more session. When all are taken, a newcomer waits a moment as long as some of
+    /// them may yet turn out to be classic.
+    fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let is_full = |count: &Count| count.fresh + count.framed >= self.most;
+        let mut count = self.wait(config::SEAT_PATIENCE, |count| is_full(count) && count.fresh > 0);
+        if is_full(&count) {
             return None;
         }
-        *count += 1;
-        Some(Seat(self.clone()))
+        count.fresh += 1;
+        Some(Seat { sessions: self.clone(), dialect: None })
     }
 
     fn wait_for_none(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        while *count > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            count = self.ended.wait_timeout(count, left).unwrap_or_else(PoisonError::into_inner).0;
+        let is_busy = |count: &Count| count.fresh + count.framed + count.classic > 0;
+        !is_busy(&self.wait(time, is_busy))
+    }
+
+    /// Waits while `busy`, but no longer than `time`.
+    fn wait(&self, time: Duration, busy: impl Fn(&Count) -> bool) -> MutexGuard<'_, Count> {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(count, time, |count| busy(count));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Count {
+    fn of(&mut self, dialect: Option<Dialect>) -> &mut usize {
+        match dialect {
+            None => &mut self.fresh,
+            Some(Dialect::Framed) => &mut self.framed,
+            Some(Dialect::Classic) => &mut self.classic,
         }
+    }
+}
+
+impl Seat {
+    /// Moves over to the places of a dialect; says whether there was one.
+    fn take(&mut self, dialect: Dialect) -> bool {
+        let mut count = self.sessions.count.lock().unwrap_or_else(PoisonError::into_inner);
+        if dialect == Dialect::Classic && count.classic >= self.sessions.most {
+            return false;
+        }
+        *count.of(self.dialect) -= 1;
+        *count.of(Some(dialect)) += 1;
+        self.dialect = Some(dialect);
+        drop(count);
+        self.sessions.changed.notify_all();
         true
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.ended.notify_all();
+        *self.sessions.count.lock().unwrap_or_else(PoisonError::into_inner).of(self.dialect) -= 1;
+        self.sessions.changed.notify_all();
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -62,6 +63,7 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
             (peer.to_string(), addresses)
         }
     };
+    raise_open_files();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
     let listener = Listener::bind(&addresses)
         .map_err(|error| format!("cannot listen on {place}: {error}; is another server running there?"))?;
@@ -78,6 +80,16 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     log::info!("peer {id} listens on {} and serves {}{read_only}", server.address(), folder.display());
     store.hash_all();
     Ok((server, signals))
+}
+
+/// Lets the process open as many files as the system allows: every session has a connection and a
+/// file, and many systems begin with fewer than sessions may be.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::debug!("the limit of open files stays as it is: {error}");
+    }
 }
 
 fn resolve(text: &str) -> Result<Vec<SocketAddr>, String> {

@@ -1,7 +1,7 @@
 //! One connection, one thread: the first byte decides the dialect, then requests are answered in
 //! order until the peer leaves.
 
-use super::{Shared, offers};
+use super::{Dialect, Seat, Shared, offers};
 use crate::config;
 use crate::connection::{self, Buffered, Framed, nothing_came};
 use crate::serve::Responder;
@@ -9,19 +9,26 @@ use crate::transport::Stream;
 use crate::wire::{MAGIC, Request, Response, WireError};
 
 /// Serves one connection until it ends.
-pub(super) fn run(shared: &Shared, stream: impl Stream + 'static) {
+pub(super) fn run(shared: &Shared, stream: impl Stream + 'static, seat: &mut Seat) {
     let (remote, closer) = (stream.remote(), stream.closer());
     let _registration = shared.sessions.cancel.closes(closer);
-    match converse(shared, connection::buffered(Box::new(stream))) {
+    match converse(shared, connection::buffered(Box::new(stream)), seat) {
         Ok(()) => log::debug!("{remote} left"),
         Err(error) => log::debug!("{remote}: {error}"),
     }
 }
 
-fn converse(shared: &Shared, mut stream: Buffered) -> Result<(), WireError> {
+fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<(), WireError> {
     match connection::first_byte(&mut stream, config::FRAME_TIMEOUT)? {
         None => Ok(()),
-        Some(byte) if byte == MAGIC[0] => converse_framed(shared, stream),
+        Some(byte) if byte == MAGIC[0] => {
+            seat.take(Dialect::Framed);
+            converse_framed(shared, stream)
+        }
+        Some(b'#') if seat.take(Dialect::Classic) => {
+            let allow = |request: &Request| shared.rights.check(request);
+            Ok(shared.classic.converse(stream, &allow, &shared.sessions.cancel)?)
+        }
         Some(_) => Err(WireError::NotPeershare),
     }
 }

@@ -73,6 +73,16 @@ impl Content {
         Ok(len)
     }
 
+    /// Fills `buffer` from `offset` on, in bytes. Fails as [`Self::chunk`] does, and when the file ends
+    /// before.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        match self.file.read_exact_at(buffer, offset) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            result => result.map_err(StoreError::io(format!("cannot read {}", self.manifest.name()))),
+        }?;
+        self.check()
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         let now = Identity::of(&self.file).map_err(StoreError::reaching(self.manifest.name()))?;
         if self.identity.same_content(&now) { Ok(()) } else { Err(self.changed()) }

@@ -3,7 +3,8 @@
 //! A [`Store`] is a served folder: it lists it, knows what its files are, opens them for serving,
 //! and receives new ones. It stands apart so that two promises can be checked in one place: nothing
 //! outside the served folder is ever touched (`folder`), and no byte is kept as good that was not
-//! verified (`part`, whose files take [`VerifiedChunk`](crate::content::VerifiedChunk)s only).
+//! verified (`part`, whose files take [`VerifiedChunk`](crate::content::VerifiedChunk)s only; what has
+//! no proof goes through `incoming`, under the same names and locks, and is never continued later).
 //!
 //! * `folder`: from a name to an open file without leaving the folder
 //! * `listing`: which files there are, patterns and pages
@@ -11,6 +12,7 @@
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`: a file while it is received
+//! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `private`: our own files in `.peershare`
 //!
 //! # How a byte reaches the disk
@@ -33,6 +35,7 @@ mod error;
 mod folder;
 mod hashing;
 mod identity;
+mod incoming;
 mod index;
 mod job;
 mod journal;
@@ -56,6 +59,7 @@ use rustix::fs::{Mode, OFlags};
 
 pub use content::{Content, Extent};
 pub use error::StoreError;
+pub use incoming::{Arrival, Incoming};
 pub use listing::{Entry, ListPage, ListQuery};
 pub use part::PartFile;
 pub use reception::Reception;
@@ -264,6 +268,30 @@ impl Store {
     /// [`StoreError::NotAFile`] when a folder has the name.
     pub fn receive(&self, manifest: Arc<Manifest>, replace: bool) -> Result<Reception, StoreError> {
         reception::receive(&self.inner.disk, &self.inner.hashing, manifest, replace)
+    }
+
+    /// Begins to receive a file from a peer that cannot say what it is, as those of the classic dialect.
+    /// `length` is what is known of its length in bytes. With `replace`, another file of that name gives
+    /// way when all is received, and not before.
+    ///
+    /// [`StoreError::NoSpace`] when it would not fit, [`StoreError::NotAFile`] when a folder has the name.
+    pub fn receive_unproven(
+        &self,
+        name: FileName,
+        length: Option<u64>,
+        replace: bool,
+    ) -> Result<Arrival, StoreError> {
+        incoming::begin(&self.inner.disk, name, length, replace)
+    }
+
+    /// Makes a file visible that was received without proof, and hashes it, so that from now on it is
+    /// known what it is. [`StoreError::InTheWay`] when something else took the name meanwhile.
+    pub fn complete(&self, incoming: Incoming) -> Result<(), StoreError> {
+        let (name, identity) = incoming.complete()?;
+        if let Err(error) = self.inner.hashing.manifest(&name, identity, &mut |_, _| true) {
+            log::warn!("{name} was received, but not hashed yet: {error}");
+        }
+        Ok(())
     }
 
     /// Hashes everything that is not hashed yet, when there is nothing else to do. Returns at once.

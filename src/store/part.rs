@@ -190,17 +190,7 @@ impl PartFile {
     fn place(&self, folder: &File) -> io::Result<()> {
         let (parts, from) = (self.disk.parts.dir(), part_entry(&self.manifest().root()));
         let to = self.manifest().name().last_part();
-        if self.replace {
-            return Ok(renameat(parts, &from, folder, to)?);
-        }
-        match renameat_with(parts, &from, folder, to, RenameFlags::NOREPLACE) {
-            // A file system that cannot do it in one step; a link is never made over a file.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                linkat(parts, &from, folder, to, AtFlags::empty())?;
-                Ok(unlinkat(parts, &from, AtFlags::empty())?)
-            }
-            other => Ok(other?),
-        }
+        rename(parts, &from, (folder, to), self.replace)
     }
 
     fn forget_journal(&self) -> io::Result<()> {
@@ -213,19 +203,11 @@ impl PartFile {
     }
 
     fn unwritable(&self, needed: u64, error: io::Error) -> StoreError {
-        let name = self.manifest().name().clone();
-        no_space(&self.disk, &name, needed, &error)
-            .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
+        unwritable(&self.disk, self.manifest().name(), needed, error)
     }
 
     fn unplaceable(&self, error: io::Error) -> StoreError {
-        let name = self.manifest().name().clone();
-        match Errno::from_io_error(&error) {
-            Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name },
-            Some(Errno::NOTDIR) => StoreError::NotAFolder { name },
-            Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name },
-            _ => self.unwritable(0, error),
-        }
+        unplaceable(&self.disk, self.manifest().name(), error)
     }
 }
 
@@ -255,6 +237,39 @@ impl Part {
         let fits = range == Some(chunk.offset()..chunk.offset() + chunk.bytes().len() as u64);
         if fits { Ok(()) } else { Err(StoreError::OtherFile { name: self.manifest.name().clone() }) }
     }
+}
+
+/// Renames a part file to its name in a folder, over another file only if that is to be replaced.
+pub(super) fn rename(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
+    let (folder, to) = to;
+    if replace {
+        return Ok(renameat(parts, from, folder, to)?);
+    }
+    match renameat_with(parts, from, folder, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot do it in one step; a link is never made over a file.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            linkat(parts, from, folder, to, AtFlags::empty())?;
+            Ok(unlinkat(parts, from, AtFlags::empty())?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What an error means when a part file was to become `name`.
+pub(super) fn unplaceable(disk: &Disk, name: &FileName, error: io::Error) -> StoreError {
+    let named = name.clone();
+    match Errno::from_io_error(&error) {
+        Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name: named },
+        Some(Errno::NOTDIR) => StoreError::NotAFolder { name: named },
+        Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: named },
+        _ => unwritable(disk, name, 0, error),
+    }
+}
+
+/// What an error means when `needed` bytes of `name` were to be written.
+pub(super) fn unwritable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
+    no_space(disk, name, needed, &error)
+        .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
 }
 
 /// Tells a full disk, or a used-up quota, from other errors.

@@ -81,7 +81,7 @@ fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Op
 }
 
 /// Fails when nothing can be put there, whatever is made of the folders that are missing.
-fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
+pub(super) fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
     let Some(folder) = name.folder() else { return Ok(()) };
     match disk.folder.enter(folder.as_ref()) {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -94,11 +94,16 @@ fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
 
 /// Locks the name and the content; `None` when somebody else has either.
 fn claim(disk: &Arc<Disk>, manifest: &Manifest) -> io::Result<Option<Claim>> {
-    let entry = format!("{}.name", Digest::of(manifest.name().as_str().as_bytes()));
-    let Some(locked) = disk.parts.claim(&entry)? else { return Ok(None) };
-    let name = NameLock { disk: Arc::clone(disk), entry, _locked: locked };
+    let Some(name) = lock_name(disk, manifest.name())? else { return Ok(None) };
     let file = claim_part(disk, &manifest.root())?;
     Ok(file.map(|file| Claim { file, name }))
+}
+
+/// Locks a name; `None` when somebody else has it.
+pub(super) fn lock_name(disk: &Arc<Disk>, name: &FileName) -> io::Result<Option<NameLock>> {
+    let entry = format!("{}.name", Digest::of(name.as_str().as_bytes()));
+    let locked = disk.parts.claim(&entry)?;
+    Ok(locked.map(|locked| NameLock { disk: Arc::clone(disk), entry, _locked: locked }))
 }
 
 /// Opens and locks the part file of that content; `None` when somebody else has it.

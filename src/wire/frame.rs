@@ -21,6 +21,9 @@ pub enum WireError {
     /// The other side is not a peershare peer.
     #[error("the other side does not speak peershare")]
     NotPeershare,
+    /// The acceptor said nothing, or left, instead of its greeting; it may speak the classic dialect.
+    #[error("no greeting came ({0})")]
+    NoGreeting(Box<Self>),
     /// A length above the limit was announced.
     #[error("a {what} of {length} bytes was announced, the limit is {limit}")]
     TooLong {

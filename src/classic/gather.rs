@@ -1,0 +1,260 @@
+//! A download from classic peers alone: chunk i comes from peer i mod k, and from others when that
+//! peer fails. Nothing proves what comes; sizes are all that can be checked.
+//!
+//! One thread a peer reads chunks; the calling thread puts them in order and appends them. How far a
+//! peer may run ahead of the slowest is bounded, and so is what is kept in memory.
+
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::ask::{Asker, check};
+use super::assembly::{Assembly, Verdict};
+use super::chunks::Chunks;
+use super::message::count;
+use crate::config;
+use crate::content::FileName;
+use crate::fetch::{Event, Progress, SourceError, TransferError};
+use crate::store::Incoming;
+use crate::topology::PeerId;
+use crate::transport::Cancel;
+
+/// A download without a manifest.
+pub struct Gather<'a> {
+    /// Whom to ask; all say that the file has the same length.
+    pub from: Vec<Asker>,
+    /// What for.
+    pub name: &'a FileName,
+    /// What they say.
+    pub length: u64,
+    /// Is kept up to date; its sources are those of `from`.
+    pub progress: &'a Progress,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+    /// Is told what happens.
+    pub observer: &'a (dyn Fn(Event) + Sync),
+}
+
+/// What a peer's thread has to say.
+enum News {
+    Chunk { slot: usize, index: u32, data: Option<Vec<u8>> },
+    Lost { peer: PeerId, error: SourceError },
+}
+
+impl Gather<'_> {
+    /// Fetches the whole file into `incoming`, which then only has to be completed.
+    pub fn run(&self, incoming: &mut Incoming) -> Result<(), TransferError> {
+        if let Some(Err(error)) = self.from.first().map(|_| check(self.name)) {
+            return Err(self.no_source(vec![error]));
+        }
+        let (ending, _registration) = self.cancel.child();
+        let shares = Shares::new(self.from.len(), count(self.length).unwrap_or(u32::MAX), ending.clone());
+        let (tell, news) = bounded(config::CLASSIC_LANES * self.from.len().max(1));
+        thread::scope(|scope| {
+            for (slot, asker) in self.from.iter().enumerate() {
+                let (shares, tell) = (&shares, tell.clone());
+                let asker = Asker { cancel: ending.clone(), ..asker.clone() };
+                let work = move || self.read(slot, asker, shares, &tell);
+                let name = format!("classic-{}", asker_id(&self.from, slot));
+                if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
+                    log::warn!("cannot start a thread: {error}");
+                }
+            }
+            drop(tell);
+            let result = self.assemble(incoming, &shares, &news);
+            ending.cancel();
+            shares.changed.notify_all();
+            // Threads that still have something to say must not wait for somebody to hear it.
+            drop(news);
+            result
+        })
+    }
+
+    /// The thread of one peer.
+    fn read(&self, slot: usize, asker: Asker, shares: &Shares, tell: &Sender<News>) {
+        let peer = asker.peer.id.clone();
+        let mut chunks = Chunks::new(asker, self.name.clone(), self.length);
+        loop {
+            let Some(run) = shares.take(slot) else { break };
+            let mut left: BTreeSet<u32> = run.iter().copied().collect();
+            let result = chunks.read(run.into_iter(), |index, data| {
+                left.remove(&index);
+                let data = data.map(<[u8]>::to_vec);
+                Ok(tell.send(News::Chunk { slot, index, data }).is_ok())
+            });
+            if let Err(error) = result {
+                shares.leave(slot, left);
+                self.progress.ended(slot);
+                // Nobody listens any more when the file is complete.
+                let _ = tell.send(News::Lost { peer, error });
+                break;
+            }
+        }
+        self.progress.ended(slot);
+    }
+
+    /// Puts the chunks in order until the file is complete.
+    fn assemble(
+        &self,
+        incoming: &mut Incoming,
+        shares: &Shares,
+        news: &Receiver<News>,
+    ) -> Result<(), TransferError> {
+        let (mut assembly, mut end, mut losses) = (Assembly::new(Some(self.length)), None, Vec::new());
+        while !assembly.is_complete() && end.is_none_or(|end| assembly.next() < end) {
+            match news.recv() {
+                Ok(News::Chunk { slot, index, data: Some(data) }) => {
+                    let Some(ready) = assembly.take(index, &data) else { continue };
+                    self.progress.add(slot, data.len() as u64);
+                    incoming.append(&ready)?;
+                    shares.written(assembly.next());
+                }
+                Ok(News::Chunk { index, data: None, .. }) => {
+                    end = Some(end.map_or(index, |end: u32| end.min(index)));
+                }
+                Ok(News::Lost { peer, error }) => {
+                    (self.observer)(Event::SourceLost { peer, reason: error.to_string() });
+                    losses.push(error);
+                }
+                Err(_) if self.cancel.is_cancelled() => return Err(TransferError::Interrupted),
+                Err(_) => return Err(self.no_source(losses)),
+            }
+        }
+        match assembly.verdict() {
+            Verdict::Whole => Ok(()),
+            Verdict::WithoutReturns => Ok(incoming.put_returns_back()?),
+            Verdict::Wrong => Err(self.no_source(vec![SourceError::Changed])),
+        }
+    }
+
+    fn no_source(&self, errors: Vec<SourceError>) -> TransferError {
+        let peers = self.from.iter().map(|asker| asker.peer.id.clone());
+        TransferError::NoSource(peers.zip(errors).collect())
+    }
+}
+
+fn asker_id(askers: &[Asker], slot: usize) -> &str {
+    askers.get(slot).map_or("", |asker| asker.peer.id.as_str())
+}
+
+/// Who reads which chunk.
+struct Shares {
+    state: Mutex<State>,
+    changed: Condvar,
+    step: u32,
+    count: u32,
+    ending: Cancel,
+}
+
+struct State {
+    /// The next chunk of each peer's own share; `None` when the peer has left.
+    next: Vec<Option<u32>>,
+    /// Chunks that a peer did not get to.
+    given_back: BTreeSet<u32>,
+    /// The chunk that is due.
+    due: u32,
+}
+
+impl Shares {
+    fn new(peers: usize, count: u32, ending: Cancel) -> Self {
+        let next = (0..peers as u32).map(Some).collect();
+        let state = Mutex::new(State { next, given_back: BTreeSet::new(), due: 0 });
+        Self { state, changed: Condvar::new(), step: peers as u32, count, ending }
+    }
+
+    /// The next chunks for a peer, in their order; waits while there may be some. `None` at the end.
+    fn take(&self, slot: usize) -> Option<Vec<u32>> {
+        let mut state = self.state();
+        loop {
+            if self.ending.is_cancelled() {
+                return None;
+            }
+            let run = state.take(slot, self);
+            if !run.is_empty() {
+                return Some(run);
+            }
+            let waited = self.changed.wait_timeout(state, config::IDLE_POLL);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A peer has failed: its share goes to the others.
+    fn leave(&self, slot: usize, left: BTreeSet<u32>) {
+        let mut state = self.state();
+        state.given_back.extend(left);
+        if let Some(next) = state.next.get_mut(slot).and_then(Option::take) {
+            state.given_back.extend((next..self.count).step_by(self.step as usize));
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// All chunks before this one are in their place.
+    fn written(&self, due: u32) {
+        self.state().due = due;
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// As many chunks as may be read now, at most a run that keeps the lanes busy.
+    fn take(&mut self, slot: usize, shares: &Shares) -> Vec<u32> {
+        let limit = shares.count.min(self.due.saturating_add(config::CLASSIC_WINDOW));
+        let most = 16 * config::CLASSIC_LANES;
+        let own = self.next.get(slot).copied().flatten();
+        let before = own.unwrap_or(u32::MAX).min(limit);
+        let mut run: Vec<u32> = self.given_back.range(..before).take(most).copied().collect();
+        run.iter().for_each(|index| {
+            self.given_back.remove(index);
+        });
+        if let (true, Some(own)) = (run.is_empty(), own) {
+            run = (own..limit).step_by(shares.step as usize).take(most).collect();
+            let next = run.last().map_or(own, |last| last.saturating_add(shares.step));
+            if let Some(place) = self.next.get_mut(slot) {
+                *place = Some(next);
+            }
+        }
+        run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_go_round_and_a_lost_peers_share_goes_to_the_others() {
+        let shares = Shares::new(2, 200, Cancel::new());
+        let first = shares.take(0).unwrap();
+        assert_eq!(first[..3], [0, 2, 4]);
+        assert_eq!(shares.take(1).unwrap()[..3], [1, 3, 5]);
+        shares.leave(0, first.into_iter().skip(2).collect());
+        let mut rest = Vec::new();
+        while rest.len() + 2 + 64 < 200 {
+            rest.extend(shares.take(1).unwrap());
+        }
+        rest.sort();
+        rest.dedup();
+        assert_eq!(rest.len() + 2 + 64, 200);
+        shares.ending.cancel();
+        assert_eq!(shares.take(1), None);
+    }
+
+    #[test]
+    fn nobody_runs_too_far_ahead_of_what_is_written() {
+        let shares = Shares::new(1, u32::MAX, Cancel::new());
+        let mut taken = 0;
+        while taken < config::CLASSIC_WINDOW {
+            taken += shares.take(0).unwrap().len() as u32;
+        }
+        assert_eq!(taken, config::CLASSIC_WINDOW);
+        shares.written(1);
+        assert_eq!(shares.take(0), Some(vec![config::CLASSIC_WINDOW]));
+    }
+}

@@ -1,0 +1,357 @@
+//! The serving side: answers clients of all kinds on whatever connections they open.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::line::Line;
+use super::message::{CHUNK, NoRequest, Request, Ripeness, count};
+use super::text::{Text, Texts};
+use super::uploads::{Offered, Spoiled, Taken, Upload, Uploads};
+use crate::config;
+use crate::connection::Buffered;
+use crate::content::{FileName, Root};
+use crate::store::{Arrival, ListQuery, Store, StoreError};
+use crate::transport::{Cancel, timed_out};
+use crate::wire::{self, Refusal, Subject};
+
+/// What all classic sessions of a peer share.
+pub struct Service {
+    store: Store,
+    uploads: Arc<Uploads>,
+    texts: Texts,
+}
+
+/// May refuse a request, told as the one of the framed dialect that does the same.
+pub type Allow<'a> = dyn Fn(&wire::Request) -> Result<(), Refusal> + 'a;
+
+impl Service {
+    /// Serves that store.
+    pub fn new(store: Store) -> Self {
+        Self { store, uploads: Arc::default(), texts: Texts::default() }
+    }
+
+    /// Answers on one connection until the other side leaves; an upload that began on it may last a
+    /// little longer, unless cancelled.
+    pub fn converse(&self, stream: Buffered, allow: &Allow<'_>, cancel: &Cancel) -> io::Result<()> {
+        let line = Line::new(stream)?;
+        let mut session = Session {
+            service: self,
+            allow,
+            line,
+            offered: None,
+            farewell: None,
+            open: None,
+            read: (None, None),
+        };
+        let ended = session.run();
+        let Session { offered, line, .. } = session;
+        drop(line);
+        if let Some(offered) = offered {
+            offered.linger(cancel);
+        }
+        ended
+    }
+
+    /// The files' names as far as they fit in one message. One with a blank would be taken for two.
+    fn list(&self) -> Result<String, StoreError> {
+        let query = ListQuery { pattern: None, after: None, limit: config::CLASSIC_MESSAGE };
+        let mut answer = "200 Files served:".to_owned();
+        for entry in self.store.list(&query)?.entries {
+            let name = entry.name.as_str();
+            if name.contains(char::is_whitespace) {
+                continue;
+            }
+            if answer.len() + 1 + name.len() > config::CLASSIC_MESSAGE {
+                break;
+            }
+            answer.push(' ');
+            answer.push_str(name);
+        }
+        Ok(answer)
+    }
+
+    /// A served file as text; `None` when it is none, or is not known in time.
+    fn text(&self, name: &FileName) -> Result<Option<Text>, StoreError> {
+        let deadline = Instant::now() + config::ANSWER_TIMEOUT;
+        let manifest = self.store.manifest(name, &mut |_, _| Instant::now() < deadline)?;
+        self.texts.open(self.store.open_content(&manifest.root())?)
+    }
+}
+
+/// One connection.
+struct Session<'a> {
+    service: &'a Service,
+    allow: &'a Allow<'a>,
+    line: Line,
+    /// The upload that was offered here.
+    offered: Option<Offered>,
+    /// A file whose last chunk came here: its sender may still say, or want to hear, that it is
+    /// complete.
+    farewell: Option<String>,
+    /// The file that is read here.
+    open: Option<(FileName, Text)>,
+    /// The last chunk that was read here, and the one before.
+    read: (Option<u32>, Option<u32>),
+}
+
+impl Session<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            match self.receive() {
+                Ok(Some(text)) => self.answer(&text)?,
+                Ok(None) => return Ok(()),
+                Err(error) if timed_out(&error) => match self.farewell.take() {
+                    Some(name) => self.say(&format!("200 File {name} received"))?,
+                    None => return Ok(()),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let wait = self.patience();
+        let mut context = Context {
+            service: self.service,
+            offered: self.offered.as_ref(),
+            open: &mut self.open,
+            read: self.read,
+        };
+        let text = self.line.receive(wait, config::CLASSIC_MOST, &mut |text| context.ripeness(text))?;
+        Ok(text.map(<[u8]>::to_vec))
+    }
+
+    fn patience(&self) -> Duration {
+        match (&self.farewell, &self.offered) {
+            (Some(_), _) => config::CLASSIC_FAREWELL,
+            (None, Some(_)) => config::CLASSIC_SILENCE,
+            (None, None) => config::IDLE_TIMEOUT,
+        }
+    }
+
+    fn answer(&mut self, text: &[u8]) -> io::Result<()> {
+        let farewell = self.farewell.take();
+        let Ok(request) = Request::parse(text) else { return self.say("250 Unknown request") };
+        match request {
+            Request::List => {
+                let answer = self.service.list().unwrap_or_else(|error| {
+                    log::warn!("cannot list the files for a classic client: {error}");
+                    "250 Not serving".to_owned()
+                });
+                self.say(&answer)
+            }
+            Request::Offer { name, length } => self.offer(name, length),
+            Request::Data { name, index, data } => self.take(name, index, data),
+            Request::Probe { name } => self.probe(name),
+            Request::Read { name, index } => self.read(name, index),
+            Request::Finished => self.finish(farewell),
+        }
+    }
+
+    fn offer(&mut self, name: &str, length: Option<u64>) -> io::Result<()> {
+        let refused = |why: &str| format!("250 {why} file {name}");
+        let answer = match self.begin(name, length) {
+            Ok(Arrival::Exists) => refused("Already serving"),
+            Ok(Arrival::Busy) => refused("Currently receiving"),
+            Err(reason) => {
+                log::info!("refused {name:?} from a classic client: {reason}");
+                refused("Not receiving")
+            }
+            Ok(Arrival::Ready(incoming)) => {
+                let offered = self.service.uploads.begin(incoming, length);
+                let upload = offered.upload.clone();
+                self.offered = Some(offered);
+                // For B any "250" is a refusal, even one in the name.
+                let shown = if length.is_none() && name.contains("250") { "" } else { name };
+                match self.finish_if_empty(&upload) {
+                    Ok(()) => format!("330 Ready to receive file {shown}").trim_end().to_owned(),
+                    Err(spoiled) => self.spoil(name, &spoiled),
+                }
+            }
+        };
+        self.say(&answer)
+    }
+
+    /// A file of no bytes has no last chunk to end with.
+    fn finish_if_empty(&mut self, upload: &Upload) -> Result<(), Spoiled> {
+        if upload.is_complete() {
+            upload.finish(&self.service.store)?;
+            self.farewell = Some(upload.name.to_string());
+        }
+        Ok(())
+    }
+
+    fn begin(&self, name: &str, length: Option<u64>) -> Result<Arrival, String> {
+        let name: FileName = name.parse().map_err(|bad: crate::content::name::BadName| bad.to_string())?;
+        if name.as_str().contains(char::is_whitespace) {
+            return Err("a name with a blank".to_owned());
+        }
+        if length.is_some_and(|length| count(length).is_none()) {
+            return Err("too many chunks".to_owned());
+        }
+        let (length_said, root) = (length.unwrap_or(0), Root::of_nothing());
+        let same = wire::Request::Offer {
+            name: name.clone(),
+            length: length_said,
+            chunk_size: CHUNK as u32,
+            root,
+            replace: false,
+        };
+        (self.allow)(&same).map_err(|refusal| refusal.message)?;
+        self.service.store.receive_unproven(name, length, false).map_err(|error| error.to_string())
+    }
+
+    fn take(&mut self, name: &str, index: u32, data: &[u8]) -> io::Result<()> {
+        let Some((upload, alone)) = upload_of(self.service, self.offered.as_ref(), name) else {
+            return self.say(&format!("250 Not receiving file {name}"));
+        };
+        if let Some(offered) = self.offered.as_mut().filter(|_| !alone) {
+            offered.here = true;
+        }
+        let answer = match upload.take(&self.service.store, index, data, alone) {
+            Ok(Taken::Complete { base64: false }) if alone => format!("200 File {name} received"),
+            Ok(taken) => {
+                if matches!(taken, Taken::Complete { .. }) && !alone {
+                    self.farewell = Some(name.to_owned());
+                }
+                format!("200 File {name} chunk {index} received")
+            }
+            Err(spoiled) => self.spoil(name, &spoiled),
+        };
+        self.say(&answer)
+    }
+
+    /// The client says that it has sent everything.
+    fn finish(&mut self, farewell: Option<String>) -> io::Result<()> {
+        let offered = self.offered.as_ref().filter(|_| farewell.is_none());
+        let (name, finished) = match (farewell, offered) {
+            (Some(name), _) => (name, Ok(())),
+            (None, Some(offered)) => {
+                (offered.upload.name.to_string(), offered.upload.finish(&self.service.store))
+            }
+            // It was told so already.
+            (None, None) => return Ok(()),
+        };
+        match finished {
+            Ok(()) => self.say(&format!("200 File {name} received")),
+            Err(Spoiled::Stray) => Ok(()),
+            Err(spoiled) => {
+                let answer = self.spoil(&name, &spoiled);
+                self.say(&answer)
+            }
+        }
+    }
+
+    fn spoil(&mut self, name: &str, spoiled: &Spoiled) -> String {
+        log::warn!("did not receive {name:?} from a classic client: {spoiled}");
+        match spoiled {
+            Spoiled::WrongSize => format!("250 File {name} incorrect size"),
+            Spoiled::Stray | Spoiled::Store(_) => format!("250 Not receiving file {name}"),
+        }
+    }
+
+    fn probe(&mut self, name: &str) -> io::Result<()> {
+        let length = self.open(name).map(|text| text.characters());
+        match length {
+            Some(length) => self.say(&format!("330 Ready to send file {name} bytes {length}")),
+            None => self.say(&format!("250 Not serving file {name}")),
+        }
+    }
+
+    fn read(&mut self, name: &str, index: u32) -> io::Result<()> {
+        self.read = (Some(index), self.read.0);
+        let Some(text) = self.open(name) else { return self.say(&format!("250 Not serving file {name}")) };
+        let message = match text.chunk(index) {
+            Ok(Some(data)) => {
+                let mut message = format!("200 File {name} chunk {index} ").into_bytes();
+                message.extend_from_slice(data);
+                message
+            }
+            Ok(None) => super::message::END.into(),
+            Err(error) => {
+                log::warn!("cannot serve {name:?} to a classic client: {error}");
+                self.open = None;
+                format!("250 Not serving file {name}").into_bytes()
+            }
+        };
+        self.line.send(&message)
+    }
+
+    /// The file of that name, if it is text that this client may have.
+    fn open(&mut self, name: &str) -> Option<&mut Text> {
+        let name = name.parse::<FileName>().ok()?;
+        let same = wire::Request::Describe { subject: Subject::Name(name.clone()), wait_ms: 0 };
+        (self.allow)(&same).ok()?;
+        open(self.service, &mut self.open, name)
+    }
+
+    fn say(&mut self, answer: &str) -> io::Result<()> {
+        self.line.send(answer.as_bytes())
+    }
+}
+
+fn open<'a>(
+    service: &Service,
+    kept: &'a mut Option<(FileName, Text)>,
+    name: FileName,
+) -> Option<&'a mut Text> {
+    if kept.as_ref().is_none_or(|(open, _)| *open != name) {
+        let text = service.text(&name).unwrap_or_else(|error| {
+            log::debug!("cannot open {name} for a classic client: {error}");
+            None
+        });
+        *kept = text.map(|text| (name, text));
+    }
+    kept.as_mut().map(|(_, text)| text)
+}
+
+/// The upload that a chunk belongs to, and whether it comes on a connection that is not the offer's.
+fn upload_of(service: &Service, offered: Option<&Offered>, name: &str) -> Option<(Arc<Upload>, bool)> {
+    match offered {
+        Some(offered) if offered.upload.name.as_str() == name => Some((offered.upload.clone(), false)),
+        _ => Some((service.uploads.find(&name.parse().ok()?)?, true)),
+    }
+}
+
+/// What tells whether a text is a whole request.
+struct Context<'a> {
+    service: &'a Service,
+    offered: Option<&'a Offered>,
+    open: &'a mut Option<(FileName, Text)>,
+    read: (Option<u32>, Option<u32>),
+}
+
+impl Context<'_> {
+    fn ripeness(&mut self, text: &[u8]) -> Ripeness {
+        match Request::parse(text) {
+            Err(NoRequest::Partial) => Ripeness::Partial,
+            Err(NoRequest::Foreign) | Ok(Request::List | Request::Finished) => Ripeness::Whole,
+            Ok(Request::Offer { .. } | Request::Probe { .. }) => Ripeness::PERHAPS,
+            Ok(Request::Data { name, index, data }) => match upload_of(self.service, self.offered, name) {
+                Some((upload, alone)) => upload.ripeness(index, data, alone),
+                None => Ripeness::PERHAPS,
+            },
+            Ok(Request::Read { name, index }) => {
+                Ripeness::whole_if(self.is_next(index) || self.is_longest(name, index))
+            }
+        }
+    }
+
+    /// Whether the chunk follows the one before, or as the two before followed one another.
+    fn is_next(&self, index: u32) -> bool {
+        let (Some(last), before) = self.read else { return false };
+        let step = before.map_or(1, |before| last.saturating_sub(before));
+        index == last.saturating_add(1) || index == last.saturating_add(step)
+    }
+
+    /// Whether the file has no chunk whose number begins with this one.
+    fn is_longest(&mut self, name: &str, index: u32) -> bool {
+        let Ok(name) = name.parse() else { return true };
+        if index == 0 {
+            return true;
+        }
+        let Some(text) = open(self.service, self.open, name) else { return false };
+        u64::from(index) * 10 >= text.characters().div_ceil(CHUNK as u64)
+    }
+}

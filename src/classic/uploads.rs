@@ -1,0 +1,176 @@
+//! Uploads to us while they last, by the name of the file; some clients send every chunk on another
+//! connection.
+//!
+//! An upload belongs to the session that its offer came on: when that ends, the upload goes with it,
+//! at once or after the grace that D needs, and what came is deleted. Each upload has a lock of its
+//! own, which is held while a chunk is written: nobody but its own sender waits for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::assembly::{Assembly, Verdict};
+use super::message::Ripeness;
+use crate::config;
+use crate::content::FileName;
+use crate::store::{Incoming, Store, StoreError};
+use crate::transport::{Cancel, Closer};
+
+/// The uploads under way.
+#[derive(Default)]
+pub(super) struct Uploads(Mutex<HashMap<FileName, Arc<Upload>>>);
+
+/// One upload.
+pub(super) struct Upload {
+    pub(super) name: FileName,
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+struct State {
+    assembly: Assembly,
+    /// `None` when the upload is complete or given up.
+    incoming: Option<Incoming>,
+    touched: Instant,
+}
+
+/// What became of a chunk.
+pub(super) enum Taken {
+    /// It is kept.
+    Kept,
+    /// It was the last one, and the file is complete on disk; `base64` tells how it came.
+    Complete { base64: bool },
+}
+
+/// Why an upload came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Spoiled {
+    /// It is complete or given up already, or the chunk is too far ahead.
+    #[error("a chunk came that belongs to no upload")]
+    Stray,
+    /// The sizes do not add up.
+    #[error("its size is not what was announced")]
+    WrongSize,
+    /// Our own disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Uploads {
+    /// Adds an upload, which lasts as long as what is returned.
+    pub(super) fn begin(self: &Arc<Self>, incoming: Incoming, length: Option<u64>) -> Offered {
+        let name = incoming.name().clone();
+        let state =
+            State { assembly: Assembly::new(length), incoming: Some(incoming), touched: Instant::now() };
+        let upload = Upload { name: name.clone(), state: Mutex::new(state), ended: Condvar::new() };
+        let upload = Arc::new(upload);
+        locked(&self.0).insert(name, upload.clone());
+        Offered { uploads: self.clone(), upload, here: false }
+    }
+
+    /// The upload of that name.
+    pub(super) fn find(&self, name: &FileName) -> Option<Arc<Upload>> {
+        locked(&self.0).get(name).cloned()
+    }
+}
+
+impl Upload {
+    /// Whether `data` is all of a chunk; `alone` on a connection that is not the offer's.
+    pub(super) fn ripeness(&self, index: u32, data: &[u8], alone: bool) -> Ripeness {
+        let state = locked(&self.state);
+        match alone {
+            true => state.assembly.ripeness_alone(index, data),
+            false => state.assembly.ripeness(index, data),
+        }
+    }
+
+    /// Takes a chunk; with the last one the file is completed.
+    pub(super) fn take(&self, store: &Store, index: u32, data: &[u8], alone: bool) -> Result<Taken, Spoiled> {
+        let mut state = locked(&self.state);
+        state.touched = Instant::now();
+        let State { assembly, incoming, .. } = &mut *state;
+        let file = incoming.as_mut().ok_or(Spoiled::Stray)?;
+        let (data, base64) = match alone {
+            true => assembly.read_alone(index, data),
+            false => (data.to_vec(), false),
+        };
+        file.append(&assembly.take(index, &data).ok_or(Spoiled::Stray)?)?;
+        match if alone { assembly.is_complete_alone() } else { assembly.is_complete() } {
+            true => self.complete(state, store).map(|()| Taken::Complete { base64 }),
+            false => Ok(Taken::Kept),
+        }
+    }
+
+    /// Completes the file: no more chunks come.
+    pub(super) fn finish(&self, store: &Store) -> Result<(), Spoiled> {
+        self.complete(locked(&self.state), store)
+    }
+
+    /// Whether a file of no bytes is all there with its offer.
+    pub(super) fn is_complete(&self) -> bool {
+        locked(&self.state).assembly.is_complete()
+    }
+
+    fn complete(&self, mut state: MutexGuard<'_, State>, store: &Store) -> Result<(), Spoiled> {
+        let mut incoming = state.incoming.take().ok_or(Spoiled::Stray)?;
+        let verdict = state.assembly.verdict();
+        let done = match verdict {
+            Verdict::Whole => Ok(()),
+            Verdict::WithoutReturns => incoming.put_returns_back(),
+            Verdict::Wrong => return Err(Spoiled::WrongSize),
+        };
+        let done = done.and_then(|()| store.complete(incoming));
+        drop(state);
+        self.ended.notify_all();
+        Ok(done?)
+    }
+
+    fn give_up(&self) {
+        let incoming = locked(&self.state).incoming.take();
+        self.ended.notify_all();
+        drop(incoming);
+    }
+}
+
+/// An upload, held by the session that its offer came on. Dropping it ends the upload.
+pub(super) struct Offered {
+    uploads: Arc<Uploads>,
+    pub(super) upload: Arc<Upload>,
+    /// Chunks came on the offer's connection.
+    pub(super) here: bool,
+}
+
+impl Offered {
+    /// The offer's connection has ended: waits until the upload is complete or its sender has been
+    /// silent for too long, unless its chunks came on that connection.
+    pub(super) fn linger(self, cancel: &Cancel) {
+        if self.here {
+            return;
+        }
+        let upload = self.upload.clone();
+        let _registration = cancel.closes(Closer::new(move || upload.give_up()));
+        let mut state = locked(&self.upload.state);
+        while state.incoming.is_some() {
+            let left = (state.touched + config::CLASSIC_GRACE).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.upload.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        let mut uploads = locked(&self.uploads.0);
+        if uploads.get(&self.upload.name).is_some_and(|upload| Arc::ptr_eq(upload, &self.upload)) {
+            uploads.remove(&self.upload.name);
+        }
+        drop(uploads);
+        self.upload.give_up();
+    }
+}

@@ -1,0 +1,168 @@
+//! Peers of the classic dialect, as the commands meet them: who they are, and what a file is there.
+//!
+//! A peer counts as classic when the settings say so, or when it did not greet as a framed peer does
+//! and then answered `#FILELIST`; that is remembered for the session.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use crossbeam_channel::bounded;
+
+use super::transfers::Work;
+use super::{Bar, shown};
+use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
+use crate::content::{FileName, Manifest};
+use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError};
+use crate::store::{Incoming, Store};
+use crate::topology::{Peer, PeerId};
+use crate::wire::{ErrorCode, Refusal};
+
+/// The peers that turned out to be classic.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Vec<Peer>>);
+
+impl Known {
+    fn contains(&self, peer: &Peer) -> bool {
+        peer.classic || self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(peer)
+    }
+
+    fn remember(&self, peer: &Peer) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(peer.clone());
+    }
+}
+
+/// A classic peer that has a file of some name.
+pub(super) struct Holder {
+    pub(super) asker: Asker,
+    pub(super) name: FileName,
+    /// What it says of the file's length, in bytes or in characters.
+    pub(super) length: u64,
+}
+
+impl Work<'_> {
+    /// Whether the peer is known to be classic.
+    pub(super) fn is_classic(&self, peer: &Peer) -> bool {
+        self.transfers.classic.contains(peer)
+    }
+
+    /// How a classic peer is asked; what it says is told at `-v`.
+    pub(super) fn asker(&self, peer: &Peer) -> Asker {
+        Asker {
+            peer: peer.clone(),
+            network: self.caller.network.clone(),
+            cancel: self.cancel.clone(),
+            heard: Arc::new(|line| log::info!("{}", shown(line))),
+        }
+    }
+
+    /// Whether a peer that no framed one answers for is a classic one.
+    pub(super) fn turns_out_classic(&self, peer: &Peer) -> bool {
+        let answers = self.asker(peer).list().is_ok();
+        if answers {
+            log::info!(
+                "{} speaks the classic dialect; \"classic\" behind its port in the settings says so at once",
+                peer.id
+            );
+            self.transfers.classic.remember(peer);
+        }
+        answers
+    }
+
+    /// Asks classic peers at once whether they have a file of that name.
+    pub(super) fn probe(&self, peers: &[Peer], name: &FileName) -> Vec<Result<Holder, (Peer, SourceError)>> {
+        let probe = |peer: &Peer| {
+            let asker = self.asker(peer);
+            match asker.probe(name) {
+                Ok(length) => Ok(Holder { asker, name: name.clone(), length }),
+                Err(error) => Err((peer.clone(), error)),
+            }
+        };
+        thread::scope(|scope| {
+            let asking: Vec<_> = peers.iter().map(|peer| scope.spawn(move || probe(peer))).collect();
+            let stalled = |peer: &Peer| Err((peer.clone(), SourceError::Stalled));
+            asking
+                .into_iter()
+                .zip(peers)
+                .map(|(thread, peer)| thread.join().unwrap_or_else(|_| stalled(peer)))
+                .collect()
+        })
+    }
+}
+
+/// What a classic peer serves, for the table: names are all that the dialect tells.
+pub(super) fn listed(peer: &Peer, served: Served) -> (Vec<super::Listed>, u64) {
+    let listed = |name| super::Listed { peer: peer.id.clone(), name, length: None, root: None };
+    (served.names.into_iter().map(listed).collect(), served.left_out)
+}
+
+/// Sends a file to a classic peer.
+pub(super) fn upload(
+    to: &Asker,
+    store: &Store,
+    manifest: &Manifest,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), SourceError> {
+    let text = store.open_content(&manifest.root()).and_then(Text::open);
+    let refused = |code, message: String| SourceError::Refused(Refusal { code, message });
+    match text {
+        Ok(Some(mut text)) => Upload { to, name: manifest.name(), text: &mut text, progress }.run(),
+        Ok(None) => {
+            let why = "the file is not UTF-8 text, and the classic dialect carries nothing else";
+            Err(refused(ErrorCode::Refused, why.to_owned()))
+        }
+        Err(error) => Err(refused(ErrorCode::Internal, error.to_string())),
+    }
+}
+
+/// Classic peers as sources beside framed ones, verified against their manifest; those whose file
+/// cannot be the same are left out with a word.
+pub(super) fn sources(work: &Work<'_>, holders: Vec<Holder>, manifest: &Manifest) -> Vec<Box<dyn Dial>> {
+    let mut sources: Vec<Box<dyn Dial>> = Vec::new();
+    for Holder { asker, name, length } in holders {
+        let id = asker.peer.id.clone();
+        match ClassicPeer::new(asker, &name, manifest, length) {
+            Ok(peer) => sources.push(Box::new(peer)),
+            Err(error) => {
+                let bars = &work.transfers.surroundings.bars;
+                bars.note(&format!("{id} takes no part: {}", shown(&error.to_string())));
+            }
+        }
+    }
+    sources
+}
+
+/// Which peers say what of a file's length, when that is not one and the same.
+pub(super) fn conflict(holders: &[Holder]) -> Option<String> {
+    let first = holders.first()?.length;
+    let line = |holder: &Holder| format!("\n  {} at {}", holder.length, holder.asker.peer.id);
+    holders.iter().any(|holder| holder.length != first).then(|| holders.iter().map(line).collect())
+}
+
+/// Downloads from classic peers alone, with a bar. What comes is not verified.
+pub(super) fn fetch(
+    work: &Work<'_>,
+    holders: Vec<Holder>,
+    name: &FileName,
+    mut incoming: Incoming,
+) -> Result<Snapshot, TransferError> {
+    let length = holders.first().map_or(0, |holder| holder.length);
+    let from: Vec<Asker> = holders.into_iter().map(|holder| holder.asker).collect();
+    let peers: Vec<PeerId> = from.iter().map(|asker| asker.peer.id.clone()).collect();
+    let progress = Progress::new(length, peers);
+    let bar: Bar = work.transfers.surroundings.bars.transfer(name.as_str());
+    let store = work.transfers.store()?;
+    let observer = |event: Event| bar.tell(&event);
+    let (done, finished) = bounded(1);
+    thread::scope(|scope| {
+        let (progress, observer) = (&progress, &observer);
+        scope.spawn(move || {
+            let gather = Gather { from, name, length, progress, cancel: &work.cancel, observer };
+            let result = gather.run(&mut incoming);
+            let result = result.and_then(|()| store.complete(incoming).map_err(TransferError::Store));
+            // The other end waits for exactly this.
+            let _ = done.send(result);
+        });
+        super::download::watch(&bar, progress, &finished)
+    })?;
+    Ok(progress.snapshot())
+}
