@@ -93,7 +93,7 @@ impl Framed {
     }
 
     /// Turns an opener away: greets and says why, without waiting for anything.
-    pub fn turn_away(mut stream: impl Stream, refusal: Refusal) -> Result<(), WireError> {
+    pub fn turn_away(mut stream: &mut dyn Stream, refusal: Refusal) -> Result<(), WireError> {
         stream.set_write_timeout(Some(Duration::ZERO))?;
         wire::send_greeting(&mut stream)?;
         Ok(stream.write_all(&wire::encode(&Response::Error(refusal), 0)?)?)

@@ -78,7 +78,7 @@ impl Assembly {
         match self.form {
             Some(Form::Base64) | None if self.decoded(index, data).is_some() => Ripeness::Whole,
             None if plain => Ripeness::whole_if(data.iter().any(|byte| !is_base64(*byte))),
-            Some(_) if plain => Ripeness::Whole,
+            Some(Form::Bytes | Form::Characters) if plain => Ripeness::Whole,
             _ => Ripeness::Partial,
         }
     }

@@ -79,11 +79,17 @@ impl Gather<'_> {
         loop {
             let Some(run) = shares.take(slot) else { break };
             let mut left: BTreeSet<u32> = run.iter().copied().collect();
+            let mut ended = false;
             let result = chunks.read(run.into_iter(), |index, data| {
                 left.remove(&index);
                 let data = data.map(<[u8]>::to_vec);
-                Ok(tell.send(News::Chunk { slot, index, data }).is_ok())
+                ended |= data.is_none();
+                let heard = tell.send(News::Chunk { slot, index, data }).is_ok();
+                Ok(heard && !ended)
             });
+            if ended {
+                break;
+            }
             if let Err(error) = result {
                 shares.leave(slot, left);
                 self.progress.ended(slot);

@@ -57,8 +57,8 @@ struct Sessions {
     changed: Condvar,
 }
 
-/// How many sessions there are of each kind. Those of the classic dialect have a limit of their own:
-/// its clients open a short connection a chunk, up to a thousand at once.
+/// How many sessions there are of each kind, each with the same limit: clients of the classic dialect
+/// open a short connection a chunk, up to a thousand at once, and others are to find a place then.
 #[derive(Default)]
 struct Count {
     /// Nothing has come yet.
@@ -90,14 +90,8 @@ impl Host {
     }
 
     /// Serves a connection in a thread of its own; turns it away when too many are served already.
-    pub fn serve(&self, stream: impl Stream + 'static) {
-        let Some(mut seat) = self.0.sessions.seat() else {
-            let message = format!("all {} connections are taken; try again later", self.0.sessions.most);
-            log::warn!("turned {} away: {message}", stream.remote());
-            // Whoever does not read this is turned away all the same.
-            let _ = Framed::turn_away(stream, Refusal { code: ErrorCode::Busy, message });
-            return;
-        };
+    pub fn serve(&self, mut stream: impl Stream + 'static) {
+        let Some(mut seat) = self.0.sessions.seat() else { return self.0.turn_away(&mut stream) };
         let host = self.clone();
         let work = move || {
             session::run(&host.0, stream, &mut seat);
@@ -112,6 +106,16 @@ impl Host {
     pub fn end_sessions(&self) -> bool {
         self.0.sessions.cancel.cancel();
         self.0.sessions.wait_for_none(config::SHUTDOWN_DEADLINE)
+    }
+}
+
+impl Shared {
+    /// Tells somebody that there is no place.
+    fn turn_away(&self, stream: &mut dyn Stream) {
+        let message = format!("all {} connections are taken; try again later", self.sessions.most);
+        log::warn!("turned {} away: {message}", stream.remote());
+        // Whoever does not read this is turned away all the same.
+        let _ = Framed::turn_away(stream, Refusal { code: ErrorCode::Busy, message });
     }
 }
 
@@ -152,12 +156,11 @@ impl Drop for Server {
 }
 
 impl Sessions {
-    /// A place for one more session. When all are taken, a newcomer waits a moment as long as some of
-    /// them may yet turn out to be classic.
+    /// A place for a session that has not said yet what it speaks. When all are taken, a newcomer waits
+    /// a moment, for most of them say it at once.
     fn seat(self: &Arc<Self>) -> Option<Seat> {
-        let is_full = |count: &Count| count.fresh + count.framed >= self.most;
-        let mut count = self.wait(config::SEAT_PATIENCE, |count| is_full(count) && count.fresh > 0);
-        if is_full(&count) {
+        let mut count = self.wait(config::SEAT_PATIENCE, |count| count.fresh >= self.most);
+        if count.fresh >= self.most {
             return None;
         }
         count.fresh += 1;
@@ -191,7 +194,7 @@ impl Seat {
     /// Moves over to the places of a dialect; says whether there was one.
     fn take(&mut self, dialect: Dialect) -> bool {
         let mut count = self.sessions.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if dialect == Dialect::Classic && count.classic >= self.sessions.most {
+        if *count.of(Some(dialect)) >= self.sessions.most {
             return false;
         }
         *count.of(self.dialect) -= 1;

@@ -21,10 +21,10 @@ pub(super) fn run(shared: &Shared, stream: impl Stream + 'static, seat: &mut Sea
 fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<(), WireError> {
     match connection::first_byte(&mut stream, config::FRAME_TIMEOUT)? {
         None => Ok(()),
-        Some(byte) if byte == MAGIC[0] => {
-            seat.take(Dialect::Framed);
-            converse_framed(shared, stream)
-        }
+        Some(byte) if byte == MAGIC[0] => match seat.take(Dialect::Framed) {
+            true => converse_framed(shared, stream),
+            false => Ok(shared.turn_away(stream.get_mut().as_mut())),
+        },
         Some(b'#') if seat.take(Dialect::Classic) => {
             let allow = |request: &Request| shared.rights.check(request);
             Ok(shared.classic.converse(stream, &allow, &shared.sessions.cancel)?)

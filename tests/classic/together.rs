@@ -1,0 +1,336 @@
+//! Clients that vanish, a thousand at once, classic and framed peers in one download, and the client
+//! that finds out who is which.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use peershare::classic::{Asker, ClassicPeer};
+use peershare::client::{Bars, Command, Execute, ExitStatus, Surroundings, Transfers};
+use peershare::connection::Framed;
+use peershare::content::FileName;
+use peershare::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress};
+use peershare::store::Reception;
+use peershare::topology::Topology;
+use peershare::transport::memory::{MemoryNetwork, MemoryStream};
+use peershare::transport::{Cancel, Network, memory};
+use peershare::wire::Request;
+
+use super::*;
+use crate::serving;
+
+fn open(served: &Served) -> Box<dyn Stream> {
+    let (near, far) = memory::pair();
+    served.host.serve(far);
+    Box::new(near)
+}
+
+#[test]
+fn a_client_that_vanishes_at_any_step_leaves_nothing_and_blocks_nobody() {
+    let uploads = [
+        serving::UPLOAD_A.to_owned(),
+        serving::UPLOAD_B.to_owned(),
+        serving::UPLOAD_C.to_owned(),
+        serving::UPLOAD_D.replace("{length}", "250"),
+        serving::UPLOAD_E.replace("{length}", "250"),
+    ];
+    thread::scope(|scope| {
+        for lines in &uploads {
+            let steps = transcript(lines, &ascii());
+            for end in 1..steps.len() {
+                let steps = steps[..end].to_vec();
+                scope.spawn(move || vanish(&steps));
+            }
+        }
+    });
+}
+
+/// Plays the beginning of an upload; afterwards the file is whole or gone, and the name is free.
+fn vanish(steps: &[Step]) {
+    let served = Served::new();
+    serving::play(steps, &|| open(&served));
+    eventually("nothing is left", || served.parts().is_empty());
+    match served.read("f.txt") {
+        Some(data) => assert_eq!(data, ascii().as_bytes(), "after {:?}", steps.last()),
+        None => {
+            eventually("the name is free", || is_free(&served));
+            let again = transcript(serving::UPLOAD_A, &ascii());
+            serving::play(&again[..9], &|| open(&served));
+            assert_eq!(served.read("f.txt").as_deref(), Some(ascii().as_bytes()));
+        }
+    }
+}
+
+/// Whether an offer of the name is taken. Its sender then vanishes, too, after one chunk, so that it is
+/// forgotten at once.
+fn is_free(served: &Served) -> bool {
+    let mut stream = open(served);
+    stream.write_all(b"#UPLOAD f.txt bytes 250").unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut answer = [0; 64];
+    let free = stream.read(&mut answer).is_ok_and(|_| answer.starts_with(b"330"));
+    if free {
+        stream.write_all(&filled("#UPLOAD f.txt chunk 0 {0}", &ascii())).unwrap();
+        expect(&mut *stream, b"200 File f.txt chunk 0 received", "ack");
+        drop(stream);
+        eventually("nothing is left", || served.parts().is_empty());
+    }
+    free
+}
+
+#[test]
+fn a_cut_off_message_blocks_nobody() {
+    let served = Served::new();
+    for text in ["#", "#UPLOAD f.txt bytes 2", "#UPLOAD f.txt chunk 0", "#DOWNLOAD f"] {
+        let mut stream = open(&served);
+        stream.write_all(text.as_bytes()).unwrap();
+    }
+    eventually("nothing is left", || served.parts().is_empty());
+}
+
+#[test]
+fn a_thousand_classic_connections_at_once_are_served_beside_hundreds_of_others() {
+    let served = Served::with(Default::default(), 1000);
+    let text: String = (0..100_000).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
+    served.write("g.txt", &text);
+    let name: FileName = "g.txt".parse().unwrap();
+    served.store.manifest(&name, &mut |_, _| true).unwrap();
+    let others: Vec<Framed> = (0..300)
+        .map(|_| {
+            let mut connection = Framed::open(open(&served), &Default::default()).unwrap();
+            connection.ask(&Request::Ping, &[]).unwrap().unwrap();
+            connection
+        })
+        .collect();
+    let mut all: Vec<_> = (0..1000).map(|_| open(&served)).collect();
+    for (index, stream) in all.iter_mut().enumerate() {
+        stream.write_all(format!("#DOWNLOAD g.txt chunk {index}").as_bytes()).unwrap();
+    }
+    for (index, stream) in all.iter_mut().enumerate() {
+        let chunk = &text[index * 100..index * 100 + 100];
+        expect(&mut **stream, format!("200 File g.txt chunk {index} {chunk}").as_bytes(), "chunk");
+    }
+    drop(others);
+}
+
+/// Peers on one network: framed ones, and classic ones that only understand text.
+#[derive(Default)]
+struct Neighbourhood {
+    network: Arc<MemoryNetwork>,
+}
+
+/// What a classic server does with a framed greeting.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Puzzled {
+    Closes,
+    Answers,
+    SaysNothing,
+}
+
+impl Neighbourhood {
+    fn framed(&self, id: &str, served: &Served) {
+        let host = served.host.clone();
+        self.network.attach(id.parse().unwrap(), move |stream| host.serve(stream));
+    }
+
+    /// Our own server behind a door that lets in only text; counts who knocked otherwise.
+    fn classic(&self, id: &str, served: &Served, puzzled: Puzzled) -> Arc<AtomicUsize> {
+        let (host, greeted) = (served.host.clone(), Arc::<AtomicUsize>::default());
+        let counted = greeted.clone();
+        self.network.attach(id.parse().unwrap(), move |mut stream: MemoryStream| {
+            let (host, counted) = (host.clone(), counted.clone());
+            thread::spawn(move || {
+                let mut first = [0];
+                match stream.read(&mut first) {
+                    Ok(1) if first == *b"#" => host.serve(Cut { before: b"#".to_vec(), ..cut(stream, 1024) }),
+                    Ok(1) => {
+                        counted.fetch_add(1, Relaxed);
+                        puzzled.puzzle(stream);
+                    }
+                    _ => {}
+                }
+            });
+        });
+        greeted
+    }
+
+    fn client(&self, own: &Served) -> Transfers {
+        let network = self.network.clone();
+        let served_files = own.folder.path().to_owned();
+        Transfers::new(Surroundings { own: None, served_files, bars: Bars::new(true), network })
+    }
+}
+
+impl Puzzled {
+    fn puzzle(self, mut stream: MemoryStream) {
+        match self {
+            Self::Closes => {}
+            Self::Answers => stream.write_all(b"400 Unknown command").unwrap(),
+            // Until the client has had enough.
+            Self::SaysNothing => while stream.read(&mut [0; 64]).is_ok_and(|got| got > 0) {},
+        }
+    }
+}
+
+fn command(client: &mut Transfers, line: &str, topology: &str) -> ExitStatus {
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let topology: Topology = topology.parse().unwrap();
+    client.execute(&Command::parse_words(&words).unwrap(), &topology)
+}
+
+fn long_text() -> String {
+    (0..20_000).map(|i| format!("this is line {i} of a long text\n")).collect()
+}
+
+#[test]
+fn a_classic_server_is_found_out_whatever_it_does_with_a_greeting_and_remembered() {
+    for puzzled in [Puzzled::Closes, Puzzled::Answers, Puzzled::SaysNothing] {
+        let (ours, theirs, neighbours) = (Served::new(), Served::new(), Neighbourhood::default());
+        ours.write("up.txt", ascii());
+        theirs.write("down.txt", unicode());
+        let greeted = neighbours.classic("p2", &theirs, puzzled);
+        let mut client = neighbours.client(&ours);
+        let topology = "p2 127.0.0.1 1";
+        assert_eq!(command(&mut client, "filelist", topology), ExitStatus::Success, "{puzzled:?}");
+        assert_eq!(command(&mut client, "upload up.txt p2", topology), ExitStatus::Success);
+        assert_eq!(theirs.read("up.txt"), ours.read("up.txt"));
+        assert_eq!(command(&mut client, "download down.txt", topology), ExitStatus::Success);
+        assert_eq!(ours.read("down.txt"), theirs.read("down.txt"));
+        assert_eq!(greeted.load(Relaxed), 1, "{puzzled:?}: one attempt for the whole session");
+    }
+}
+
+#[test]
+fn the_settings_spare_the_attempt_and_failures_have_their_exit_codes() {
+    let (ours, theirs, neighbours) = (Served::new(), Served::new(), Neighbourhood::default());
+    ours.write("up.txt", ascii());
+    ours.write("binary", b"\xff\xfe");
+    theirs.write("binary", b"\xff\xfe");
+    let greeted = neighbours.classic("p2", &theirs, Puzzled::Closes);
+    let mut client = neighbours.client(&ours);
+    let topology = "p2 127.0.0.1 1 classic\np3 127.0.0.1 2 classic";
+    let mut run = |line: &str| command(&mut client, line, topology);
+    assert_eq!(run("upload up.txt p2"), ExitStatus::Success);
+    assert_eq!(run("upload up.txt p2"), ExitStatus::Refused, "already there");
+    assert_eq!(run("upload binary p2"), ExitStatus::Refused, "no text");
+    assert_eq!(run("upload up.txt p3"), ExitStatus::Unreachable);
+    assert_eq!(run("download up.txt p2"), ExitStatus::Refused, "already here");
+    assert_eq!(run("download up.txt p2 --replace"), ExitStatus::Success);
+    assert_eq!(run("download binary p2"), ExitStatus::NoSuchFile, "no text");
+    assert_eq!(run("download none.txt p2 p3"), ExitStatus::NoSuchFile);
+    assert_eq!(run("filelist p2 p3"), ExitStatus::SomePeersFailed);
+    assert_eq!(greeted.load(Relaxed), 0);
+    assert_eq!(theirs.read("binary").as_deref(), Some(b"\xff\xfe".as_slice()));
+}
+
+#[test]
+fn several_classic_servers_share_a_download_and_a_lost_one_is_made_up_for() {
+    let (ours, neighbours) = (Served::new(), Neighbourhood::default());
+    let servers: Vec<Served> = (0..3).map(|_| Served::new()).collect();
+    for (number, served) in servers.iter().enumerate() {
+        served.write("long.txt", long_text());
+        neighbours.classic(&format!("p{number}"), served, Puzzled::Closes);
+    }
+    let topology = "p0 127.0.0.1 1 classic\np1 127.0.0.1 2 classic\np2 127.0.0.1 3 classic";
+    let mut client = neighbours.client(&ours);
+    thread::scope(|scope| {
+        let download = scope.spawn(|| command(&mut client, "download long.txt", topology));
+        eventually("it has begun", || !ours.parts().is_empty() || ours.read("long.txt").is_some());
+        neighbours.network.detach(&"p1".parse().unwrap());
+        servers[1].host.end_sessions();
+        assert_eq!(download.join().unwrap(), ExitStatus::Success);
+    });
+    assert_eq!(ours.read("long.txt").unwrap(), long_text().as_bytes());
+}
+
+#[test]
+fn servers_that_disagree_about_a_length_are_told_apart() {
+    let (ours, one, other, neighbours) =
+        (Served::new(), Served::new(), Served::new(), Neighbourhood::default());
+    one.write("f.txt", "short");
+    other.write("f.txt", "longer");
+    neighbours.classic("p1", &one, Puzzled::Closes);
+    neighbours.classic("p2", &other, Puzzled::Closes);
+    let topology = "p1 127.0.0.1 1 classic\np2 127.0.0.1 2 classic";
+    let mut client = neighbours.client(&ours);
+    assert_eq!(command(&mut client, "download f.txt", topology), ExitStatus::Refused);
+    assert_eq!(ours.read("f.txt"), None);
+}
+
+#[test]
+fn framed_and_classic_peers_are_named_in_one_download() {
+    let (ours, framed, classic, neighbours) =
+        (Served::new(), Served::new(), Served::new(), Neighbourhood::default());
+    framed.write("long.txt", long_text());
+    classic.write("long.txt", long_text().replace("line 7", "lies 7"));
+    neighbours.framed("p1", &framed);
+    neighbours.classic("p2", &classic, Puzzled::Closes);
+    let topology = "p1 127.0.0.1 1\np2 127.0.0.1 2 classic";
+    let mut client = neighbours.client(&ours);
+    assert_eq!(command(&mut client, "download long.txt", topology), ExitStatus::Success);
+    assert_eq!(ours.read("long.txt").unwrap(), long_text().as_bytes(), "what lies is not kept");
+}
+
+/// Fetches `long.txt`, whose manifest `framed` has, from these peers; says who was lost and why.
+fn fetch(
+    ours: &Served,
+    framed: &Served,
+    sources: impl FnOnce(&peershare::content::Manifest) -> Vec<Box<dyn Dial>>,
+) -> (bool, Vec<String>) {
+    let name: FileName = "long.txt".parse().unwrap();
+    let manifest = framed.store.manifest(&name, &mut |_, _| true).unwrap();
+    let sources = sources(&manifest);
+    let Reception::Part(part) = ours.store.receive(manifest.clone(), false).unwrap() else { panic!() };
+    let progress = Progress::new(manifest.length(), sources.iter().map(|source| source.peer().clone()));
+    let lost = Mutex::new(Vec::new());
+    let observer = |event: Event| {
+        if let Event::SourceLost { reason, .. } = event {
+            lost.lock().unwrap().push(reason);
+        }
+    };
+    let cancel = Cancel::new();
+    let done =
+        Fetch { part: &part, sources, progress: &progress, cancel: &cancel, observer: &observer }.run();
+    if done.is_ok() {
+        part.complete().unwrap();
+    }
+    (done.is_ok(), lost.into_inner().unwrap())
+}
+
+#[test]
+fn what_a_classic_peer_sends_is_verified_against_a_framed_peers_manifest() {
+    let (ours, framed, good, bad) = (Served::new(), Served::new(), Served::new(), Served::new());
+    let neighbours = Neighbourhood::default();
+    framed.write("long.txt", long_text());
+    good.write("long.txt", long_text());
+    bad.write("long.txt", long_text().replace("line 7", "lies 7"));
+    neighbours.framed("p1", &framed);
+    neighbours.classic("p2", &good, Puzzled::Closes);
+    neighbours.classic("p3", &bad, Puzzled::Closes);
+    let network: Arc<dyn Network> = neighbours.network.clone();
+    let name: FileName = "long.txt".parse().unwrap();
+    let classic = |id: &str, manifest: &peershare::content::Manifest| -> Box<dyn Dial> {
+        let (network, cancel) = (network.clone(), Cancel::new());
+        let asker = Asker { peer: peer(id), network, cancel, heard: Arc::new(|_| {}) };
+        let length = asker.probe(&name).unwrap();
+        assert!(ClassicPeer::new(asker.clone(), &name, manifest, length + 1).is_err(), "another length");
+        Box::new(ClassicPeer::new(asker, &name, manifest, length).unwrap())
+    };
+    let (done, lost) = fetch(&ours, &framed, |manifest| vec![classic("p3", manifest)]);
+    assert!(!done && ours.read("long.txt").is_none());
+    assert!(
+        lost.iter().all(|reason| reason == "it sent a chunk that does not verify") && !lost.is_empty(),
+        "{lost:?}"
+    );
+    let (done, lost) = fetch(&ours, &framed, |manifest| {
+        let caller = Caller { identity: Identity::default(), network: network.clone() };
+        let framed = FramedPeer::new(peer("p1"), caller, manifest, None);
+        vec![classic("p3", manifest), Box::new(framed)]
+    });
+    assert!(done, "{lost:?}");
+    assert_eq!(ours.read("long.txt").unwrap(), long_text().as_bytes());
+    std::fs::remove_file(ours.folder.path().join("long.txt")).unwrap();
+    let (done, lost) = fetch(&ours, &framed, |manifest| vec![classic("p2", manifest)]);
+    assert!(done, "{lost:?}");
+    assert_eq!(ours.read("long.txt").unwrap(), long_text().as_bytes());
+}
