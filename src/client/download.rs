@@ -8,7 +8,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::text::size;
 use super::transfers::Work;
-use super::{Bar, ExitStatus, output, shown, text};
+use super::{Bar, Bars, ExitStatus, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
@@ -130,7 +130,7 @@ fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
     };
     match work.transfers.store().and_then(|store| store.receive(manifest.clone(), replace)) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
-        Ok(Reception::AlreadyHere) => say(format!("{} is already here", shown(name.as_str()))),
+        Ok(Reception::AlreadyHere) => say(bars, format!("{} is already here", shown(name.as_str()))),
         Ok(Reception::Busy) => fail(
             ExitStatus::Refused,
             "is being received already, by this peer's server or another client".to_owned(),
@@ -140,14 +140,14 @@ fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
             fail(ExitStatus::Refused, what)
         }
         Ok(Reception::Part(part)) => match fetch(work, found, part) {
-            Ok(snapshot) => say(summary(&name, &snapshot)),
+            Ok(snapshot) => say(bars, summary(&name, &snapshot)),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
     }
 }
 
-fn say(line: String) -> ExitStatus {
-    output::print(|out| writeln!(out, "{line}"))
+fn say(bars: &Bars, line: String) -> ExitStatus {
+    bars.print(|out| writeln!(out, "{line}"))
 }
 
 /// Fetches what is missing, with a bar, and makes the file visible.
