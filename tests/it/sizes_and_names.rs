@@ -29,7 +29,7 @@ const NAMES: [&str; 9] = [
 /// The name as it is typed.
 fn quoted(name: &str) -> String {
     let escaped: String =
-        name.chars().flat_map(|c| if " '\"\\#".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
+        name.chars().flat_map(|c| if " '\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
     escaped
 }
 
