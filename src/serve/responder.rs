@@ -40,7 +40,9 @@ impl Responder {
             Request::List { pattern, after, limit } => self.list(pattern, after, limit),
             Request::Have { root } => self.have(root),
             Request::Ping => Ok((Response::Pong, Vec::new())),
-            Request::Hello { .. } | Request::Offer { .. } | Request::Report { .. } => {
+            // A report gets no answer, and outside of an offer it means nothing.
+            Request::Report { .. } => return Ok(()),
+            Request::Hello { .. } | Request::Offer { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
             }
             Request::Unknown => Err(refusal(ErrorCode::Unsupported, "this peer does not know that request")),

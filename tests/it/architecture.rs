@@ -96,7 +96,10 @@ fn only_the_client_and_the_programs_print() {
 
 #[test]
 fn content_is_pure() {
-    never("content/", &["std::fs", "File::", "std::io", "std::thread", "thread::", "Instant", "SystemTime", "Mutex"]);
+    never(
+        "content/",
+        &["std::fs", "File::", "std::io", "std::thread", "thread::", "Instant", "SystemTime", "Mutex"],
+    );
     let rooms = ["crate::store", "crate::wire", "crate::transport", "crate::connection", "crate::fetch"];
     never("content/", &rooms);
     never("content/", &["crate::serve", "crate::server", "crate::client", "crate::topology"]);
