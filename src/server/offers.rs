@@ -74,7 +74,11 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
     };
     let result = match transfer.run() {
         Ok(()) => complete(connection, part, &progress)?,
-        Err(error) => Err(error),
+        Err(error) => {
+            // Whoever hears of the failure may offer the file again at once.
+            drop(part);
+            Err(error)
+        }
     };
     match result {
         Ok(()) => {
