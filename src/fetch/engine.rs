@@ -266,8 +266,9 @@ impl<'e, 'a> Worker<'e, 'a> {
             let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source));
             lock(&self.engine.ledger).leave(self.id);
             self.engine.changed.notify_all();
-            let Err(error) = result else { break };
-            if self.engine.is_over() {
+            let Err(error) = self.judged(result) else { break };
+            // A source that ends with the transfer is not lost, but a bad chunk is always told.
+            if self.engine.is_over() && !error.is_integrity() {
                 break;
             }
             failures = if self.engine.progress.of(self.slot) > before { 1 } else { failures + 1 };
@@ -282,6 +283,11 @@ impl<'e, 'a> Worker<'e, 'a> {
             self.pause(config::RETRY_PAUSE * failures);
         }
         self.engine.progress.ended(self.slot);
+    }
+
+    /// The word about a bad chunk may come when the source is not listened to any more.
+    fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
+        if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
     }
 
     fn pause(&self, time: Duration) {
