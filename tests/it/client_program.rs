@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use peershare::wire::Request;
+use peershare::wire::{Request, Response};
 use rustix::process::Signal;
 
 use super::lab::{CHUNK, DEADLINE, LONG, bytes, eventually, manifest};
@@ -162,4 +162,21 @@ fn a_server_that_is_killed_midway_is_made_up_for_by_another() {
     drop(killed);
     assert!(client.ends().success());
     assert!(site.read("me", "x").unwrap() == data);
+}
+
+#[test]
+fn ctrl_c_ends_an_upload() {
+    let site = Site::new();
+    site.put("me", "x", &bytes(1, LONG));
+    let (accepted, waiting) = crossbeam_channel::bounded(1);
+    let target = Rogue::new("none", b"", move |_, _| {
+        let _ = accepted.try_send(());
+        Deed::Say(Response::Accepted { have: 0 }, vec![])
+    });
+    site.list_peers(&[("a", target.listen())]);
+    let mut client = Running::start(site.client_command().args(["upload", "x"]));
+    waiting.recv_timeout(DEADLINE).unwrap();
+    client.signal(Signal::INT);
+    client.wait_for("the same command continues");
+    assert_eq!(client.ends().code(), Some(130));
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crossbeam_channel::bounded;
 use peershare::client::ExitStatus;
-use peershare::content::Digest;
+use peershare::content::{ChunkLayout, Digest, Manifest};
 use peershare::wire::{ErrorCode, Request, Response};
 
 use super::lab::{CHUNK, Client, DEADLINE, LONG, Lab, bytes, change, manifest};
@@ -280,4 +280,39 @@ fn sources_are_given_up_after_a_few_failures_in_a_row() {
     lab.rogue("a", &rogue);
     lab.client().run("download x").is(ExitStatus::Unreachable).tells("no source is left");
     assert!(rogue.reads() > 1, "it was asked only once");
+}
+
+#[test]
+fn a_bad_chunk_is_told_even_when_the_others_are_done_at_once() {
+    let data = bytes(1, LONG);
+    let mut lab = Lab::of(&["a", "b"]);
+    let (asked, waiting) = bounded(1);
+    // Never gets to excuse itself.
+    let bad = Rogue::new("x", &data, move |request, _| match request {
+        Request::Read { chunk: 3, .. } => Deed::Corrupt,
+        Request::Have { .. } => {
+            let _ = asked.try_send(());
+            Deed::Silence
+        }
+        _ => Deed::Honest,
+    });
+    let once = Mutex::new(Some(waiting));
+    let good = Rogue::good_after("x", &data, move || {
+        if let Some(waiting) = once.lock().unwrap().take() {
+            waiting.recv_timeout(DEADLINE).unwrap();
+        }
+    });
+    lab.rogue("a", &good);
+    lab.rogue("b", &bad);
+    lab.client().run("download x").succeeded().tells("lost b: it sent a chunk that does not verify");
+    lab.assert_has("me", "x", &data);
+}
+
+#[test]
+fn a_file_that_fits_no_disk_is_not_begun() {
+    // 16 MiB chunks, a million of them: 16 TiB.
+    let layout = ChunkLayout::new(1 << 44, 16 << 20).unwrap();
+    let digests = vec![Digest::ZERO; layout.count() as usize];
+    let huge = Manifest::from_digests("x".parse().unwrap(), layout, digests).unwrap();
+    alone(&Rogue::of(huge, b"", |_, _| Deed::Honest), ExitStatus::NoSpace, "no space for x");
 }
