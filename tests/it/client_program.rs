@@ -7,8 +7,9 @@ use peershare::wire::{Request, Response};
 use rustix::process::Signal;
 
 use super::lab::{CHUNK, DEADLINE, LONG, bytes, eventually, manifest};
-use super::programs::{Running, Site};
+use super::programs::{Running, Site, relay};
 use super::rogue::{Deed, Rogue};
+use super::speaker::Speaker;
 
 fn out_of(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
@@ -102,11 +103,11 @@ fn gives_eight(data: &[u8]) -> Rogue {
     Rogue::after("x", data, 8, || Deed::Silence)
 }
 
-/// Blocks until at least seven chunks are on the disk of the client.
-fn wait_for_seven(site: &Site, data: &[u8]) {
+/// Blocks until eight chunks are on the disk of the client.
+fn wait_for_eight(site: &Site, data: &[u8]) {
     let part = site.path("me/.peershare/parts").join(manifest("x", data).root().to_string());
     let written = || fs::metadata(&part).map_or(0, |part| part.blocks() * 512);
-    eventually("seven chunks are there", || written() >= 8 * CHUNK as u64);
+    eventually("eight chunks are there", || written() >= 8 * CHUNK as u64);
 }
 
 /// The same command, with a good peer.
@@ -124,7 +125,7 @@ fn ctrl_c_ends_a_transfer_and_the_same_command_continues() {
     let (site, data) = (Site::new(), bytes(1, LONG));
     site.list_peers(&[("a", gives_eight(&data).listen())]);
     let mut client = Running::start(site.client_command().args(["download", "x"]));
-    wait_for_seven(&site, &data);
+    wait_for_eight(&site, &data);
     client.signal(Signal::INT);
     client.wait_for("the same command continues");
     assert_eq!(client.ends().code(), Some(130));
@@ -137,7 +138,7 @@ fn a_client_that_is_killed_continues_when_it_is_started_again() {
     let (site, data) = (Site::new(), bytes(1, LONG));
     site.list_peers(&[("a", gives_eight(&data).listen())]);
     let mut client = Running::start(site.client_command().args(["download", "x"]));
-    wait_for_seven(&site, &data);
+    wait_for_eight(&site, &data);
     client.signal(Signal::KILL);
     assert!(!client.ends().success());
     assert!(site.read("me", "x").is_none());
@@ -146,22 +147,55 @@ fn a_client_that_is_killed_continues_when_it_is_started_again() {
 
 #[test]
 fn a_server_that_is_killed_midway_is_made_up_for_by_another() {
-    let (site, data) = (Site::new(), bytes(1, 40 * CHUNK));
+    let (site, data) = (Site::new(), bytes(1, LONG));
     site.put("a", "x", &data);
     let a = site.server("a");
-    // The other peer waits until the first one is dead and has been missed.
-    let (killed, waiting) = crossbeam_channel::bounded::<()>(0);
+    let (held, holding) = crossbeam_channel::bounded(1);
+    let (killed, kill) = crossbeam_channel::bounded::<()>(0);
+    let relayed = relay(a.port, 4 * CHUNK as u64, held, kill.clone());
+    // The other peer gives nothing before the first one is dead.
     let other = Rogue::good_after("x", &data, move || {
-        // Never filled, only closed.
-        let _ = waiting.recv_timeout(DEADLINE);
+        let _ = kill.recv_timeout(DEADLINE);
     });
-    site.list_peers(&[("a", a.port), ("b", other.listen())]);
-    let mut client = Running::start(site.client_command().args(["download", "x", "a", "b"]));
-    eventually("the other peer is asked", || other.reads() > 0);
+    site.list_peers(&[("a", relayed), ("b", other.listen())]);
+    let mut client = Running::start(site.client_command().args(["download", "x"]));
+    holding.recv_timeout(DEADLINE).unwrap();
     a.running.signal(Signal::KILL);
+    drop(a);
     drop(killed);
     assert!(client.ends().success());
+    let said = client.stdout();
+    assert!(said.contains("downloaded x") && said.contains("b "), "{said}");
     assert!(site.read("me", "x").unwrap() == data);
+}
+
+#[test]
+fn a_target_that_is_killed_midway_continues_when_it_is_started_again() {
+    let (site, data) = (Site::new(), bytes(1, LONG));
+    site.put("me", "x", &data);
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    // An offer by hand, of which eight chunks come.
+    let offered = manifest("x", &data);
+    let stream = peershare::transport::tcp::dial(
+        &[([127, 0, 0, 1], a.port).into()],
+        DEADLINE,
+        &peershare::transport::Cancel::new(),
+    );
+    let mut speaker = Speaker::over(Box::new(stream.unwrap())).introduce();
+    speaker.offer(&offered);
+    speaker.serve(&data, 8);
+    let part = site.path("a/.peershare/parts").join(offered.root().to_string());
+    eventually("eight chunks are there", || {
+        fs::metadata(&part).is_ok_and(|part| part.blocks() * 512 >= 8 * CHUNK as u64)
+    });
+    a.running.signal(Signal::KILL);
+    drop(a);
+    assert!(site.read("a", "x").is_none());
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.client(&["upload", "x"]).code(0);
+    assert!(site.read("a", "x").unwrap() == data);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The real binaries, on ports that the system chose.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -155,4 +156,29 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Stands between a client and a server, and holds the answers back after so many bytes: then says so,
+/// waits until `resume` is closed, and goes on. Gives the port to connect to.
+pub fn relay(server: u16, hold_after: u64, held: Sender<()>, resume: Receiver<()>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move |near: TcpStream| -> io::Result<()> {
+        let far = TcpStream::connect(("127.0.0.1", server))?;
+        let (mut requests, mut onwards) = (near.try_clone()?, far.try_clone()?);
+        thread::spawn(move || io::copy(&mut requests, &mut onwards).is_ok());
+        io::copy(&mut (&far).take(hold_after), &mut &near)?;
+        let _ = held.try_send(());
+        // Never filled, only closed.
+        let _ = resume.recv_timeout(DEADLINE);
+        io::copy(&mut &far, &mut &near)?;
+        near.shutdown(Shutdown::Both)
+    };
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            thread::spawn(move || serve(near).is_ok());
+        }
+    });
+    port
 }

@@ -17,7 +17,11 @@ impl Speaker {
     /// Connects and says nothing.
     pub fn silent(lab: &Lab, peer: &str) -> Self {
         let peer = Peer { id: peer.parse().unwrap(), address: "127.0.0.1".to_owned(), port: 1 };
-        let mut stream = lab.network.dial(&peer, DEADLINE, &Cancel::new()).unwrap();
+        Self::over(lab.network.dial(&peer, DEADLINE, &Cancel::new()).unwrap())
+    }
+
+    /// Says nothing yet over that stream.
+    pub fn over(mut stream: Box<dyn Stream>) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         Self(stream)
@@ -25,16 +29,24 @@ impl Speaker {
 
     /// Connects and exchanges greetings.
     pub fn greeted(lab: &Lab, peer: &str) -> Self {
-        let mut speaker = Self::silent(lab, peer);
-        // Who is turned away at once hears of it all the same.
-        let _ = wire::send_greeting(&mut speaker.0);
-        wire::read_greeting(&mut speaker.0).unwrap();
-        speaker
+        Self::silent(lab, peer).greet()
     }
 
     /// Connects, exchanges greetings and says hello.
     pub fn introduced(lab: &Lab, peer: &str) -> Self {
-        let mut speaker = Self::greeted(lab, peer);
+        Self::silent(lab, peer).introduce()
+    }
+
+    fn greet(mut self) -> Self {
+        // Who is turned away at once hears of it all the same.
+        let _ = wire::send_greeting(&mut self.0);
+        wire::read_greeting(&mut self.0).unwrap();
+        self
+    }
+
+    /// Exchanges greetings and says hello.
+    pub fn introduce(self) -> Self {
+        let mut speaker = self.greet();
         let hello = Request::Hello { peer: None, agent: "speaker".to_owned() };
         let answer = speaker.ask(&hello, &[]);
         assert!(matches!(answer, Response::Hello { .. }), "{answer:?}");
