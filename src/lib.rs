@@ -1,4 +1,173 @@
 //! peershare: peer-to-peer file sharing for machines that know one another.
+//!
+//! `peer_settings.txt` lists the peers. Each runs a *server* for a folder; any of them runs a
+//! *client* that lists, downloads and uploads files. There is no tracker, no coordinator and no
+//! account. A download pulls verified chunks from several peers at once. An upload is an *offer*: the
+//! receiving peer fetches, with the same engine.
+//!
+//! What the code is for, most important first, and what decides when two of these are at odds:
+//!
+//! 1. never keep an unverified byte as if it were good
+//! 2. never touch anything outside the served folder
+//! 3. survive any peer
+//! 4. be as fast as the wires and the cores allow
+//! 5. be a pleasure to read and to use
+//!
+//! # Words
+//!
+//! Each has one meaning, in code, messages and documentation alike.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | peer | one line of `peer_settings.txt`: an id and an address |
+//! | topology | all peers of one `peer_settings.txt` |
+//! | stream | bytes in both directions between two peers: TCP, or memory in tests |
+//! | connection | a stream that speaks a dialect |
+//! | dialect | what the first byte of a stream decides: `framed`, or the `classic` text that is yet to come |
+//! | session | the accepting side of a connection, one thread |
+//! | frame | one message of the framed dialect: lengths, JSON header, raw payload |
+//! | leaf | 16 KiB of a file, the unit of the hash tree |
+//! | chunk | a power of two of leaves: what is requested, verified and written as one |
+//! | root, content id | the top of the hash tree: what a file *is*, whatever its name |
+//! | manifest | name, length, chunk size, root and one digest a chunk |
+//! | store | the files that a peer serves |
+//! | catalog | the manifests that a store remembers |
+//! | part file | a file being received, invisible until it is complete |
+//! | journal | which chunks of a part file are good on disk |
+//! | ledger, lease | who fetches which chunk; the right to fetch one |
+//! | serve, fetch | answer requests for chunks; ask for them |
+//! | upload, download | what the user does; each is a serve at one end and a fetch at the other |
+//! | offer | "here is a manifest, fetch it from me": how an upload begins |
+//! | source | a peer that a transfer fetches from |
+//!
+//! # Rooms
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `bin/client.rs`, `bin/server.rs` | the command lines, one library call each |
+//! | [`topology`] | peers, `peer_settings.txt`, noticing that it was edited |
+//! | [`config`] | every default and every limit |
+//! | [`logging`] | the log of both programs |
+//! | [`content`] | what a file is: names, digests, layouts, manifests, verified chunks; pure |
+//! | [`store`] | files on disk: listing, catalog, hashing, part files |
+//! | [`wire`] | frames and messages; its page is the specification of the protocol |
+//! | [`transport`] | byte streams: TCP, and memory for tests |
+//! | [`connection`] | one stream speaking one dialect |
+//! | [`serve`] | answers requests from a store; offers files |
+//! | [`fetch`] | asks: one engine for every transfer |
+//! | [`server`] | accepts connections, holds sessions, receives offers |
+//! | [`client`] | prompt, commands, tables, bars, exit codes |
+//! | `demo` | three peers in one process, for the first minute |
+//!
+//! # Arrows
+//!
+//! Who may name whom; an arrow goes from the one that knows to the one that is known.
+//!
+//! ```text
+//!                demo
+//!               /    \
+//!          client    server
+//!            | \      / |
+//!            |  \    /  |
+//!            |   \  /   |
+//!          serve      fetch        these two never name each other
+//!            |  \    /  |
+//!            |   \  /   |
+//!          store  connection
+//!            |     /       \
+//!            |   wire    transport
+//!            |   /           \
+//!          content         topology
+//! ```
+//!
+//! A room may name whatever lies below it, however far down: [`fetch`] names [`transport`] to cancel
+//! what it began, [`client`] names [`content`] to print an id. Nothing points upwards.
+//!
+//! `config` stands below all of them. [`wire`] takes one thing from [`transport`], how a system says
+//! that a time-out passed.
+//!
+//! # What is never there
+//!
+//! These hold because something is absent from `src/` (its test modules apart), so that a test can
+//! look for it:
+//!
+//! * `unsafe` anywhere, and an async runtime in the dependency tree
+//! * `std::fs` outside [`store`], [`topology`] (which reads `peer_settings.txt`) and `demo` (which
+//!   makes its sample files)
+//! * `TcpStream`, `TcpListener` and other sockets outside [`transport`]
+//! * disk, socket, thread or clock in [`content`]; a socket in [`wire`]; a clock in the ledger and its
+//!   policy, which are told `now`
+//! * [`fetch`] in [`serve`], [`serve`] in [`fetch`], and [`client`] or [`server`] in either
+//! * `println!` or stdout outside [`client`] (the binaries and `demo` print through it, or to stderr)
+//! * `unwrap` or `expect`
+//! * a way to make a [`VerifiedChunk`](content::VerifiedChunk) but [`Manifest::verify`], or to write
+//!   received bytes to a part file without one
+//! * a sleep that waits for another thread
+//!
+//! [`Manifest::verify`]: content::Manifest::verify
+//!
+//! # How a byte travels
+//!
+//! ## Download
+//!
+//! 1. `client/words.rs` splits the line that was typed, `client/command.rs` says what it means, and
+//!    `client/targets.rs` names the peers to ask.
+//! 2. `client/download.rs` has `fetch/find.rs` ask all of them at once for the file's manifest. A peer
+//!    whose digests do not lead to its root has no say.
+//! 3. The answers are grouped by root. One group goes on; of several, the user chooses one by its id.
+//! 4. `store/reception.rs` locks name and content, opens the part file, and takes over what an earlier
+//!    attempt left.
+//! 5. `fetch/engine.rs` starts one worker a source. `fetch/policy.rs` chooses the next chunk for it,
+//!    `fetch/ledger.rs` keeps the lease, `fetch/source.rs` sends the `read` and awaits the `chunk`.
+//! 6. The payload goes from the socket into a buffer of a fixed set, and through a bounded channel to
+//!    a verify thread.
+//! 7. `content/manifest.rs` compares its digest. A bad chunk goes back to the ledger and its source is
+//!    dropped; a good one becomes a [`VerifiedChunk`](content::VerifiedChunk).
+//! 8. `store/part.rs` writes it where it belongs. Now and then it syncs the data, and
+//!    `store/journal.rs` then says which chunks are good.
+//! 9. With the last chunk, `store/part.rs` syncs, renames the part file to its name without
+//!    overwriting, and enters it in the catalog.
+//!
+//! ## Serving
+//!
+//! 1. `transport/tcp.rs` accepts, `server/mod.rs` finds a free seat and starts a session.
+//! 2. `server/session.rs` looks at the first byte for the dialect; `connection.rs` exchanges greetings.
+//! 3. Every request passes `serve/rights.rs` before anything is done for it.
+//! 4. `serve/responder.rs` answers a `describe` from the catalog (`store/catalog.rs`), or has the file
+//!    hashed first (`store/hashing.rs`) and says how far that is.
+//! 5. For a `read`, `store/folder.rs` opens the file without following a link out of the folder, and
+//!    `store/content.rs` checks that it is still what was hashed.
+//! 6. `connection.rs` sends the header, and `transport/tcp.rs` the file's bytes with `sendfile`, so that
+//!    they never enter this process.
+//!
+//! ## Upload
+//!
+//! 1. `client/upload.rs` finds the file in the served folder, or *lends* one from elsewhere, and hashes
+//!    it where that is not done.
+//! 2. One thread a target connects, and `serve/offer.rs` sends the manifest as an `offer`.
+//! 3. The target's `server/offers.rs` checks the manifest and asks its store: already here, being
+//!    received, in the way, or a part file.
+//! 4. It answers `accepted`, and **the connection turns round**: `fetch/offered.rs` makes the uploader
+//!    the one source of an ordinary transfer, and steps 5 to 9 of a download follow over there.
+//! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and
+//!    hears how many bytes are verified.
+//! 6. The target reports that the file is complete, or why not, and the connection has its first
+//!    direction again.
+//!
+//! # Where it differs from the first design
+//!
+//! * A `read` names the asking side's chunk size. Peers need not cut a file alike, as the root does not
+//!   depend on the cut.
+//! * Chunks begin at 256 KiB and double until there are at most 5120 of them, up to 16 MiB: large
+//!   enough to hash many leaves at once, small enough that a receiver's memory and a manifest stay small.
+//! * The lines of a listing travel as payload, as chunks do; a header is always small.
+//! * A part file is called after its content, and a lock stands for its name. So a transfer continues
+//!   under another name, and two of one name cannot meet.
+//! * `fs` is not the store's alone: `topology` reads its one file itself, as a room that knows files but
+//!   not served ones would say no more than that.
+//! * The demo is a room of its own, because nothing else may name client and server both.
+//! * An upload to several targets sends the file to each of them; that targets pass chunks on to one
+//!   another, and the classic dialect, are still to come.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -6,6 +175,7 @@ pub mod client;
 pub mod config;
 pub mod connection;
 pub mod content;
+pub mod demo;
 pub mod fetch;
 pub mod logging;
 pub mod serve;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use peershare::client::{self, ExitStatus, Options};
+use peershare::client::{self, Options};
 use peershare::{config, logging::Logging, topology::PeerId};
 
 /// List, upload and download files among machines that know one another
@@ -33,8 +33,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let Arguments { peer_settings, served_files, peer, logging, demo, words } = Arguments::parse();
     if demo {
-        eprintln!("error: the demo is not wired yet");
-        return ExitStatus::Failed.into();
+        return peershare::demo::run(logging).into();
     }
     client::run(&Options { peer_settings, served_files, peer, logging, words }).into()
 }

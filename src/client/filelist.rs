@@ -49,7 +49,7 @@ fn tell(work: &Work<'_>, peer: &Peer, listing: Listing, all: &mut Vec<Listed>) -
             all.append(&mut files);
             if left_out > 0 {
                 let why = "links that lead out of the folder, names that are not UTF-8, or no ordinary files";
-                bars.note(&format!("{}: {left_out} entries are left out ({why})", peer.id));
+                bars.note(&format!("{}: left out {left_out} that cannot be served ({why})", peer.id));
             }
             ExitStatus::Success
         }

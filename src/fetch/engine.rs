@@ -1,6 +1,6 @@
 //! The engine: one thread a source asks and reads, a few verify and write.
 //!
-//! How a chunk travels: a worker leases it from the [`Ledger`], sends the request, and later reads
+//! How a chunk travels: a worker leases it from the ledger, sends the request, and later reads
 //! the answer into a buffer from a fixed set; the buffer goes through a bounded channel to a verify
 //! thread, which proves it and writes it into the part file; the ledger is told, and the buffer goes
 //! back to the set. So what is in memory is bounded by the number of buffers, and when the disk is

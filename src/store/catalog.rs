@@ -181,8 +181,10 @@ impl State {
         let (record, digests_at) = record::encode(head, &Digest::join(digests))?;
         let file = private.hold(ENTRY)?;
         self.refresh(private)?;
-        // What lies behind is a record that somebody was killed in the middle of.
-        file.set_len(self.end)?;
+        if file.metadata()?.len() > self.end {
+            // Behind lies a record that somebody was killed in the middle of.
+            file.set_len(self.end)?;
+        }
         if self.end == 0 {
             file.write_all_at(MAGIC, 0)?;
             self.end = MAGIC.len() as u64;

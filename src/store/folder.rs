@@ -193,3 +193,32 @@ fn open_without_links(dir: &File, path: &Path, flags: OFlags) -> rustix::io::Res
 fn open_without_links(_: &File, _: &Path, _: OFlags) -> rustix::io::Result<File> {
     Err(Errno::NOSYS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn walking_part_by_part_leads_where_one_call_leads() {
+        let top = tempfile::tempdir().unwrap();
+        let folder = Folder::open(top.path()).unwrap();
+        fs::create_dir_all(top.path().join("a/b")).unwrap();
+        fs::write(top.path().join("a/b/f"), b"x").unwrap();
+        symlink("a", top.path().join("link")).unwrap();
+        for (path, flags) in [("a", ENTER), ("a/b/", ENTER), (".", ENTER), ("a/b/f", READ), ("a/b/f", LOOK)] {
+            let path = Path::new(path);
+            let quick = open_without_links(folder.dir(), path, flags).unwrap().metadata().unwrap();
+            assert_eq!(folder.walk(path, flags).unwrap().metadata().unwrap().ino(), quick.ino());
+        }
+        for (path, flags) in [("a/x", READ), ("x/f", READ), ("a/b/f/g", READ), ("a/b/f", ENTER)] {
+            let path = Path::new(path);
+            let quick = open_without_links(folder.dir(), path, flags).unwrap_err();
+            assert_eq!(folder.walk(path, flags).unwrap_err().raw_os_error(), Some(quick.raw_os_error()));
+        }
+        assert_eq!(open_without_links(folder.dir(), Path::new("link/b/f"), READ).unwrap_err(), Errno::LOOP);
+        assert!(folder.walk(Path::new("link/b/f"), READ).is_ok());
+    }
+}

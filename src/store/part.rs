@@ -29,7 +29,7 @@ use crate::content::{ChunkSet, FileName, Manifest, Root, VerifiedChunk};
 pub struct PartFile {
     disk: Arc<Disk>,
     part: Part,
-    name_lock: NameLock,
+    _name: NameLock,
     replace: bool,
     /// Renamed or deleted: there is nothing left to keep.
     settled: bool,
@@ -41,8 +41,19 @@ struct Part {
     file: File,
     manifest: Arc<Manifest>,
     have: Mutex<ChunkSet>,
+    /// Bytes written since the journal was.
     unsynced: AtomicU64,
+    /// When the journal was written; locked by the one thread that writes it.
     synced: Mutex<Instant>,
+}
+
+/// The right to receive some content under some name.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The part file, locked.
+    pub(super) file: File,
+    /// The name, locked.
+    pub(super) name: NameLock,
 }
 
 /// The lock of a name, `.peershare/parts/<digest of the name>.name`; the file goes with it.
@@ -75,17 +86,12 @@ pub(super) fn journal_entry(root: &Root) -> String {
 }
 
 impl PartFile {
-    /// `file` is locked, has the right length, and `have` is known to be in it.
-    pub(super) fn new(
-        file: File,
-        manifest: Arc<Manifest>,
-        have: ChunkSet,
-        (name_lock, replace): (NameLock, bool),
-    ) -> Self {
-        let disk = Arc::clone(&name_lock.disk);
+    /// The claimed file has the right length, and `have` is known to be in it.
+    pub(super) fn new(claim: Claim, manifest: Arc<Manifest>, have: ChunkSet, replace: bool) -> Self {
+        let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let part = Part { file, manifest, have: Mutex::new(have), unsynced, synced };
-        Self { disk, part, name_lock, replace, settled: false }
+        Self { disk: Arc::clone(&name.disk), part, _name: name, replace, settled: false }
     }
 
     /// What is being received.
@@ -230,13 +236,13 @@ impl Drop for PartFile {
         }
         let kept = if locked(&self.part.have).is_empty() {
             let entry = part_entry(&self.manifest().root());
-            let removed = self.disk.parts.remove(&entry).and_then(|()| self.forget_journal());
+            let removed = self.forget_journal().and_then(|()| self.disk.parts.remove(&entry));
             removed.map_err(StoreError::io("cannot delete an empty part file"))
         } else {
             self.sync()
         };
         if let Err(error) = kept {
-            log::warn!("{error}; lock {}", self.name_lock.entry);
+            log::warn!("{error}; received chunks may have to be verified again");
         }
     }
 }

@@ -36,16 +36,19 @@ impl HashPool {
         if !job.ask_for() {
             return Ok(());
         }
-        self.start_threads()?;
-        self.queue.change(|state| state.asked_for.push_back(Arc::clone(job)))?;
-        job.end_if_empty();
-        Ok(())
+        let queued = self.queue.change(|state| state.asked_for.push_back(Arc::clone(job)));
+        let started = queued.and_then(|()| self.start_threads());
+        match &started {
+            Ok(()) => job.end_if_empty(),
+            Err(_) => job.interrupt(),
+        }
+        started
     }
 
     /// Adds to what is hashed when nothing else is to be done.
     pub(super) fn submit_backlog(&self, backlog: Backlog) -> Result<(), StoreError> {
-        self.start_threads()?;
-        self.queue.change(|state| state.backlogs.push_back(backlog))
+        self.queue.change(|state| state.backlogs.push_back(backlog))?;
+        self.start_threads()
     }
 
     /// Interrupts what is being hashed and joins the threads. Nothing is hashed afterwards.

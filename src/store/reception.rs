@@ -2,8 +2,7 @@
 //! of an earlier attempt are good.
 
 use std::fs::File;
-use std::io;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,7 +14,7 @@ use super::StoreError;
 use super::disk::Disk;
 use super::hashing::Hashing;
 use super::journal;
-use super::part::{JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
+use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
 
@@ -54,15 +53,12 @@ pub(super) fn receive(
         _ => {}
     }
     let what = || format!("cannot prepare to receive {}", manifest.name());
-    let Some(name_lock) = lock_name(disk, manifest.name()).map_err(StoreError::io(what()))? else {
+    let Some(claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {
         return Ok(Reception::Busy);
     };
-    let Some(file) = claim_part(disk, &manifest.root()).map_err(StoreError::io(what()))? else {
-        return Ok(Reception::Busy);
-    };
-    make_room(disk, &file, &manifest)?;
-    let have = chunks_here(disk, hashing, &file, &manifest)?;
-    Ok(Reception::Part(PartFile::new(file, manifest, have, (name_lock, replace))))
+    make_room(disk, &claim.file, &manifest)?;
+    let have = chunks_here(disk, hashing, &claim.file, &manifest)?;
+    Ok(Reception::Part(PartFile::new(claim, manifest, have, replace)))
 }
 
 /// Whether a file has the name, and which content it has, when that is known.
@@ -96,10 +92,13 @@ fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
     }
 }
 
-fn lock_name(disk: &Arc<Disk>, name: &FileName) -> io::Result<Option<NameLock>> {
-    let entry = format!("{}.name", Digest::of(name.as_str().as_bytes()));
-    let locked = disk.parts.claim(&entry)?;
-    Ok(locked.map(|locked| NameLock { disk: Arc::clone(disk), entry, _locked: locked }))
+/// Locks the name and the content; `None` when somebody else has either.
+fn claim(disk: &Arc<Disk>, manifest: &Manifest) -> io::Result<Option<Claim>> {
+    let entry = format!("{}.name", Digest::of(manifest.name().as_str().as_bytes()));
+    let Some(locked) = disk.parts.claim(&entry)? else { return Ok(None) };
+    let name = NameLock { disk: Arc::clone(disk), entry, _locked: locked };
+    let file = claim_part(disk, &manifest.root())?;
+    Ok(file.map(|file| Claim { file, name }))
 }
 
 /// Opens and locks the part file of that content; `None` when somebody else has it.
@@ -123,6 +122,9 @@ fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreE
     let needed = length.saturating_sub(metadata.blocks().saturating_mul(512));
     let free = disk.free_space().map_err(StoreError::io(what()))?;
     if needed > free {
+        if metadata.blocks() == 0 {
+            disk.parts.remove(&part_entry(&manifest.root())).map_err(StoreError::io(what()))?;
+        }
         return Err(StoreError::NoSpace { name: name.clone(), needed, free });
     }
     if metadata.len() == length {

@@ -1,0 +1,345 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+const LENGTH: usize = 1_300_000;
+
+fn begin(store: &Store, manifest: &Arc<Manifest>) -> PartFile {
+    match store.receive(Arc::clone(manifest), false).unwrap() {
+        Reception::Part(part) => part,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn write(part: &PartFile, data: &[u8], chunks: std::ops::Range<u32>) {
+    let manifest = part.manifest();
+    for index in chunks.filter_map(|number| manifest.layout().index(number)) {
+        let range = manifest.layout().range(index);
+        let chunk = &data[range.start as usize..range.end as usize];
+        part.write(&manifest.verify(index, chunk).unwrap()).unwrap();
+    }
+}
+
+fn receive(store: &Store, file: &str, data: &[u8]) -> Arc<Manifest> {
+    let manifest = manifest_of(file, data);
+    let part = begin(store, &manifest);
+    write(&part, data, 0..manifest.layout().count());
+    part.complete().unwrap()
+}
+
+fn chunks(part: &PartFile) -> Vec<u32> {
+    part.have().iter().map(|index| index.get()).collect()
+}
+
+fn part_path(served: &Served, manifest: &Manifest) -> PathBuf {
+    private(served.folder.path(), "parts").join(manifest.root().to_string())
+}
+
+fn journal_path(served: &Served, manifest: &Manifest) -> PathBuf {
+    part_path(served, manifest).with_extension("journal")
+}
+
+fn parts_left(served: &Served) -> usize {
+    fs::read_dir(private(served.folder.path(), "parts")).unwrap().count()
+}
+
+#[test]
+fn a_received_file_is_served_at_once_and_never_hashed_again() {
+    let served = Served::new();
+    served.store.close();
+    let data = pattern(LENGTH);
+    let manifest = receive(&served.store, "new/folder/f", &data);
+    assert_eq!(fs::read(served.path("new/folder/f")).unwrap(), data);
+    for store in [&served.store, &served.other()] {
+        let described = store.describe(&name("new/folder/f")).unwrap();
+        assert!(matches!(described, Description::Ready(ready) if ready == manifest));
+        assert!(store.open_content(&manifest.root()).is_ok());
+    }
+    assert_eq!(parts_left(&served), 0);
+}
+
+#[test]
+fn chunks_may_come_from_many_threads_in_any_order() {
+    let served = Served::new();
+    let data = pattern(20 << 20);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (part, data) = (&part, &data);
+            scope.spawn(move || {
+                (0..20).rev().for_each(|i| write(part, data, i * 4 + number..i * 4 + number + 1))
+            });
+        }
+    });
+    part.complete().unwrap();
+    assert_eq!(fs::read(served.path("f")).unwrap(), data);
+}
+
+#[test]
+fn nothing_is_visible_before_all_is_there() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..4);
+    assert!(!served.path("f").exists());
+    assert!(matches!(part.complete(), Err(StoreError::Incomplete { missing: 1, .. })));
+    assert!(!served.path("f").exists());
+    assert_eq!(chunks(&begin(&served.store, &manifest)), [0, 1, 2, 3]);
+}
+
+#[test]
+fn what_was_received_is_kept_for_the_next_attempt_under_any_name() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let part = begin(&served.store, &manifest_of("f", &data));
+    write(&part, &data, 1..3);
+    drop(part);
+    let part = begin(&served.other(), &manifest_of("g", &data));
+    assert_eq!(chunks(&part), [1, 2]);
+    write(&part, &data, 0..5);
+    part.complete().unwrap();
+    assert_eq!(fs::read(served.path("g")).unwrap(), data);
+}
+
+#[test]
+fn without_a_sound_journal_every_chunk_is_verified_again() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..3);
+    drop(part);
+    let journal = fs::read(journal_path(&served, &manifest)).unwrap();
+    let torn = &journal[..journal.len() - 1];
+    for bytes in [None, Some(&b"nonsense"[..]), Some(b""), Some(torn)] {
+        match bytes {
+            Some(bytes) => fs::write(journal_path(&served, &manifest), bytes).unwrap(),
+            None => fs::remove_file(journal_path(&served, &manifest)).unwrap(),
+        }
+        assert_eq!(chunks(&begin(&served.store, &manifest)), [0, 1, 2], "{bytes:?}");
+    }
+}
+
+#[test]
+fn chunks_written_after_the_journal_count_only_if_they_verify() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..1);
+    drop(part);
+    let journal = fs::read(journal_path(&served, &manifest)).unwrap();
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 1..4);
+    drop(part);
+    // As if the process had been killed, and chunk 2 had not reached the disk.
+    fs::write(journal_path(&served, &manifest), journal).unwrap();
+    let mut bytes = fs::read(part_path(&served, &manifest)).unwrap();
+    bytes[2 * (256 << 10) + 5] ^= 1;
+    fs::write(part_path(&served, &manifest), bytes).unwrap();
+    assert_eq!(chunks(&begin(&served.store, &manifest)), [0, 1, 3]);
+}
+
+#[test]
+fn a_journal_of_a_part_file_that_is_no_more_is_not_believed() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..4);
+    drop(part);
+    fs::remove_file(part_path(&served, &manifest)).unwrap();
+    assert!(begin(&served.store, &manifest).have().is_empty());
+
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..4);
+    drop(part);
+    fs::File::create(part_path(&served, &manifest)).unwrap().set_len(LENGTH as u64).unwrap();
+    assert!(begin(&served.store, &manifest).have().is_empty());
+}
+
+#[test]
+fn discarding_leaves_nothing() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..4);
+    part.discard().unwrap();
+    assert_eq!(parts_left(&served), 0);
+    drop(begin(&served.store, &manifest));
+    assert_eq!(parts_left(&served), 0, "a reception that got nothing leaves nothing");
+}
+
+#[test]
+fn one_name_and_one_content_are_received_once_at_a_time() {
+    let served = Served::new();
+    let other = served.other();
+    let (data, more) = (pattern(LENGTH), pattern(LENGTH + 1));
+    let part = begin(&served.store, &manifest_of("f", &data));
+    for store in [&served.store, &other] {
+        for manifest in [manifest_of("f", &data), manifest_of("g", &data), manifest_of("f", &more)] {
+            let reception = store.receive(manifest, false).unwrap();
+            assert!(matches!(reception, Reception::Busy), "{reception:?}");
+        }
+    }
+    let unrelated = begin(&other, &manifest_of("g", &more));
+    drop(part);
+    drop(begin(&other, &manifest_of("f", &data)));
+    drop(unrelated);
+}
+
+#[test]
+fn the_same_file_is_not_received_again() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = receive(&served.store, "f", &data);
+    assert!(matches!(served.store.receive(manifest, false).unwrap(), Reception::AlreadyHere));
+    served.write("copied", &data);
+    let same = manifest_of("copied", &data);
+    assert!(matches!(served.store.receive(same, true).unwrap(), Reception::AlreadyHere));
+}
+
+#[test]
+fn other_content_is_replaced_only_when_asked_for_and_only_at_the_end() {
+    let served = Served::new();
+    served.write("f", b"old");
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let reception = served.store.receive(Arc::clone(&manifest), false).unwrap();
+    assert!(matches!(reception, Reception::InTheWay { root: None, length: 3 }));
+    let old = hashed(&served.store, "f").root();
+    let reception = served.store.receive(Arc::clone(&manifest), false).unwrap();
+    assert!(matches!(reception, Reception::InTheWay { root: Some(root), .. } if root == old));
+
+    let Reception::Part(part) = served.store.receive(Arc::clone(&manifest), true).unwrap() else { panic!() };
+    write(&part, &data, 0..5);
+    assert_eq!(fs::read(served.path("f")).unwrap(), b"old");
+    part.complete().unwrap();
+    assert_eq!(fs::read(served.path("f")).unwrap(), data);
+    assert!(served.store.by_root(&old).is_none());
+    assert!(served.store.by_root(&manifest.root()).is_some());
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_not_overwritten_and_nothing_is_lost() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    let part = begin(&served.store, &manifest);
+    write(&part, &data, 0..5);
+    served.write("f", b"precious");
+    assert!(matches!(part.complete(), Err(StoreError::InTheWay { .. })));
+    assert_eq!(fs::read(served.path("f")).unwrap(), b"precious");
+    fs::remove_file(served.path("f")).unwrap();
+    let part = begin(&served.store, &manifest);
+    assert!(part.have().is_full());
+    part.complete().unwrap();
+    assert_eq!(fs::read(served.path("f")).unwrap(), data);
+}
+
+#[test]
+fn folders_in_the_way_and_files_in_place_of_folders_are_errors_before_anything_is_received() {
+    let served = Served::new();
+    served.write("d/f", b"x");
+    let of = |file| served.store.receive(manifest_of(file, b"new"), true);
+    assert!(matches!(of("d"), Err(StoreError::NotAFile { .. })));
+    assert!(matches!(of("d/f/g"), Err(StoreError::NotAFolder { .. })));
+    assert!(matches!(of("d/f/g/h"), Err(StoreError::NotAFolder { .. })));
+}
+
+#[test]
+fn nothing_is_received_through_a_link_that_leaves_the_folder() {
+    let served = Served::new();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("f"), b"precious").unwrap();
+    symlink(outside.path(), served.path("out")).unwrap();
+    symlink(outside.path().join("f"), served.path("f")).unwrap();
+    symlink(".peershare", served.path("private")).unwrap();
+    for file in ["out/f", "out/new", "out/deep/new", "f", "private/new"] {
+        let result = served.store.receive(manifest_of(file, b"new"), true);
+        assert!(matches!(result, Err(StoreError::Outside { .. })), "{file}: {result:?}");
+    }
+    // The link appears while the file is received.
+    let part = begin(&served.store, &manifest_of("later/f", b"data"));
+    write(&part, b"data", 0..1);
+    symlink(outside.path(), served.path("later")).unwrap();
+    assert!(matches!(part.complete(), Err(StoreError::Outside { .. })));
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"precious");
+}
+
+#[test]
+fn a_link_within_the_folder_is_replaced_and_its_target_is_not() {
+    let served = Served::new();
+    served.write("target", b"target");
+    symlink("target", served.path("link")).unwrap();
+    let Reception::Part(part) = served.store.receive(manifest_of("link", b"new"), true).unwrap() else {
+        panic!()
+    };
+    write(&part, b"new", 0..1);
+    part.complete().unwrap();
+    assert_eq!(fs::read(served.path("target")).unwrap(), b"target");
+    assert_eq!(fs::read(served.path("link")).unwrap(), b"new");
+}
+
+#[test]
+fn empty_files_and_long_names_are_received_too() {
+    let served = Served::new();
+    let long = "ž".repeat(127) + "x";
+    for (file, data) in [("empty", Vec::new()), (&*format!("{long}/{long}"), pattern(10))] {
+        receive(&served.store, file, &data);
+        assert_eq!(fs::read(served.path(file)).unwrap(), data);
+    }
+}
+
+#[test]
+fn a_file_that_does_not_fit_is_refused_before_it_begins() {
+    let served = Served::new();
+    let length = 1 << 43;
+    let layout = ChunkLayout::usual(length).unwrap();
+    let digests = vec![crate::content::Digest::ZERO; layout.count() as usize];
+    let manifest = Arc::new(Manifest::from_digests(name("huge"), layout, digests).unwrap());
+    let result = served.store.receive(manifest, false);
+    assert!(
+        matches!(result, Err(StoreError::NoSpace { needed, free, .. }) if needed == length && free < needed)
+    );
+    assert_eq!(parts_left(&served), 0);
+}
+
+#[test]
+fn a_chunk_of_another_file_is_refused() {
+    let served = Served::new();
+    let (data, other) = (pattern(LENGTH), pattern(100));
+    let part = begin(&served.store, &manifest_of("f", &data));
+    let other_manifest = manifest_of("g", &other);
+    let chunk = other_manifest.verify(other_manifest.layout().index(0).unwrap(), &other).unwrap();
+    assert!(matches!(part.write(&chunk), Err(StoreError::OtherFile { .. })));
+}
+
+#[test]
+fn part_files_that_nobody_continues_are_deleted_after_two_weeks() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let [old, young, locked] = [1, 2, 3].map(|i| manifest_of("f", &data[i..]));
+    for manifest in [&old, &young] {
+        let part = begin(&served.store, manifest);
+        write(&part, &data[data.len() - manifest.length() as usize..], 0..2);
+    }
+    let held = begin(&served.store, &locked);
+    write(&held, &data[3..], 0..2);
+    let long_ago = SystemTime::now() - config::PART_KEPT - std::time::Duration::from_secs(1);
+    for manifest in [&old, &locked] {
+        fs::File::options()
+            .write(true)
+            .open(part_path(&served, manifest))
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+    }
+    served.other();
+    assert!(!part_path(&served, &old).exists() && !journal_path(&served, &old).exists());
+    assert!(part_path(&served, &young).exists() && part_path(&served, &locked).exists());
+}
