@@ -23,7 +23,7 @@
 //! | topology | all peers of one `peer_settings.txt` |
 //! | stream | bytes in both directions between two peers: TCP, or memory in tests |
 //! | connection | a stream that speaks a dialect |
-//! | dialect | what the first byte of a stream decides: `framed`, or the `classic` text that is yet to come |
+//! | dialect | what the first byte of a stream decides: `framed`, or the `classic` text of older programs |
 //! | session | the accepting side of a connection, one thread |
 //! | frame | one message of the framed dialect: lengths, JSON header, raw payload |
 //! | leaf | 16 KiB of a file, the unit of the hash tree |
@@ -55,6 +55,7 @@
 //! | [`connection`] | one stream speaking one dialect |
 //! | [`serve`] | answers requests from a store; offers files |
 //! | [`fetch`] | asks: one engine for every transfer |
+//! | [`classic`] | the text dialect of older programs: both sides; its page says what is on the wire |
 //! | [`server`] | accepts connections, holds sessions, receives offers |
 //! | [`client`] | prompt, commands, tables, bars, exit codes |
 //! | `demo` | three peers in one process, for the first minute |
@@ -83,6 +84,11 @@
 //! A room may name whatever lies below it, however far down: [`fetch`] names [`transport`] to cancel
 //! what it began, [`client`] names [`content`] to print an id. Nothing points upwards.
 //!
+//! [`classic`] stands beside the middle row: [`client`] and [`server`] name it, it names what [`serve`] and
+//! [`fetch`] name, and also [`fetch`], whose `Dial` and `Source` it implements so that an older peer can
+//! take part in a download among others. It never names [`serve`]: its session is given what may refuse
+//! a request, told as the request of the framed dialect that does the same.
+//!
 //! `config` stands below all of them. [`wire`] takes one thing from [`transport`], how a system says
 //! that a time-out passed.
 //!
@@ -101,7 +107,8 @@
 //! * `println!` or stdout outside [`client`] (the binaries and `demo` print through it, or to stderr)
 //! * `unwrap` or `expect`
 //! * a way to make a [`VerifiedChunk`](content::VerifiedChunk) but [`Manifest::verify`], or to write
-//!   received bytes to a part file without one
+//!   received bytes to a part file without one; what comes in the classic dialect alone has no proof and
+//!   goes another way ([`store::Incoming`]), is never resumed, and the user is told
 //! * a sleep that waits for another thread
 //!
 //! [`Manifest::verify`]: content::Manifest::verify
@@ -167,7 +174,9 @@
 //!   not served ones would say no more than that.
 //! * The demo is a room of its own, because nothing else may name client and server both.
 //! * An upload to several targets sends the file to each of them; that targets pass chunks on to one
-//!   another, and the classic dialect, are still to come.
+//!   another is still to come.
+//! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
+//!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

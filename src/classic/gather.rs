@@ -76,8 +76,7 @@ impl Gather<'_> {
     fn read(&self, slot: usize, asker: Asker, shares: &Shares, tell: &Sender<News>) {
         let peer = asker.peer.id.clone();
         let mut chunks = Chunks::new(asker, self.name.clone(), self.length);
-        loop {
-            let Some(run) = shares.take(slot) else { break };
+        while let Some(run) = shares.take(slot) {
             let mut left: BTreeSet<u32> = run.iter().copied().collect();
             let mut ended = false;
             let result = chunks.read(run.into_iter(), |index, data| {

@@ -281,7 +281,8 @@ impl Session<'_> {
     /// The file of that name, if it is text that this client may have.
     fn open(&mut self, name: &str) -> Option<&mut Text> {
         let name = name.parse::<FileName>().ok()?;
-        let same = wire::Request::Describe { subject: Subject::Name(name.clone()), wait_ms: 0 };
+        let same =
+            wire::Request::Describe { subject: Subject::Name(name.clone()), wait_ms: 0, digests_up_to: 0 };
         (self.allow)(&same).ok()?;
         open(self.service, &mut self.open, name)
     }

@@ -118,15 +118,14 @@ impl Upload {
     fn complete(&self, mut state: MutexGuard<'_, State>, store: &Store) -> Result<(), Spoiled> {
         let mut incoming = state.incoming.take().ok_or(Spoiled::Stray)?;
         let verdict = state.assembly.verdict();
+        drop(state);
+        self.ended.notify_all();
         let done = match verdict {
             Verdict::Whole => Ok(()),
             Verdict::WithoutReturns => incoming.put_returns_back(),
             Verdict::Wrong => return Err(Spoiled::WrongSize),
         };
-        let done = done.and_then(|()| store.complete(incoming));
-        drop(state);
-        self.ended.notify_all();
-        Ok(done?)
+        Ok(done.and_then(|()| store.complete(incoming))?)
     }
 
     fn give_up(&self) {

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::transfers::Work;
-use super::{ExitStatus, Layout, Listed, classic, output, shown, table};
+use super::{ExitStatus, Layout, Listed, classic, shown, table};
 use crate::fetch::SourceError;
 use crate::fetch::list::list;
 use crate::topology::Peer;
@@ -23,7 +23,7 @@ pub(super) fn run(work: &Work<'_>) -> ExitStatus {
     for (peer, listing) in work.peers.iter().zip(listings) {
         outcomes.push(tell(work, peer, listing, &mut all));
     }
-    let printed = output::print(|out| table::write(&all, Layout::of_stdout(), out));
+    let printed = work.transfers.surroundings.bars.print(|out| table::write(&all, Layout::of_stdout(), out));
     ExitStatus::of_peers(outcomes).then(printed)
 }
 
@@ -59,7 +59,7 @@ fn tell(work: &Work<'_>, peer: &Peer, listing: Listing, all: &mut Vec<Listed>) -
             all.append(&mut files);
             if left_out > 0 {
                 let why = "links that lead out of the folder, names that are not UTF-8, or no ordinary files";
-                bars.note(&format!("{}: {left_out} entries are left out ({why})", peer.id));
+                bars.note(&format!("{}: left out {left_out} that cannot be served ({why})", peer.id));
             }
             ExitStatus::Success
         }

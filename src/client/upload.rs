@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::text::{self, size};
 use super::transfers::Work;
-use super::{Bar, ExitStatus, classic, output, shown};
+use super::{Bar, ExitStatus, classic, shown};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
 use crate::serve::Responder;
@@ -100,7 +100,7 @@ impl Upload<'_> {
                 return failure.status;
             }
         };
-        bars.aside(|| output::print(|out| writeln!(out, "{line}")))
+        bars.print(|out| writeln!(out, "{line}"))
     }
 
     /// Sends the file in the dialect that the peer speaks.

@@ -9,7 +9,7 @@ use super::progress::Event;
 use super::source::{Caller, SourceError};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, Digest, Manifest};
+use crate::content::{ChunkLayout, Digest, FileName, Manifest, Root};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Head, Request, Response, Subject, WireError};
@@ -19,9 +19,43 @@ pub struct Holder {
     /// Which peer.
     pub peer: Peer,
     /// What the file is there.
-    pub manifest: Manifest,
+    pub outline: Outline,
     /// Open, with no request under way.
     pub connection: Framed,
+}
+
+/// What a peer says of a file, before its digests are known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// Its name there.
+    pub name: FileName,
+    /// How it is cut there.
+    pub layout: ChunkLayout,
+    /// What it is.
+    pub root: Root,
+    /// The digests where they came along, not proven yet.
+    digests: Option<Vec<Digest>>,
+}
+
+impl Holder {
+    /// The whole manifest, proven; asks for the digests where they did not come along.
+    pub fn manifest(&mut self) -> Result<Manifest, SourceError> {
+        let digests = match self.outline.digests.take() {
+            Some(digests) => digests,
+            None => self.ask_for_digests()?,
+        };
+        let Outline { name, layout, root, .. } = self.outline.clone();
+        Manifest::new(name, layout, root, digests).map_err(misbehaved)
+    }
+
+    fn ask_for_digests(&mut self) -> Result<Vec<Digest>, SourceError> {
+        let subject = Subject::Id(self.outline.root.into());
+        let request =
+            Request::Describe { subject, wait_ms: config::HASHING_WAIT_MS, digests_up_to: u32::MAX };
+        let head = self.connection.ask(&request, &[])??;
+        let again = read_outline(&mut self.connection, head)?;
+        again.digests.ok_or_else(|| misbehaved("a manifest without digests"))
+    }
 }
 
 /// What became of one peer that was asked.
@@ -50,7 +84,7 @@ pub struct Find<'a> {
 
 impl Find<'_> {
     /// Asks all peers in parallel, and gives their answers in the peers' order. Once one has the
-    /// file, the others have a moment left.
+    /// file, the others have as long again twice, and at least a moment.
     pub fn run(&self) -> Vec<Answer> {
         let (cancel, _registration) = self.cancel.child();
         let (done, answers) = bounded(self.peers.len());
@@ -65,13 +99,13 @@ impl Find<'_> {
                 }
             }
             drop(done);
-            let mut deadline: Option<Instant> = None;
+            let (started, mut deadline) = (Instant::now(), None);
             while let Ok((slot, answer)) = match deadline {
                 Some(at) => answers.recv_deadline(at).map_err(|_| ()),
                 None => answers.recv().map_err(|_| ()),
             } {
                 if matches!(answer, Answer::Has(_)) {
-                    deadline.get_or_insert(Instant::now() + config::LATE_ANSWERS);
+                    deadline.get_or_insert(Instant::now() + config::LATE_ANSWERS.max(2 * started.elapsed()));
                 }
                 if let Some(place) = found.get_mut(slot) {
                     *place = Some(answer);
@@ -97,7 +131,11 @@ impl Find<'_> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
-        let request = Request::Describe { subject: self.subject.clone(), wait_ms: config::HASHING_WAIT_MS };
+        let request = Request::Describe {
+            subject: self.subject.clone(),
+            wait_ms: config::HASHING_WAIT_MS,
+            digests_up_to: config::DIGESTS_AT_ONCE,
+        };
         loop {
             let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
             match head.message {
@@ -105,22 +143,25 @@ impl Find<'_> {
                     (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
                 }
                 _ => {
-                    let manifest = read_manifest(&mut connection, head)?;
-                    return Ok(Holder { peer: peer.clone(), manifest, connection });
+                    let outline = read_outline(&mut connection, head)?;
+                    return Ok(Holder { peer: peer.clone(), outline, connection });
                 }
             }
         }
     }
 }
 
-/// Reads the rest of a manifest whose head came, and checks it.
-fn read_manifest(connection: &mut Framed, head: Head<Response>) -> Result<Manifest, SourceError> {
-    let misbehaved = |what: String| SourceError::Misbehaved(WireError::Unexpected(what));
+fn misbehaved(what: impl ToString) -> SourceError {
+    SourceError::Misbehaved(WireError::Unexpected(what.to_string()))
+}
+
+/// Reads the rest of a manifest whose head came.
+fn read_outline(connection: &mut Framed, head: Head<Response>) -> Result<Outline, SourceError> {
     let Response::Manifest { name, length, chunk_size, root } = head.message else {
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
-    let layout = ChunkLayout::new(length, chunk_size).map_err(|bad| misbehaved(bad.to_string()))?;
-    let digests =
-        Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests".to_owned()))?;
-    Manifest::new(name, layout, root, digests).map_err(|bad| misbehaved(bad.to_string()))
+    let layout = ChunkLayout::new(length, chunk_size).map_err(misbehaved)?;
+    let digests = Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests"))?;
+    let digests = (digests.len() == layout.count() as usize).then_some(digests);
+    Ok(Outline { name, layout, root, digests })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkSet, FileName, Manifest, Root, RootPrefix};
+use crate::content::{ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
 use crate::store::{Content, ListQuery, Store, StoreError};
 use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
 
@@ -36,11 +36,15 @@ impl Responder {
             Request::Read { root, chunk, chunk_size } => {
                 return self.read(connection, Read { root, chunk, chunk_size });
             }
-            Request::Describe { subject, wait_ms } => self.describe(&subject, wait_ms),
+            Request::Describe { subject, wait_ms, digests_up_to } => {
+                self.describe(&subject, wait_ms).map(|answer| without_more(answer, digests_up_to))
+            }
             Request::List { pattern, after, limit } => self.list(pattern, after, limit),
             Request::Have { root } => self.have(root),
             Request::Ping => Ok((Response::Pong, Vec::new())),
-            Request::Hello { .. } | Request::Offer { .. } | Request::Report { .. } => {
+            // A report gets no answer, and outside of an offer it means nothing.
+            Request::Report { .. } => return Ok(()),
+            Request::Hello { .. } | Request::Offer { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
             }
             Request::Unknown => Err(refusal(ErrorCode::Unsupported, "this peer does not know that request")),
@@ -139,6 +143,12 @@ impl Responder {
         }
         Ok((Response::Have, ChunkSet::all(layout).as_bytes().to_vec()))
     }
+}
+
+/// Leaves the digests out when there are more than the asking side wants now.
+fn without_more((response, payload): (Response, Vec<u8>), digests_up_to: u32) -> (Response, Vec<u8>) {
+    let too_many = payload.len() / Digest::LEN > digests_up_to as usize;
+    (response, if too_many { Vec::new() } else { payload })
 }
 
 fn manifest_answer(manifest: &Manifest) -> (Response, Vec<u8>) {

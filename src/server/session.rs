@@ -23,7 +23,10 @@ fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<()
         None => Ok(()),
         Some(byte) if byte == MAGIC[0] => match seat.take(Dialect::Framed) {
             true => converse_framed(shared, stream),
-            false => Ok(shared.turn_away(stream.get_mut().as_mut())),
+            false => {
+                shared.turn_away(stream.get_mut().as_mut());
+                Ok(())
+            }
         },
         Some(b'#') if seat.take(Dialect::Classic) => {
             let allow = |request: &Request| shared.rights.check(request);

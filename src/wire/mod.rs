@@ -46,7 +46,7 @@
 //! |---|---|---|---|
 //! | `hello` peer, agent | | `hello` peer, agent, read_only | |
 //! | `list` pattern, after, limit | | `listing` more, left_out | JSON array of files |
-//! | `describe` name or id, wait_ms | | `manifest` name, length, chunk_size, root | 32 bytes a chunk: the digests |
+//! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size | | `chunk` chunk | the chunk |
 //! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |

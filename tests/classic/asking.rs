@@ -61,14 +61,12 @@ fn play(steps: &[Step], accepted: &Receiver<Box<dyn Stream>>) {
 }
 
 /// Has `ask` done against a server that plays a transcript, in all ways.
-fn against<T: PartialEq + std::fmt::Debug + Send>(
+fn against<T: PartialEq + std::fmt::Debug + Send + Sync>(
     lines: &str,
     text: &str,
     expected: T,
     ask: impl Fn(&Asker) -> T + Sync,
-) where
-    T: Sync,
-{
+) {
     let steps = transcript(lines, text);
     thread::scope(|scope| {
         for most in CUTS {

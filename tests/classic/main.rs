@@ -93,7 +93,7 @@ fn base64(bytes: &[u8]) -> String {
         .chunks(6)
         .map(|six| letters[(0..6).fold(0, |value, bit| value * 2 + six.get(bit).copied().unwrap_or(0))])
         .collect();
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
