@@ -167,7 +167,7 @@ impl Upload<'_> {
             }
             if !self.to.pause_before(deadline) {
                 let message = "it took every chunk, but does not list the file";
-                return Err(refused(ErrorCode::Integrity, message));
+                return Err(refused(ErrorCode::Internal, message));
             }
         }
     }

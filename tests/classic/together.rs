@@ -155,9 +155,35 @@ impl Neighbourhood {
     }
 
     fn client(&self, own: &Served) -> Transfers {
+        self.client_that_tells(own, &Told::default())
+    }
+
+    fn client_that_tells(&self, own: &Served, told: &Told) -> Transfers {
         let network = self.network.clone();
         let served_files = own.folder.path().to_owned();
-        Transfers::new(Surroundings { own: None, served_files, bars: Bars::new(true), network })
+        let bars = Bars::told_to(told.clone(), told.clone());
+        Transfers::new(Surroundings { own: None, served_files, bars, network })
+    }
+}
+
+/// What the client writes.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Told {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
     }
 }
 
@@ -207,7 +233,8 @@ fn the_settings_spare_the_attempt_and_failures_have_their_exit_codes() {
     ours.write("binary", b"\xff\xfe");
     theirs.write("binary", b"\xff\xfe");
     let greeted = neighbours.classic("p2", &theirs, Puzzled::Closes);
-    let mut client = neighbours.client(&ours);
+    let told = Told::default();
+    let mut client = neighbours.client_that_tells(&ours, &told);
     let topology = "p2 127.0.0.1 1 classic\np3 127.0.0.1 2 classic";
     let mut run = |line: &str| command(&mut client, line, topology);
     assert_eq!(run("upload up.txt p2"), ExitStatus::Success);
@@ -215,7 +242,10 @@ fn the_settings_spare_the_attempt_and_failures_have_their_exit_codes() {
     assert_eq!(run("upload binary p2"), ExitStatus::Refused, "no text");
     assert_eq!(run("upload up.txt p3"), ExitStatus::Unreachable);
     assert_eq!(run("download up.txt p2"), ExitStatus::Refused, "already here");
+    told.take();
     assert_eq!(run("download up.txt p2 --replace"), ExitStatus::Success);
+    let said = told.take();
+    assert!(said.contains("up.txt: not verified, because the classic dialect has no checksums"), "{said}");
     assert_eq!(run("download binary p2"), ExitStatus::NoSuchFile, "no text");
     assert_eq!(run("download none.txt p2 p3"), ExitStatus::NoSuchFile);
     assert_eq!(run("filelist p2 p3"), ExitStatus::SomePeersFailed);
@@ -266,9 +296,11 @@ fn framed_and_classic_peers_are_named_in_one_download() {
     neighbours.framed("p1", &framed);
     neighbours.classic("p2", &classic, Puzzled::Closes);
     let topology = "p1 127.0.0.1 1\np2 127.0.0.1 2 classic";
-    let mut client = neighbours.client(&ours);
+    let told = Told::default();
+    let mut client = neighbours.client_that_tells(&ours, &told);
     assert_eq!(command(&mut client, "download long.txt", topology), ExitStatus::Success);
     assert_eq!(ours.read("long.txt").unwrap(), long_text().as_bytes(), "what lies is not kept");
+    assert!(!told.take().contains("not verified"));
 }
 
 /// Fetches `long.txt`, whose manifest `framed` has, from these peers; says who was lost and why.

@@ -4,11 +4,13 @@
 //! * `hashing`: descriptions, changed files, lent files
 //! * `catalog`: what is remembered, and what a damaged catalog costs
 //! * `receiving`: part files, and how they are continued
+//! * `unproven`: files whose bytes nothing proves
 
 mod catalog;
 mod hashing;
 mod listing;
 mod receiving;
+mod unproven;
 
 use std::fs;
 use std::path::{Path, PathBuf};
