@@ -35,15 +35,7 @@ impl Service {
     /// little longer, unless cancelled.
     pub fn converse(&self, stream: Buffered, allow: &Allow<'_>, cancel: &Cancel) -> io::Result<()> {
         let line = Line::new(stream)?;
-        let mut session = Session {
-            service: self,
-            allow,
-            line,
-            offered: None,
-            farewell: None,
-            open: None,
-            read: (None, None),
-        };
+        let mut session = Session { service: self, allow, line, offered: None, farewell: None, open: None };
         let ended = session.run();
         let Session { offered, line, .. } = session;
         drop(line);
@@ -91,8 +83,6 @@ struct Session<'a> {
     farewell: Option<String>,
     /// The file that is read here.
     open: Option<(FileName, Text)>,
-    /// The last chunk that was read here, and the one before.
-    read: (Option<u32>, Option<u32>),
 }
 
 impl Session<'_> {
@@ -112,12 +102,8 @@ impl Session<'_> {
 
     fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         let wait = self.patience();
-        let mut context = Context {
-            service: self.service,
-            offered: self.offered.as_ref(),
-            open: &mut self.open,
-            read: self.read,
-        };
+        let (service, offered) = (self.service, self.offered.as_ref());
+        let mut context = Context { service, offered, pieces: 0 };
         let text = self.line.receive(wait, config::CLASSIC_MOST, &mut |text| context.ripeness(text))?;
         Ok(text.map(<[u8]>::to_vec))
     }
@@ -260,7 +246,6 @@ impl Session<'_> {
     }
 
     fn read(&mut self, name: &str, index: u32) -> io::Result<()> {
-        self.read = (Some(index), self.read.0);
         let Some(text) = self.open(name) else { return self.say(&format!("250 Not serving file {name}")) };
         let message = match text.chunk(index) {
             Ok(Some(data)) => {
@@ -284,27 +269,19 @@ impl Session<'_> {
         let same =
             wire::Request::Describe { subject: Subject::Name(name.clone()), wait_ms: 0, digests_up_to: 0 };
         (self.allow)(&same).ok()?;
-        open(self.service, &mut self.open, name)
+        if self.open.as_ref().is_none_or(|(open, _)| *open != name) {
+            let text = self.service.text(&name).unwrap_or_else(|error| {
+                log::debug!("cannot open {name} for a classic client: {error}");
+                None
+            });
+            self.open = text.map(|text| (name, text));
+        }
+        self.open.as_mut().map(|(_, text)| text)
     }
 
     fn say(&mut self, answer: &str) -> io::Result<()> {
         self.line.send(answer.as_bytes())
     }
-}
-
-fn open<'a>(
-    service: &Service,
-    kept: &'a mut Option<(FileName, Text)>,
-    name: FileName,
-) -> Option<&'a mut Text> {
-    if kept.as_ref().is_none_or(|(open, _)| *open != name) {
-        let text = service.text(&name).unwrap_or_else(|error| {
-            log::debug!("cannot open {name} for a classic client: {error}");
-            None
-        });
-        *kept = text.map(|text| (name, text));
-    }
-    kept.as_mut().map(|(_, text)| text)
 }
 
 /// The upload that a chunk belongs to, and whether it comes on a connection that is not the offer's.
@@ -319,12 +296,13 @@ fn upload_of(service: &Service, offered: Option<&Offered>, name: &str) -> Option
 struct Context<'a> {
     service: &'a Service,
     offered: Option<&'a Offered>,
-    open: &'a mut Option<(FileName, Text)>,
-    read: (Option<u32>, Option<u32>),
+    /// In how many pieces the text came.
+    pieces: u32,
 }
 
 impl Context<'_> {
     fn ripeness(&mut self, text: &[u8]) -> Ripeness {
+        self.pieces += 1;
         match Request::parse(text) {
             Err(NoRequest::Partial) => Ripeness::Partial,
             Err(NoRequest::Foreign) | Ok(Request::List | Request::Finished) => Ripeness::Whole,
@@ -333,26 +311,8 @@ impl Context<'_> {
                 Some((upload, alone)) => upload.ripeness(index, data, alone),
                 None => Ripeness::PERHAPS,
             },
-            Ok(Request::Read { name, index }) => {
-                Ripeness::whole_if(self.is_next(index) || self.is_longest(name, index))
-            }
+            // Its number may go on, but hardly ever does: only where text is cut at all is that awaited.
+            Ok(Request::Read { .. }) => Ripeness::whole_if(self.pieces == 1),
         }
-    }
-
-    /// Whether the chunk follows the one before, or as the two before followed one another.
-    fn is_next(&self, index: u32) -> bool {
-        let (Some(last), before) = self.read else { return false };
-        let step = before.map_or(1, |before| last.saturating_sub(before));
-        index == last.saturating_add(1) || index == last.saturating_add(step)
-    }
-
-    /// Whether the file has no chunk whose number begins with this one.
-    fn is_longest(&mut self, name: &str, index: u32) -> bool {
-        let Ok(name) = name.parse() else { return true };
-        if index == 0 {
-            return true;
-        }
-        let Some(text) = open(self.service, self.open, name) else { return false };
-        u64::from(index) * 10 >= text.characters().div_ceil(CHUNK as u64)
     }
 }
