@@ -209,6 +209,24 @@ fn a_program_that_is_no_peer_is_told_as_such() {
         alone(&rogue, ExitStatus::Failed, "does not speak peershare");
     }
 }
+#[test]
+fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
+    let mut lab = Lab::of(&["a"]);
+    let evil = manifest("precious", b"evil");
+    let lie = move |request: &Request, _| match request {
+        Request::Describe { .. } => Deed::Say(Response::manifest(&evil), Response::digests_of(&evil)),
+        _ => Deed::Honest,
+    };
+    lab.rogue("a", &Rogue::new("precious", b"evil", lie));
+    lab.put("me", "precious", b"mine");
+    for wanted in ["wanted", "abcdef012345"] {
+        let outcome = lab.client().run(&format!("download {wanted} --replace")).is(ExitStatus::Failed);
+        outcome.tells("a manifest of another file, precious");
+    }
+    lab.assert_has("me", "precious", b"mine");
+    assert_eq!(lab.visible("me"), ["precious"]);
+}
+
 
 #[test]
 fn answers_that_are_no_frames_are_a_broken_protocol() {
