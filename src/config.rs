@@ -39,6 +39,9 @@ pub const MAX_PAYLOAD: u32 = 32 << 20;
 /// Files in one page of a listing.
 pub const LIST_PAGE: usize = 1000;
 
+/// Longest listing of one peer in bytes, over all pages: more than a million files of ordinary names.
+pub const MAX_LISTING: usize = 256 << 20;
+
 /// How long a server takes at most to end its sessions after a signal.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
