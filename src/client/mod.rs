@@ -96,7 +96,7 @@ enum StartError {
 /// Runs the client as the command line says: one command, a prompt, or the commands from a pipe.
 pub fn run(options: &Options) -> ExitStatus {
     let bars = Bars::new(options.logging.quiet);
-    logging::start_beside(bars.stderr(), options.logging);
+    logging::start_beside(bars.stderr(), options.logging, shown);
     start(options, bars.clone()).unwrap_or_else(|error| {
         bars.error(&error.to_string());
         ExitStatus::Usage
