@@ -264,8 +264,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         while !self.engine.is_over() {
             let before = self.engine.progress.of(self.slot);
             let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source));
-            lock(&self.engine.ledger).leave(self.id);
-            self.engine.changed.notify_all();
+            self.leave();
             let Err(error) = self.judged(result) else { break };
             // A source that ends with the transfer is not lost, but a bad chunk is always told.
             if self.engine.is_over() && !error.is_integrity() {
@@ -289,6 +288,12 @@ impl<'e, 'a> Worker<'e, 'a> {
     fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
         if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
     }
+    /// Gives all leases back.
+    fn leave(&self) {
+        lock(&self.engine.ledger).leave(self.id);
+        self.engine.changed.notify_all();
+    }
+
 
     fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
@@ -314,6 +319,8 @@ impl<'e, 'a> Worker<'e, 'a> {
             }
             let asked_all = self.ask(&mut *source)?;
             let oldest = lock(&self.engine.ledger).oldest(self.id);
+                // The others go on at once; the answer may take its time.
+                self.leave();
             match oldest {
                 Some(index) => self.receive(&mut *source, index)?,
                 None if asked_all || self.engine.is_over() => return Ok(()),
