@@ -115,6 +115,14 @@ fn when_a_source_stalls_the_others_fetch_what_it_was_asked() {
 }
 
 #[test]
+fn a_source_that_falls_silent_is_tried_again_and_then_told() {
+    let mut lab = Lab::of(&["a"]);
+    lab.rogue("a", &Rogue::after("x", &bytes(1, LONG), 2, || Deed::Silence));
+    let outcome = lab.impatient_client().run("download x").is(ExitStatus::Unreachable);
+    outcome.tells("trying a again in a moment: it stopped answering").tells("lost a: it stopped answering");
+}
+
+#[test]
 fn a_peer_that_never_says_what_it_has_is_not_waited_for() {
     let data = bytes(1, LONG);
     let mut lab = Lab::of(&["a", "b"]);
@@ -202,14 +210,6 @@ fn a_name_that_leaves_the_folder_is_not_taken_from_a_peer() {
 }
 
 #[test]
-fn a_program_that_is_no_peer_is_told_as_such() {
-    let data = bytes(1, 10);
-    for greeting in [&b"HTTP/1.1 400 Bad Request\r\n"[..], &[0x16, 3, 1], &[0xF0, 0x9F, 0xA7, 0xA9, 0]] {
-        let rogue = Rogue::greeting(greeting.to_vec(), manifest("x", &data), &data, |_, _| Deed::Honest);
-        alone(&rogue, ExitStatus::Failed, "does not speak peershare");
-    }
-}
-#[test]
 fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
     let mut lab = Lab::of(&["a"]);
     let evil = manifest("precious", b"evil");
@@ -227,6 +227,14 @@ fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
     assert_eq!(lab.visible("me"), ["precious"]);
 }
 
+#[test]
+fn a_program_that_is_no_peer_is_told_as_such() {
+    let data = bytes(1, 10);
+    for greeting in [&b"HTTP/1.1 400 Bad Request\r\n"[..], &[0x16, 3, 1], &[0xF0, 0x9F, 0xA7, 0xA9, 0]] {
+        let rogue = Rogue::greeting(greeting.to_vec(), manifest("x", &data), &data, |_, _| Deed::Honest);
+        alone(&rogue, ExitStatus::Failed, "does not speak peershare");
+    }
+}
 
 #[test]
 fn answers_that_are_no_frames_are_a_broken_protocol() {
