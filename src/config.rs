@@ -69,6 +69,9 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it is.
 pub const HASHING_WAIT_MS: u32 = 500;
 
+/// How often the user is told how far a peer is with hashing what was asked for.
+pub const HASHING_NOTES: Duration = Duration::from_secs(5);
+
 /// How long peers that have not answered are waited for at least, once another one has the file.
 pub const LATE_ANSWERS: Duration = Duration::from_millis(300);
 

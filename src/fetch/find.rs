@@ -146,10 +146,13 @@ impl Find<'_> {
             wait_ms: config::HASHING_WAIT_MS,
             digests_up_to: config::DIGESTS_AT_ONCE,
         };
+        let mut told: Option<Instant> = None;
         loop {
             let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
             match head.message {
+                Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
                 Response::Hashing { done, total } => {
+                    told = Some(Instant::now());
                     (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
                 }
                 _ => {

@@ -123,6 +123,23 @@ fn a_source_that_falls_silent_is_tried_again_and_then_told() {
 }
 
 #[test]
+fn a_peer_that_says_again_and_again_that_it_is_hashing_is_told_once_in_a_while() {
+    let mut lab = Lab::of(&["a"]);
+    let data = bytes(1, 1000);
+    let asked = Mutex::new(0);
+    let hashing = move |request: &Request, _| match request {
+        Request::Describe { .. } if *asked.lock().unwrap() < 100 => {
+            *asked.lock().unwrap() += 1;
+            Deed::Say(Response::Hashing { done: 1, total: 2 }, vec![])
+        }
+        _ => Deed::Honest,
+    };
+    lab.rogue("a", &Rogue::new("x", &data, hashing));
+    let outcome = lab.client().run("download x").succeeded().tells("a is hashing it first (1 B of 2 B)");
+    assert!(outcome.err.lines().count() < 5, "{outcome:?}");
+}
+
+#[test]
 fn a_peer_that_never_says_what_it_has_is_not_waited_for() {
     let data = bytes(1, LONG);
     let mut lab = Lab::of(&["a", "b"]);
