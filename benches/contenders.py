@@ -22,13 +22,13 @@ def have(*programs):
     """Whether all of these are installed; says once which one is not."""
     missing = [program for program in programs if not program_path(program)]
     for program in missing:
-        _skip_once(program)
+        skip_once(f"{program} is not installed")
     return not missing
 
 
 @functools.lru_cache(None)
-def _skip_once(program):
-    skip(f"{program} is not installed")
+def skip_once(what):
+    skip(what)
 
 
 def program_path(program):
@@ -100,7 +100,8 @@ class Ours:
 
 def nginx(bench, folder, address="127.0.0.1", namespace=None):
     home = emptied(bench.path("nginx", address))
-    temporary = "".join(f"{kind}_temp_path {home}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {home}/{kind}; " for kind in kinds)
     with open(f"{home}/nginx.conf", "w") as file:
         file.write(f"""daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 2;
 {'user root;' if os.geteuid() == 0 else ''}

@@ -188,6 +188,18 @@ def _stat(pid):
     return text[text.rindex(")") + 2:].split()
 
 
+def _cpu_of_groups():
+    """User and system seconds so far of every process group, its children that ended included."""
+    groups = {}
+    for entry in os.listdir("/proc"):
+        stat = entry.isdigit() and _stat(entry)
+        if stat:
+            user, system = groups.get(int(stat[2]), (0.0, 0.0))
+            groups[int(stat[2])] = (user + (int(stat[11]) + int(stat[13])) / TICKS,
+                                    system + (int(stat[12]) + int(stat[14])) / TICKS)
+    return groups
+
+
 def _memory(pid, field):
     """VmHWM or VmRSS in bytes; 0 when the process is gone."""
     with contextlib.suppress(OSError):
@@ -248,13 +260,7 @@ class Process:
         """User and system seconds so far of its whole group, children that ended included."""
         if self.usage:
             return self.usage.ru_utime, self.usage.ru_stime
-        user = system = 0
-        for entry in os.listdir("/proc"):
-            stat = entry.isdigit() and _stat(entry)
-            if stat and int(stat[2]) == self.pid:
-                user += int(stat[11]) + int(stat[13])
-                system += int(stat[12]) + int(stat[14])
-        return user / TICKS, system / TICKS
+        return _cpu_of_groups().get(self.pid, (0.0, 0.0))
 
     def kill(self):
         """At once, as a power cut would."""
@@ -300,12 +306,6 @@ class Run:
     @property
     def cpu(self):
         return self.client_cpu + self.server_cpu
-
-
-def _user_time():
-    """User seconds of all programs since the machine started."""
-    user, nice = _read("/proc/stat").split("\n", 1)[0].split()[1:3]
-    return (int(user) + int(nice)) / TICKS
 
 
 def _busy_time():
@@ -471,21 +471,27 @@ class Bench:
             for pidfd in waiting:
                 os.close(pidfd)
 
+    def foreign_time(self):
+        """CPU seconds so far of all programs but this one, those that it keeps, and the kernel's own threads."""
+        ours = {0, os.getpgrp(), *(process.pid for process in self.processes)}
+        return sum(sum(spent) for group, spent in _cpu_of_groups().items() if group not in ours)
+
+    def was_disturbed(self, foreign_before, wall):
+        """Whether others used more than a twentieth of a core meanwhile."""
+        return self.foreign_time() - foreign_before > 0.05 + 0.05 * wall
+
     def run(self, argv, namespace=None, servers=(), limit=300.0, sample=True, actions=()):
         """One client process from its start to its end, with what it cost on both sides."""
-        others = _user_time() - os.times().user
-        before = [server.cpu() for server in servers]
+        foreign = self.foreign_time()
+        before = [sum(server.cpu()) for server in servers]
         client = self.start(argv, namespace)
         in_time = self.drive([client], servers, limit, sample, actions)
         if not in_time:
             client.kill()
-        spent = [(now[0] - then[0], now[1] - then[1])
-                 for now, then in zip((server.cpu() for server in servers), before)]
         run = Run(wall=client.ended - client.started, ok=client.poll() == 0)
-        others = _user_time() - os.times().user - others - client.usage.ru_utime - sum(user for user, _ in spent)
-        run.disturbed = others > 0.05 + 0.05 * run.wall
+        run.disturbed = self.was_disturbed(foreign, run.wall)
         run.client_cpu = client.usage.ru_utime + client.usage.ru_stime
-        run.server_cpu = sum(map(sum, spent))
+        run.server_cpu = sum(sum(server.cpu()) for server in servers) - sum(before)
         run.client_peak = client.peak
         run.server_peak = max([server.peak for server in servers], default=0)
         if not run.ok:

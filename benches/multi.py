@@ -22,7 +22,8 @@ import os
 import sys
 
 import contenders as tools
-from harness import (MIB, Bench, count, needs_root, of, print_failures, print_surroundings, setting, table, verified)
+from harness import (MIB, Bench, against, count, needs_root, of, print_failures, print_surroundings, setting, table,
+                     verified)
 
 SIZE = setting("SIZE_MIB", 256) * MIB
 LIMIT = setting("LIMIT", 60.0)
@@ -106,10 +107,11 @@ def measure(multi, scenario):
     results = multi.bench.rounds(runs)
     best = ideal(scenario)
     rows = [[name, of(runs, lambda run: run.wall), of(runs, lambda run: run.wall / best),
+             against(results, name, "peershare"),
              of(runs, lambda run: run.client_cpu), of(runs, lambda run: run.client_peak / MIB, 0), count(runs)]
             for name, runs in results.items()]
     table(f"Four sources, {SIZE // MIB} MiB, {scenario}: ideal {best:.2f} s",
-          ["contender", "time s", "time ÷ ideal", "client CPU s", "client MiB", "runs"], rows)
+          ["contender", "time s", "time ÷ ideal", "time ÷ peershare", "client CPU s", "client MiB", "runs"], rows)
     print_failures(results)
 
 

@@ -14,7 +14,8 @@ import time
 
 import libtorrent as lt
 
-# On top of libtorrent's own settings for fast machines: no discovery; no rationing of uploads; neither unencrypted peers nor several on one address are turned away.
+# On top of libtorrent's own settings for fast machines: nobody is looked for, uploads are not rationed, and
+# neither unencrypted peers nor several on one address are turned away.
 SETTINGS = {
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_incoming_utp": False, "enable_outgoing_utp": False,
