@@ -97,7 +97,7 @@ impl Row<'_> {
 
     fn aligned(&self, columns: &Columns) -> String {
         let (length, root) = self.first.content();
-        let unknown = if length.is_some() { "hashing…" } else { "classic" };
+        let unknown = if length.is_some() { "not hashed" } else { "classic" };
         let id = root.map_or(unknown.to_owned(), |root| root.short());
         let mark = if self.differs { "≠ " } else { "  " };
         let rest = (shown_size(length), id, format!("{mark}{}", self.peers(", ")));
@@ -194,7 +194,7 @@ mod tests {
     fn a_terminal_gets_aligned_columns_with_what_differs_marked() {
         let expected = "\
 name         size  id             peers
-big.iso   5.0 GiB  hashing…       peer3
+big.iso   5.0 GiB  not hashed     peer3
 big.iso   5.0 GiB  ca978112ca1b   peer1, peer2
 notes     2.0 KiB  3e23e8160039 ≠ peer2
 notes     2.0 KiB  ca978112ca1b ≠ peer1

@@ -14,7 +14,6 @@ use crate::serve::Responder;
 use crate::serve::offer::{OfferError, Offered, offer};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
-use crate::wire::WireError;
 
 pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
@@ -144,15 +143,11 @@ impl From<SourceError> for Failure {
 impl From<OfferError> for Failure {
     fn from(error: OfferError) -> Self {
         match error {
-            OfferError::Wire(error @ (WireError::NoGreeting(_) | WireError::NotPeershare)) => {
-                SourceError::from(error).into()
-            }
-            OfferError::Wire(_) => {
-                Self { message: error.to_string(), status: ExitStatus::Unreachable, foreign: false }
-            }
             OfferError::Refused(refusal) => {
-                Self { message: refusal.to_string(), status: ExitStatus::from(&refusal), foreign: false }
+                let status = ExitStatus::from(&refusal);
+                Self { status, message: refusal.message, foreign: false }
             }
+            OfferError::Wire(error) => SourceError::from(error).into(),
         }
     }
 }

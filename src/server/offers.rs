@@ -73,6 +73,7 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
         sources: vec![Box::new(offerer)],
         progress: &progress,
         cancel: &shared.sessions.cancel,
+        stall: config::STALL_TIMEOUT,
         observer: &observer,
     };
     let result = match transfer.run() {

@@ -151,7 +151,7 @@ impl Incoming {
     }
 
     fn unplaceable(&self, error: io::Error) -> StoreError {
-        unplaceable(&self.disk, &self.name, error)
+        unplaceable(&self.disk, &self.name, 0, error)
     }
 }
 

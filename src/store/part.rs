@@ -118,7 +118,7 @@ impl PartFile {
             return Ok(());
         }
         let written = self.part.file.write_all_at(chunk.bytes(), chunk.offset());
-        written.map_err(|error| self.unwritable(chunk.bytes().len() as u64, error))?;
+        written.map_err(|error| self.unwritable(error))?;
         locked(&self.part.have).insert(chunk.index());
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
         self.sync_if_due()
@@ -136,7 +136,7 @@ impl PartFile {
         if missing > 0 {
             return Err(StoreError::Incomplete { name: name.clone(), missing });
         }
-        self.part.file.sync_all().map_err(|error| self.unwritable(0, error))?;
+        self.part.file.sync_all().map_err(|error| self.unwritable(error))?;
         let before = self.identity()?;
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
         self.place(&folder).map_err(|error| self.unplaceable(error))?;
@@ -173,7 +173,7 @@ impl PartFile {
 
     /// Syncs the data, and only then says in the journal that it is there.
     fn sync(&self) -> Result<(), StoreError> {
-        let bytes = self.part.unsynced.swap(0, Relaxed);
+        self.part.unsynced.store(0, Relaxed);
         let have = self.have();
         let manifest = self.manifest();
         let entry = journal_entry(&manifest.root());
@@ -183,7 +183,7 @@ impl PartFile {
             .sync_data()
             .and_then(|()| journal::encode(manifest, inode, &have))
             .and_then(|journal| self.disk.parts.replace(&entry, &journal))
-            .map_err(|error| self.unwritable(bytes, error))
+            .map_err(|error| self.unwritable(error))
     }
 
     /// Renames the part file to its name in `folder`.
@@ -202,12 +202,17 @@ impl PartFile {
         Identity::of(&self.part.file).map_err(|error| self.unplaceable(error))
     }
 
-    fn unwritable(&self, needed: u64, error: io::Error) -> StoreError {
-        unwritable(&self.disk, self.manifest().name(), needed, error)
+    fn unwritable(&self, error: io::Error) -> StoreError {
+        unwritable(&self.disk, self.manifest().name(), self.needed(), error)
     }
 
     fn unplaceable(&self, error: io::Error) -> StoreError {
-        unplaceable(&self.disk, self.manifest().name(), error)
+        unplaceable(&self.disk, self.manifest().name(), self.needed(), error)
+    }
+
+    /// Bytes that are still to be written.
+    fn needed(&self) -> u64 {
+        self.manifest().length() - self.received()
     }
 }
 
@@ -255,14 +260,14 @@ pub(super) fn rename(parts: &File, from: &str, to: (&File, &str), replace: bool)
     }
 }
 
-/// What an error means when a part file was to become `name`.
-pub(super) fn unplaceable(disk: &Disk, name: &FileName, error: io::Error) -> StoreError {
+/// What an error means when a part file, of which `needed` bytes are not written, was to become `name`.
+pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
     let named = name.clone();
     match Errno::from_io_error(&error) {
         Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name: named },
         Some(Errno::NOTDIR) => StoreError::NotAFolder { name: named },
         Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: named },
-        _ => unwritable(disk, name, 0, error),
+        _ => unwritable(disk, name, needed, error),
     }
 }
 

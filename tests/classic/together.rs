@@ -162,7 +162,7 @@ impl Neighbourhood {
         let network = self.network.clone();
         let served_files = own.folder.path().to_owned();
         let bars = Bars::told_to(told.clone(), told.clone());
-        Transfers::new(Surroundings { own: None, served_files, bars, network })
+        Transfers::new(Surroundings { own: None, served_files, bars, network, stall: DEADLINE })
     }
 }
 
@@ -321,8 +321,15 @@ fn fetch(
         }
     };
     let cancel = Cancel::new();
-    let done =
-        Fetch { part: &part, sources, progress: &progress, cancel: &cancel, observer: &observer }.run();
+    let done = Fetch {
+        part: &part,
+        sources,
+        progress: &progress,
+        cancel: &cancel,
+        stall: DEADLINE,
+        observer: &observer,
+    }
+    .run();
     if done.is_ok() {
         part.complete().unwrap();
     }
