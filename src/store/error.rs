@@ -79,6 +79,12 @@ pub enum StoreError {
         /// The file it was to become part of.
         name: FileName,
     },
+    /// The file is being received, and the chunk is not here yet.
+    #[error("that chunk of {name} is not here yet")]
+    NotYet {
+        /// Which file.
+        name: FileName,
+    },
     /// A chunk that the file does not have was asked for.
     #[error("{name} has no chunk {number} of {chunk_size} bytes")]
     NoSuchChunk {

@@ -37,6 +37,7 @@ mod index;
 mod job;
 mod journal;
 mod listing;
+mod live;
 mod part;
 mod pool;
 mod private;
@@ -50,13 +51,14 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 
 pub use content::{Content, Extent};
 pub use error::StoreError;
 pub use listing::{Entry, ListPage, ListQuery};
+pub use live::Partial;
 pub use part::PartFile;
 pub use reception::Reception;
 
@@ -228,6 +230,11 @@ impl Store {
         }
         let lent = self.lent(root).ok_or(StoreError::NoSuchContent { root: *root })?;
         Ok(Content::new(lent.open()?, lent.identity, lent.manifest))
+    }
+
+    /// A file with that content while it is received here; it may take until `deadline` to appear.
+    pub fn partial(&self, root: &Root, deadline: Instant) -> Option<Partial> {
+        self.inner.disk.live.find(root, deadline).map(Partial)
     }
 
     /// Serves a file from anywhere on this machine by its content id, under the last part of its path,
