@@ -17,6 +17,7 @@
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
+//! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
@@ -33,6 +34,7 @@ mod it {
 
     mod architecture;
     mod client_program;
+    mod content_ids;
     mod downloads;
     mod failing_sources;
     mod hostile_clients;

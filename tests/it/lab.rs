@@ -266,6 +266,24 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The same, again as long as an earlier reception of the file still holds its locks. Other tests
+    /// start processes, which inherit the locks of this one for the moment before they become another
+    /// program.
+    #[track_caller]
+    pub fn run_when_free(&mut self, lines: &str) -> Outcome {
+        let mut outcome = None;
+        eventually("the file is received by nobody", || {
+            let now = self.run(lines);
+            let held = ["being received already", "currently receiving"];
+            let free = !held.iter().any(|words| now.err.contains(words));
+            outcome = Some(now);
+            free
+        });
+        outcome.unwrap()
+    }
+}
+
 impl Outcome {
     #[track_caller]
     pub fn is(self, status: ExitStatus) -> Self {

@@ -3,7 +3,7 @@
 use peershare::client::ExitStatus;
 use peershare::wire::ErrorCode;
 
-use super::lab::{CHUNK, Client, LONG, Lab, MESSAGES, bytes, eventually, manifest};
+use super::lab::{CHUNK, Client, LONG, Lab, MESSAGES, bytes, manifest};
 use super::rogue::{Deed, Rogue, refuse};
 use super::speaker::Speaker;
 
@@ -21,8 +21,10 @@ fn eight_chunks_here(data: &[u8]) -> (Lab, Client) {
 
 #[track_caller]
 fn fetches_only_the_other_twelve(client: &mut Client) {
-    let outcome =
-        client.run("download x").succeeded().tells("2.0 MiB of an earlier attempt are here already");
+    let outcome = client
+        .run_when_free("download x")
+        .succeeded()
+        .tells("2.0 MiB of an earlier attempt are here already");
     assert!(outcome.received < 12 * CHUNK as u64 + MESSAGES, "{outcome:?}");
 }
 
@@ -55,7 +57,7 @@ fn chunks_that_were_damaged_on_disk_meanwhile_are_fetched_again() {
     received[3 * CHUNK] ^= 1;
     std::fs::write(&part, received).unwrap();
     std::fs::remove_file(part.with_extension("journal")).ok();
-    lab.client().run("download x").succeeded();
+    lab.client().run_when_free("download x").succeeded();
     lab.assert_has("me", "x", &data);
 }
 
@@ -73,7 +75,7 @@ fn a_source_that_is_killed_midway_and_comes_back_is_used_again() {
     client.run("download x").is(ExitStatus::Unreachable);
     assert!(lab.visible("me").is_empty());
     lab.start("a");
-    let outcome = lab.client().run("download x").succeeded().tells("of an earlier attempt");
+    let outcome = lab.client().run_when_free("download x").succeeded().tells("of an earlier attempt");
     assert!(outcome.received < (LONG - CHUNK) as u64, "{outcome:?}");
     lab.assert_has("me", "x", &data);
 }
@@ -83,7 +85,7 @@ fn a_content_continues_under_another_name() {
     let data = bytes(1, LONG);
     let (lab, mut client) = eight_chunks_here(&data);
     std::fs::rename(lab.folder("a").join("x"), lab.folder("a").join("y")).unwrap();
-    let outcome = client.run("download y").succeeded();
+    let outcome = client.run_when_free("download y").succeeded();
     assert!(outcome.received < 12 * CHUNK as u64 + MESSAGES, "{outcome:?}");
     lab.assert_has("me", "y", &data);
 }
@@ -123,15 +125,8 @@ fn an_upload_continues_when_the_target_was_killed_midway() {
 fn continues_upload(lab: &Lab, data: &[u8]) {
     lab.put("me", "x", data);
     let mut client = lab.client();
-    eventually("the upload continues", || {
-        let outcome = client.run("upload x a");
-        match outcome.status {
-            ExitStatus::Success => assert!(outcome.sent < (LONG - CHUNK) as u64, "{outcome:?}"),
-            ExitStatus::Refused => {}
-            _ => panic!("{outcome:?}"),
-        }
-        outcome.status.is_success()
-    });
+    let outcome = client.run_when_free("upload x a").succeeded();
+    assert!(outcome.sent < (LONG - CHUNK) as u64, "{outcome:?}");
     lab.assert_has("a", "x", data);
 }
 
@@ -144,7 +139,7 @@ fn bad_chunks_do_not_count_as_received() {
     client.run("download x").is(ExitStatus::Integrity);
     lab.put("a", "x", &data);
     lab.start("a");
-    let outcome = client.run("download x").succeeded();
+    let outcome = client.run_when_free("download x").succeeded();
     assert!(!outcome.err.contains("earlier attempt"), "{outcome:?}");
     lab.assert_has("me", "x", &data);
 }

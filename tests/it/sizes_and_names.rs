@@ -142,11 +142,12 @@ fn a_server_does_not_follow_links_that_leave_its_folder() {
         let outcome = client.run(&format!("download {name}"));
         assert_ne!(outcome.status, ExitStatus::Success, "{outcome:?}");
         let subject = Subject::Name(name.parse().unwrap());
-        let answer = Speaker::introduced(&lab, "a").ask(&Request::Describe { subject, wait_ms: 0 }, &[]);
+        let answer = Speaker::introduced(&lab, "a")
+            .ask(&Request::Describe { subject, wait_ms: 0, digests_up_to: 0 }, &[]);
         let Response::Error(refusal) = answer else { panic!("{answer:?}") };
         assert_eq!(refusal.code, ErrorCode::Refused, "{refusal:?}");
     }
-    let listing = client.run("filelist").succeeded().tells("3 entries are left out");
+    let listing = client.run("filelist").succeeded().tells("left out 3 that cannot be served");
     assert!(!listing.out.contains("secret") && !listing.out.contains("passwd"), "{listing:?}");
 }
 
