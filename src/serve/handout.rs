@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn every_chunk_goes_out_once_and_everybody_is_told() {
         let mut handout = Handout::new(layout(3));
-        let got: Vec<_> = ["a", "b", "a", "b"].iter().map(|peer| handout.next(peer).map(|i| i.get())).collect();
+        let got: Vec<_> =
+            ["a", "b", "a", "b"].iter().map(|peer| handout.next(peer).map(|i| i.get())).collect();
         assert_eq!(got, [Some(0), Some(1), Some(2), None]);
         let news = handout.news("b", 0);
         assert_eq!(news.handed, BTreeMap::from([("a".to_owned(), vec![0, 2])]));

@@ -64,7 +64,7 @@ pub use reception::Reception;
 
 use crate::config;
 use crate::content::name::BadName;
-use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix};
+use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
 use disk::Disk;
 use hashing::Hashing;
 use identity::Identity;
@@ -230,6 +230,22 @@ impl Store {
         }
         let lent = self.lent(root).ok_or(StoreError::NoSuchContent { root: *root })?;
         Ok(Content::new(lent.open()?, lent.identity, lent.manifest))
+    }
+
+    /// The manifest of the same content with chunks of another size in bytes; reads and hashes all of
+    /// it.
+    pub fn cut_again(&self, manifest: &Manifest, chunk_size: u32) -> Result<Manifest, StoreError> {
+        let name = manifest.name();
+        let content = self.open_content(&manifest.root())?;
+        let layout = ChunkLayout::new(manifest.length(), chunk_size).map_err(StoreError::layout(name))?;
+        let mut buffer = vec![0; chunk_size as usize];
+        let mut digests = Vec::with_capacity(layout.count() as usize);
+        for index in layout.indices() {
+            let len = content.read_cut(index.get(), chunk_size, &mut buffer)?;
+            digests.push(merkle::chunk_digest(&layout, buffer.get(..len).unwrap_or_default()));
+        }
+        Manifest::new(name.clone(), layout, manifest.root(), digests)
+            .map_err(|_| StoreError::Changed { name: name.clone() })
     }
 
     /// A file with that content while it is received here; it may take until `deadline` to appear.

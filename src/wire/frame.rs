@@ -181,7 +181,7 @@ mod tests {
                 format!(r#"{{"type":"read","root":"{zeros}","chunk":1,"chunk_size":16384}}"#),
             ),
             (
-                Request::Report { report: Report::Progress { done: 4 } },
+                Request::Report { report: Report::Progress { done: 4, from_others: 0 } },
                 r#"{"type":"report","report":"progress","done":4}"#.into(),
             ),
             (Request::Ping, r#"{"type":"ping"}"#.into()),

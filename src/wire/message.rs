@@ -107,6 +107,10 @@ fn any_number() -> u32 {
     u32::MAX
 }
 
+fn is_none_of_them(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -129,6 +133,9 @@ pub enum Report {
     Progress {
         /// Bytes of the file, those of earlier attempts included.
         done: u64,
+        /// Bytes of these that came from others than the offering side.
+        #[serde(default, skip_serializing_if = "is_none_of_them")]
+        from_others: u64,
     },
     /// The file is complete, verified, on disk and served.
     Finished,
