@@ -157,3 +157,9 @@ pub const SMALLEST_UNIT: u32 = 64 << 10;
 
 /// A member asks for no further chunk of its own while half of its readers lack so many.
 pub const AHEAD: u32 = 2;
+
+/// With few readers, it may have so many sends of its own chunks still to do.
+pub const BACKLOG: u32 = 8;
+
+/// … unless its readers have made no use of it for so long.
+pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);

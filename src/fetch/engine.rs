@@ -203,14 +203,13 @@ impl Engine<'_> {
     fn verify(&self, arrived: Arrived) {
         let Arrived { index, buffer, counter, own, bad } = arrived;
         let len = self.manifest.layout().chunk_len(index);
+        if own {
+            // Before anybody can be sent it, so that everybody who is gets counted.
+            self.part.own(index);
+        }
         match self.manifest.verify(index, buffer.get(..len).unwrap_or_default()) {
             Ok(chunk) => match self.part.write(&chunk) {
-                Ok(()) => {
-                    if own {
-                        self.part.own(index);
-                    }
-                    self.complete(index, &counter, len);
-                }
+                Ok(()) => self.complete(index, &counter, len),
                 Err(error) => self.fail(error.into()),
             },
             Err(_) => {

@@ -69,7 +69,8 @@ fn finishes_last(ledger: &Ledger, id: SourceId, now: Instant) -> bool {
         return false;
     };
     let (mut together, mut others) = (0.0, false);
-    for (other, source) in ledger.active() {
+    // A member of a swarm cannot take over what it was not handed.
+    for (other, source) in ledger.active().filter(|(_, source)| !source.is_member()) {
         if let Some(rate) = source.rate(now) {
             together += rate;
             others |= other != id;

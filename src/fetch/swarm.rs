@@ -23,6 +23,8 @@ struct Asked {
     /// Requests without an answer.
     answers_due: usize,
     greeted: bool,
+    /// When a chunk was wanted last.
+    wanted: Option<Instant>,
 }
 
 impl<'e, 'a> Worker<'e, 'a> {
@@ -64,7 +66,11 @@ impl<'e, 'a> Worker<'e, 'a> {
     /// the news now and then.
     fn ask_next(&self, source: &mut dyn Source, asked: &mut Asked) -> Result<(), SourceError> {
         let most = config::HANDED_AT_ONCE;
-        while asked.answers_due < most && self.engine.part.ahead() < config::AHEAD {
+        // Readers that do not read any more must not stop us for good.
+        let waited = asked.wanted.is_none_or(|wanted| wanted.elapsed() >= config::AHEAD_PATIENCE);
+        while asked.answers_due < most && (self.engine.part.keeps_up() || (waited && asked.answers_due == 0))
+        {
+            asked.wanted = Some(Instant::now());
             self.request_next(source, asked, true)?;
         }
         if asked.answers_due == 0 {

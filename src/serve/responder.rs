@@ -10,6 +10,7 @@ use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
 use crate::store::{Content, ListQuery, Partial, Store, StoreError};
+use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
 
 /// Answers requests from a store. One for each connection: it keeps the file that was read last
@@ -17,6 +18,8 @@ use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
 pub struct Responder {
     store: Store,
     open: Option<(Root, Open)>,
+    /// Who reads from a file that is being received.
+    reader: Option<PeerId>,
     handouts: Handouts,
     /// The one that this connection takes part in; while anybody does, it lives.
     handout: Option<(Root, Arc<Mutex<Handout>>)>,
@@ -68,7 +71,7 @@ impl Responder {
     /// Answers from that store. Connections with the same `handouts` hand every chunk out once among
     /// them.
     pub fn new(store: Store, handouts: Handouts) -> Self {
-        Self { store, open: None, handouts, handout: None }
+        Self { store, open: None, reader: None, handouts, handout: None }
     }
 
     /// Answers one request. Errors of the store are answers too; only a broken connection is an
@@ -124,9 +127,10 @@ impl Responder {
     }
 
     /// Remembers that the peer of this connection was sent a chunk that we are passing on.
-    fn count(&self, connection: &Framed, chunk: u32) {
+    fn count(&mut self, connection: &Framed, chunk: u32) {
         if let (Some((_, Open::Part(part))), Some(peer)) = (&self.open, connection.peer()) {
             part.sent(peer.as_str(), chunk);
+            self.reader.get_or_insert_with(|| peer.clone());
         }
     }
 
@@ -260,6 +264,14 @@ impl Responder {
             }
         };
         Ok((Response::Have, chunks.as_bytes().to_vec()))
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let (Some((_, Open::Part(part))), Some(reader)) = (&self.open, &self.reader) {
+            part.forget(reader.as_str());
+        }
     }
 }
 

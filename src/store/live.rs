@@ -13,6 +13,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::content::Extent;
 use super::part::Part;
 use super::{StoreError, locked};
+use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Manifest, Root};
 
 /// The part files of this process.
@@ -88,12 +89,16 @@ impl Deliveries {
         self.own.get_or_insert_with(|| ChunkSet::none(layout)).insert(index);
     }
 
-    /// Chunks of our own that half of the readers still lack; nothing while nobody reads.
-    pub(super) fn ahead(&self) -> u32 {
+    /// Whether half of the readers lack few chunks of our own: fewer than
+    /// [`AHEAD`](config::AHEAD), or with few readers, fewer than makes [`BACKLOG`](config::BACKLOG)
+    /// sends.
+    pub(super) fn keeps_up(&self) -> bool {
         let mut sent: Vec<u32> = self.sent.values().copied().collect();
         sent.sort_unstable();
         let own = self.own.as_ref().map_or(0, ChunkSet::len);
-        sent.get(sent.len() / 2).map_or(0, |median| own.saturating_sub(*median))
+        let Some(median) = sent.get(sent.len() / 2) else { return true };
+        let allowed = config::BACKLOG / (sent.len() as u32).max(1);
+        own.saturating_sub(*median) < allowed.max(config::AHEAD)
     }
 }
 
@@ -133,6 +138,11 @@ impl Partial {
         let mut deliveries = locked(&self.0.deliveries);
         let own = deliveries.own.as_ref().is_some_and(|own| own.contains(index));
         *deliveries.sent.entry(reader.to_owned()).or_default() += u32::from(own);
+    }
+
+    /// That reader will read no more.
+    pub fn forget(&self, reader: &str) {
+        locked(&self.0.deliveries).sent.remove(reader);
     }
 
     /// Waits until the chunk is there; `false` when it did not come in time, or never will.

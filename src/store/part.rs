@@ -136,9 +136,9 @@ impl PartFile {
         locked(&self.part.deliveries).own(self.manifest().layout(), index);
     }
 
-    /// How many chunks of our own half of our readers still lack.
-    pub fn ahead(&self) -> u32 {
-        locked(&self.part.deliveries).ahead()
+    /// Whether the chunks of our own reach our readers about as fast as we receive them.
+    pub fn keeps_up(&self) -> bool {
+        locked(&self.part.deliveries).keeps_up()
     }
 
     /// Makes the received file visible under its name, synced to disk and entered in the catalog,
