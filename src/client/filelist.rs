@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::transfers::Work;
-use super::{ExitStatus, Layout, Listed, shown, table};
+use super::{ExitStatus, Listed, shown, table};
 use crate::fetch::SourceError;
 use crate::fetch::list::list;
 use crate::topology::Peer;
@@ -23,7 +23,8 @@ pub(super) fn run(work: &Work<'_>) -> ExitStatus {
     for (peer, listing) in work.peers.iter().zip(listings) {
         outcomes.push(tell(work, peer, listing, &mut all));
     }
-    let printed = work.transfers.surroundings.bars.print(|out| table::write(&all, Layout::of_stdout(), out));
+    let bars = &work.transfers.surroundings.bars;
+    let printed = bars.print(|out| table::write(&all, bars.layout(), out));
     ExitStatus::of_peers(outcomes).then(printed)
 }
 

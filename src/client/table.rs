@@ -95,7 +95,7 @@ impl Row<'_> {
 
     fn aligned(&self, columns: &Columns) -> String {
         let (length, root) = self.first.content();
-        let id = root.map_or("hashing…".to_owned(), |root| root.short());
+        let id = root.map_or("not hashed".to_owned(), |root| root.short());
         let mark = if self.differs { "≠ " } else { "  " };
         let rest = (size(length), id, format!("{mark}{}", self.peers(", ")));
         columns.line(&shown(self.first.name.as_str()), rest)
@@ -186,7 +186,7 @@ mod tests {
     fn a_terminal_gets_aligned_columns_with_what_differs_marked() {
         let expected = "\
 name         size  id             peers
-big.iso   5.0 GiB  hashing…       peer3
+big.iso   5.0 GiB  not hashed     peer3
 big.iso   5.0 GiB  ca978112ca1b   peer1, peer2
 notes     2.0 KiB  3e23e8160039 ≠ peer2
 notes     2.0 KiB  ca978112ca1b ≠ peer1

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -54,6 +55,8 @@ pub struct Fetch<'a> {
     pub progress: &'a Progress,
     /// Ends the transfer early.
     pub cancel: &'a Cancel,
+    /// How long a source may send nothing before it counts as stalled.
+    pub stall: Duration,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
     /// Given when the first source hands its chunks out to several peers: the way to the others.
@@ -79,6 +82,7 @@ impl Fetch<'_> {
             manifest,
             part: self.part,
             cancel,
+            stall: self.stall,
             buffers,
             progress: self.progress,
             observer: self.observer,
@@ -115,6 +119,7 @@ pub(super) struct Engine<'a> {
     pub(super) changed: Condvar,
     /// Ends this transfer: it is complete, or it failed, or the user said so.
     pub(super) cancel: Cancel,
+    pub(super) stall: Duration,
     pub(super) buffers: Buffers,
     pub(super) progress: &'a Progress,
     pub(super) observer: &'a (dyn Fn(Event) + Sync),

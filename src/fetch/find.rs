@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::progress::Event;
-use super::source::{Caller, SourceError};
+use super::source::{Caller, SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkLayout, Digest, FileName, Manifest, Root};
 use crate::topology::Peer;
 use crate::transport::Cancel;
-use crate::wire::{Head, Request, Response, Subject, WireError};
+use crate::wire::{Head, Request, Response, Subject};
 
 /// A peer that has the file, with the connection that it said so on.
 pub struct Holder {
@@ -35,6 +35,16 @@ pub struct Outline {
     pub root: Root,
     /// The digests where they came along, not proven yet.
     digests: Option<Vec<Digest>>,
+}
+
+impl Outline {
+    /// Whether this is what was asked for; a peer must choose neither what is fetched nor where to.
+    fn is_about(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Name(name) => self.name == *name,
+            Subject::Id(prefix) => prefix.matches(&self.root),
+        }
+    }
 }
 
 impl Holder {
@@ -136,23 +146,25 @@ impl Find<'_> {
             wait_ms: config::HASHING_WAIT_MS,
             digests_up_to: config::DIGESTS_AT_ONCE,
         };
+        let mut told: Option<Instant> = None;
         loop {
             let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
             match head.message {
+                Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
                 Response::Hashing { done, total } => {
+                    told = Some(Instant::now());
                     (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
                 }
                 _ => {
                     let outline = read_outline(&mut connection, head)?;
+                    if !outline.is_about(self.subject) {
+                        return Err(misbehaved(format!("a manifest of another file, {}", outline.name)));
+                    }
                     return Ok(Holder { peer: peer.clone(), outline, connection });
                 }
             }
         }
     }
-}
-
-fn misbehaved(what: impl ToString) -> SourceError {
-    SourceError::Misbehaved(WireError::Unexpected(what.to_string()))
 }
 
 /// Reads the rest of a manifest whose head came.

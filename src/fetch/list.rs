@@ -1,6 +1,7 @@
 //! What one peer serves.
 
-use super::source::{Caller, SourceError};
+use super::source::{Caller, SourceError, misbehaved};
+use crate::config;
 use crate::content::{Entry, FileName};
 use crate::topology::Peer;
 use crate::transport::Cancel;
@@ -18,17 +19,22 @@ pub fn list(
 ) -> Result<u64, SourceError> {
     let mut connection = caller.connect(peer, cancel)?;
     let _registration = cancel.closes(connection.closer());
-    let mut after: Option<FileName> = None;
+    let (mut after, mut room): (Option<FileName>, usize) = (None, config::MAX_LISTING);
     loop {
-        let request = Request::List { pattern: pattern.map(str::to_owned), after: after.take(), limit: None };
+        let request =
+            Request::List { pattern: pattern.map(str::to_owned), after: after.clone(), limit: None };
         let head = connection.ask(&request, &[])??;
         let Response::Listing { more, left_out } = head.message else {
-            let what = format!("{:?} in answer to list", head.message);
-            return Err(SourceError::Misbehaved(WireError::Unexpected(what)));
+            return Err(misbehaved(format!("{:?} in answer to list", head.message)));
         };
         let payload = connection.take_payload()?;
         let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
-        after = entries.last().map(|entry| entry.name.clone());
+        let last = entries.last().map(|entry| entry.name.clone());
+        if last.is_some() && last <= after {
+            return Err(misbehaved("a page that does not go on after the one before"));
+        }
+        room = room.checked_sub(payload.len()).ok_or_else(|| misbehaved("a listing without end"))?;
+        after = last;
         each(entries);
         if !more || after.is_none() {
             return Ok(left_out);

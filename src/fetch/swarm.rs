@@ -47,7 +47,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             if !all {
                 self.ask_next(source, &mut asked)?;
             }
-            let handed = source.await_next(config::STALL_TIMEOUT)?;
+            let handed = source.await_next(self.engine.stall)?;
             asked.answers_due -= 1;
             asked.seen = asked.seen.max(handed.seen);
             all |= handed.all;
@@ -55,7 +55,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
         // The answers must be read before anything else can be asked.
         while asked.answers_due > 0 {
-            let handed = source.await_next(config::STALL_TIMEOUT)?;
+            let handed = source.await_next(self.engine.stall)?;
             asked.answers_due -= 1;
             self.take(source, handed, scope)?;
         }

@@ -165,7 +165,7 @@ impl<'e, 'a> Worker<'e, 'a> {
 
     /// Reads one answer and passes it on to be verified.
     fn receive(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<(), SourceError> {
-        match source.await_chunk(index, config::STALL_TIMEOUT) {
+        match source.await_chunk(index, self.engine.stall) {
             Err(SourceError::NotYet) => {
                 lock(&self.engine.ledger).not_yet(self.id);
                 return Ok(());
@@ -183,7 +183,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         let len = self.engine.manifest.layout().chunk_len(index);
         let mut buffer = self.engine.buffers.take(len);
         let received = match buffer.get_mut(..len) {
-            Some(space) => source.receive(space, config::STALL_TIMEOUT),
+            Some(space) => source.receive(space, self.engine.stall),
             None => Ok(()),
         };
         match received {

@@ -75,6 +75,7 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile, swarm: bool) 
         sources: vec![Box::new(offerer)],
         progress: &progress,
         cancel: &shared.sessions.cancel,
+        stall: config::STALL_TIMEOUT,
         observer: &observer,
         swarm: swarm.then_some(&meet),
     };

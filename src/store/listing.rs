@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet};
 use rustix::fs::{Dir, FileType};
 use serde::{Deserialize, Serialize};
 
@@ -197,7 +197,7 @@ impl Visit {
 pub(super) enum Pattern {
     All,
     Beneath(String),
-    Glob { text: String, glob: GlobMatcher },
+    Glob { text: String, glob: GlobSet },
 }
 
 impl Pattern {
@@ -213,8 +213,10 @@ impl Pattern {
             return Ok(Self::Beneath(text.to_owned()));
         }
         let glob = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
+        // A set of one: unlike a matcher of one glob, it does not panic where a glob nests too deeply.
         let glob = GlobBuilder::new(&glob).literal_separator(true).build();
-        let glob = glob.map_err(|error| bad(error.kind().to_string()))?.compile_matcher();
+        let glob = glob.and_then(|glob| GlobSet::builder().add(glob).build());
+        let glob = glob.map_err(|error| bad(error.kind().to_string()))?;
         Ok(Self::Glob { text: text.to_owned(), glob })
     }
 

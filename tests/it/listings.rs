@@ -93,6 +93,17 @@ fn a_listing_without_end_ends_when_it_does_not_advance() {
 }
 
 #[test]
+fn a_listing_that_says_the_same_again_and_again_is_a_broken_protocol() {
+    let mut lab = Lab::of(&["a"]);
+    let again = || {
+        let page = br#"[{"name":"x","length":1}]"#.to_vec();
+        Deed::Say(Response::Listing { more: true, left_out: 0 }, page)
+    };
+    lab.rogue("a", &Rogue::new("x", b"x", move |_, _| again()));
+    lab.client().run("filelist").is(ExitStatus::Failed).tells("a page that does not go on");
+}
+
+#[test]
 fn a_peer_that_refuses_to_list_is_told() {
     let mut lab = Lab::of(&["a"]);
     lab.rogue("a", &Rogue::new("x", b"x", |_, _| refuse(ErrorCode::Refused)));
