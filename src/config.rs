@@ -164,6 +164,9 @@ pub const SMALLEST_UNIT: u32 = 64 << 10;
 /// A member asks for no further chunk of its own while half of its readers lack so many.
 pub const AHEAD: u32 = 2;
 
+/// Bytes that may lie unsent in the system's buffers of a connection between members of a swarm.
+pub const UNSENT: u32 = 64 << 10;
+
 /// With few readers, it may have so many sends of its own chunks still to do.
 pub const BACKLOG: u32 = 8;
 

@@ -167,8 +167,15 @@ impl Ledger {
         }
     }
 
-    /// We were handed that chunk, and its bytes are here. Says whether they are wanted.
-    pub fn claim(&mut self, index: ChunkIndex) -> bool {
+    /// The source handed us that chunk, and its bytes are here. Says whether they are wanted.
+    pub fn claim(&mut self, id: SourceId, index: ChunkIndex, now: Instant) -> bool {
+        let len = self.layout.chunk_len(index) as u64;
+        if let Some(source) = self.sources.get_mut(id.0) {
+            if let Some(last) = source.last_arrival {
+                source.rate.add(len, now.saturating_duration_since(last));
+            }
+            source.last_arrival = Some(now);
+        }
         match self.chunks.get_mut(index.as_usize()) {
             Some(state @ State::Missing) => {
                 *state = State::InFlight { requesters: 1 };

@@ -53,6 +53,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             all |= handed.all;
             self.take(source, handed, scope)?;
         }
+        log::debug!("everything is handed out; {} bytes are here", self.engine.progress.done());
         // The answers must be read before anything else can be asked.
         while asked.answers_due > 0 {
             let handed = source.await_next(self.engine.stall)?;
@@ -109,7 +110,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
         let Some(index) = handed.chunk else { return Ok(()) };
         let buffer = self.read(source, index)?;
-        let wanted = lock(&self.engine.ledger).claim(index);
+        let wanted = lock(&self.engine.ledger).claim(self.id, index, Instant::now());
         self.pass_on(index, buffer, wanted, true);
         Ok(())
     }

@@ -173,6 +173,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             other => other?,
         }
         let buffer = self.read(source, index)?;
+        log::trace!("chunk {} came as {:?}", index.get(), self.role);
         let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());
         self.pass_on(index, buffer, wanted, false);
         Ok(())

@@ -107,6 +107,11 @@ impl Responder {
 
     fn read(&mut self, connection: &mut Framed, read: Read) -> Result<(), WireError> {
         let Read { root, chunk, chunk_size, deadline } = read;
+        if self.reader.is_none() && deadline > Instant::now() {
+            // Members of a swarm are counted by what they were sent, not by what waits to be.
+            connection.set_unsent_limit(config::UNSENT)?;
+            self.reader = connection.peer().cloned();
+        }
         let extent = self.open(root, deadline).and_then(|open| match open {
             Open::Whole(content) => content.cut(chunk, chunk_size),
             Open::Part(part) => part.cut(chunk, chunk_size, deadline),
@@ -127,10 +132,9 @@ impl Responder {
     }
 
     /// Remembers that the peer of this connection was sent a chunk that we are passing on.
-    fn count(&mut self, connection: &Framed, chunk: u32) {
+    fn count(&self, connection: &Framed, chunk: u32) {
         if let (Some((_, Open::Part(part))), Some(peer)) = (&self.open, connection.peer()) {
             part.sent(peer.as_str(), chunk);
-            self.reader.get_or_insert_with(|| peer.clone());
         }
     }
 
@@ -175,12 +179,13 @@ impl Responder {
 
     fn hand_out(
         &mut self,
-        connection: &Framed,
+        connection: &mut Framed,
         next: &Next,
         have: &[u8],
     ) -> Result<(Response, Option<u32>), Refusal> {
         let nobody = || refusal(ErrorCode::Refused, "only a peer with an id takes part in a swarm");
-        let peer = connection.peer().ok_or_else(nobody)?.as_str();
+        let peer = connection.peer().cloned().ok_or_else(nobody)?;
+        let peer = peer.as_str();
         let manifest = match self.open(next.root, Instant::now()).map_err(|error| refusal_of(&error))? {
             Open::Whole(content) => content.manifest().clone(),
             Open::Part(_) => return Err(refusal(ErrorCode::NotYet, "the file is still being received here")),
@@ -188,6 +193,9 @@ impl Responder {
         let bad = |error| refusal(ErrorCode::BadRequest, format!("{error}"));
         let layout = ChunkLayout::new(manifest.length(), next.chunk_size).map_err(bad)?;
         if self.handout.as_ref().is_none_or(|(root, _)| *root != next.root) {
+            // One that is slow to take its chunks must not have many of them queued.
+            let limited = connection.set_unsent_limit(config::UNSENT);
+            limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
             self.handout = Some((next.root, self.handouts.find(next.root, layout)));
         }
         let Some((_, handout)) = &self.handout else { return Err(nobody()) };
