@@ -155,6 +155,9 @@ pub const MEMBER_WAIT_MS: u32 = 2000;
 /// Members of a swarm that one of them fetches from, at most; an upload to more is cut into groups.
 pub const SWARM_MEMBERS: usize = 16;
 
+/// How long members that have nothing more for one another wait after their source was lost.
+pub const ORPHANED: Duration = Duration::from_secs(1);
+
 /// Chunks that a member asks for before it knows how fast it passes them on.
 pub const HANDED_AT_ONCE: usize = 4;
 

@@ -7,6 +7,7 @@
 //! slower than the sources the workers wait for buffers and stop asking.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::Duration;
@@ -88,6 +89,7 @@ impl Fetch<'_> {
             observer: self.observer,
             swarm: self.swarm,
             members: Mutex::default(),
+            origins: AtomicUsize::new(self.sources.len()),
             losses: Mutex::default(),
             fatal: Mutex::default(),
         };
@@ -126,6 +128,8 @@ pub(super) struct Engine<'a> {
     pub(super) swarm: Option<&'a Meet<'a>>,
     /// The members of the swarm that we know of.
     pub(super) members: Mutex<HashMap<PeerId, Option<SourceId>>>,
+    /// Sources that are no members and not lost.
+    pub(super) origins: AtomicUsize,
     pub(super) losses: Mutex<Vec<(PeerId, SourceError)>>,
     fatal: Mutex<Option<TransferError>>,
 }

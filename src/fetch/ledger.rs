@@ -37,7 +37,7 @@ pub struct Ledger {
     sources: Vec<Source>,
     /// Chunks that members of a swarm were handed, until they are here: by whom to expect them,
     /// and since when.
-    expected: HashMap<ChunkIndex, (SourceId, Instant)>,
+    promised: HashMap<ChunkIndex, (SourceId, Instant)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +111,7 @@ impl Ledger {
             missing: layout.count() - have.len(),
             done: have.len(),
             sources: Vec::new(),
-            expected: HashMap::new(),
+            promised: HashMap::new(),
         }
     }
 
@@ -158,11 +158,11 @@ impl Ledger {
     }
 
     /// The member was handed that chunk and is the one to have it from.
-    pub fn expect(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
+    pub fn promise(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
         let wanted = self.chunks.get(index.as_usize()) == Some(&State::Missing);
         let Some(source) = self.sources.get_mut(id.0) else { return };
-        if wanted && !self.expected.contains_key(&index) {
-            self.expected.insert(index, (id, now));
+        if wanted && !self.promised.contains_key(&index) {
+            self.promised.insert(index, (id, now));
             source.offers.get_or_insert_default().push_back(index);
         }
     }
@@ -239,7 +239,7 @@ impl Ledger {
         if first {
             *state = State::Done;
             self.done += 1;
-            self.expected.remove(&index);
+            self.promised.remove(&index);
         }
         first
     }
@@ -282,12 +282,12 @@ impl Ledger {
         let candidates = (self.first_missing as u32..).map_while(|number| self.layout.index(number));
         candidates
             .filter(|index| self.chunks.get(index.as_usize()) == Some(&State::Missing))
-            .find(|index| !self.is_expected(*index, now))
+            .find(|index| !self.is_promised(*index, now))
     }
 
     /// Whether a member that takes part was handed the chunk not too long ago.
-    fn is_expected(&self, index: ChunkIndex, now: Instant) -> bool {
-        self.expected.get(&index).is_some_and(|(id, since)| {
+    fn is_promised(&self, index: ChunkIndex, now: Instant) -> bool {
+        self.promised.get(&index).is_some_and(|(id, since)| {
             let active = self.sources.get(id.0).is_some_and(|source| source.active);
             active && now.saturating_duration_since(*since) < policy::PATIENCE
         })

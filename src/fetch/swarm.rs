@@ -106,7 +106,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         for (peer, chunks) in handed.others {
-            self.expect(&peer, &chunks, scope);
+            self.promise(&peer, &chunks, scope);
         }
         let Some(index) = handed.chunk else { return Ok(()) };
         let buffer = self.read(source, index)?;
@@ -116,7 +116,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     }
 
     /// Expects these chunks from that peer, which becomes a source where it is not one yet.
-    fn expect<'scope>(&self, peer: &PeerId, chunks: &[ChunkIndex], scope: &'scope Scope<'scope, '_>)
+    fn promise<'scope>(&self, peer: &PeerId, chunks: &[ChunkIndex], scope: &'scope Scope<'scope, '_>)
     where
         'e: 'scope,
         'a: 'scope,
@@ -131,7 +131,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             return;
         };
         let (mut ledger, now) = (lock(&self.engine.ledger), Instant::now());
-        chunks.iter().for_each(|index| ledger.expect(id, *index, now));
+        chunks.iter().for_each(|index| ledger.promise(id, *index, now));
         drop(ledger);
         self.engine.changed.notify_all();
     }

@@ -1,5 +1,6 @@
 //! The thread of one source: asks, reads, and passes chunks on to be verified.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -82,6 +83,16 @@ impl<'e, 'a> Worker<'e, 'a> {
             self.pause(config::RETRY_PAUSE * failures);
         }
         self.counter.end();
+        if self.role != Role::Member {
+            self.engine.origins.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a member that has had nothing for us for so long will have nothing any more: nobody is
+    /// left who hands anything out.
+    fn is_dry(&self, idle: Duration) -> bool {
+        let orphaned = self.engine.origins.load(Ordering::Relaxed) == 0;
+        self.role == Role::Member && orphaned && idle >= config::ORPHANED
     }
 
     fn lose(&self, peer: PeerId, error: SourceError) {
@@ -124,6 +135,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.role == Role::Origin {
             self.take_part(&mut *source, scope)?;
         }
+        let mut busy = Instant::now();
         loop {
             if self.was_bad() {
                 // The others need not wait for what this one says.
@@ -134,8 +146,12 @@ impl<'e, 'a> Worker<'e, 'a> {
             let asked_all = self.ask(&mut *source)?;
             let oldest = lock(&self.engine.ledger).oldest(self.id);
             match oldest {
-                Some(index) => self.receive(&mut *source, index)?,
+                Some(index) => {
+                    self.receive(&mut *source, index)?;
+                    busy = Instant::now();
+                }
                 None if asked_all || self.engine.is_over() => return Ok(()),
+                None if self.is_dry(busy.elapsed()) => return Err(SourceError::NotServing),
                 None => {
                     source.idle()?;
                     self.wait_for_news();

@@ -90,6 +90,7 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile, swarm: bool) 
     match result {
         Ok(()) => {
             log::info!("received {name} from {from}");
+            connection.send(&Request::Report { report: progress_report(&progress, &peer) }, &[])?;
             connection.send(&Request::Report { report: Report::Finished }, &[])
         }
         Err(error) => {
