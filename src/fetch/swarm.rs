@@ -40,7 +40,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let (mut asked, mut all) = (Asked::default(), false);
-        while !self.engine.is_over() && !(all && asked.answers_due == 0) {
+        while !self.engine.is_over() && (!all || asked.answers_due > 0) {
             if self.was_bad() {
                 return Err(SourceError::BadChunk);
             }

@@ -34,7 +34,10 @@ enum Open {
 /// What is handed out at the moment, by content and chunk size; shared by all connections over which
 /// it is. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Handouts(Arc<Mutex<HashMap<(Root, u32), Weak<Mutex<Handout>>>>>);
+pub struct Handouts(Arc<Mutex<HashMap<HandoutKey, Weak<Mutex<Handout>>>>>);
+
+/// Content and chunk size in bytes.
+type HandoutKey = (Root, u32);
 
 impl Handouts {
     /// The handout of that content, which begins with whoever asks first.

@@ -125,8 +125,8 @@ impl Partial {
         let layout = ChunkLayout::new(self.manifest().length(), chunk_size).ok();
         let range = layout.and_then(|layout| Some(layout.range(layout.index(number)?)));
         let range = range.ok_or_else(|| StoreError::NoSuchChunk { name: name(), number, chunk_size })?;
-        let covering = own.covering(&range);
-        if !covering.map(|index| self.wait(index, deadline)).all(|here| here) {
+        let mut covering = own.covering(&range);
+        if !covering.all(|index| self.wait(index, deadline)) {
             return Err(StoreError::NotYet { name: name() });
         }
         Ok(Extent { file: &self.0.file, offset: range.start, len: (range.end - range.start) as usize })
