@@ -39,6 +39,8 @@
 //! | upload, download | what the user does; each is a serve at one end and a fetch at the other |
 //! | offer | "here is a manifest, fetch it from me": how an upload begins |
 //! | source | a peer that a transfer fetches from |
+//! | swarm | the targets of one upload, when they pass chunks on; the uploader is its origin |
+//! | handout | which chunk of a swarm went to whom |
 //!
 //! # Rooms
 //!
@@ -158,7 +160,11 @@
 //!    the one source of an ordinary transfer, and steps 5 to 9 of a download follow over there.
 //! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and
 //!    hears how many bytes are verified.
-//! 6. The target reports that the file is complete, or why not, and the connection has its first
+//! 6. With several targets they are a swarm: each asks the uploader for the `next` chunk
+//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells who got which, and
+//!    the targets read the rest from one another, out of part files that are still being received
+//!    (`store/live.rs`).
+//! 7. The target reports that the file is complete, or why not, and the connection has its first
 //!    direction again.
 //!
 //! # Where it differs from the first design
@@ -173,8 +179,10 @@
 //! * `fs` is not the store's alone: `topology` reads its one file itself, as a room that knows files but
 //!   not served ones would say no more than that.
 //! * The demo is a room of its own, because nothing else may name client and server both.
-//! * An upload to several targets sends the file to each of them; that targets pass chunks on to one
-//!   another is still to come.
+//! * An offer does not name the members of its swarm. They learn of one another from who was handed
+//!   which chunk, so a member that never takes part is never waited for.
+//! * A swarm has at most [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members; an upload to more is cut
+//!   into groups. That simultaneous downloads help one another is still to come.
 //! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
 //!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.
 #![forbid(unsafe_code)]

@@ -29,7 +29,7 @@ pub struct Gather<'a> {
     pub name: &'a FileName,
     /// What they say.
     pub length: u64,
-    /// Is kept up to date; its sources are those of `from`.
+    /// Is kept up to date.
     pub progress: &'a Progress,
     /// Ends it early.
     pub cancel: &'a Cancel,
@@ -39,7 +39,7 @@ pub struct Gather<'a> {
 
 /// What a peer's thread has to say.
 enum News {
-    Chunk { slot: usize, index: u32, data: Option<Vec<u8>> },
+    Chunk { index: u32, data: Option<Vec<u8>> },
     Lost { peer: PeerId, error: SourceError },
 }
 
@@ -76,6 +76,7 @@ impl Gather<'_> {
     fn read(&self, slot: usize, asker: Asker, shares: &Shares, tell: &Sender<News>) {
         let peer = asker.peer.id.clone();
         let mut chunks = Chunks::new(asker, self.name.clone(), self.length);
+        let counter = self.progress.join(peer.clone());
         while let Some(run) = shares.take(slot) {
             let mut left: BTreeSet<u32> = run.iter().copied().collect();
             let mut ended = false;
@@ -83,7 +84,8 @@ impl Gather<'_> {
                 left.remove(&index);
                 let data = data.map(<[u8]>::to_vec);
                 ended |= data.is_none();
-                let heard = tell.send(News::Chunk { slot, index, data }).is_ok();
+                counter.add(data.as_ref().map_or(0, Vec::len) as u64);
+                let heard = tell.send(News::Chunk { index, data }).is_ok();
                 Ok(heard && !ended)
             });
             if ended {
@@ -91,13 +93,12 @@ impl Gather<'_> {
             }
             if let Err(error) = result {
                 shares.leave(slot, left);
-                self.progress.ended(slot);
                 // Nobody listens any more when the file is complete.
                 let _ = tell.send(News::Lost { peer, error });
                 break;
             }
         }
-        self.progress.ended(slot);
+        counter.end();
     }
 
     /// Puts the chunks in order until the file is complete.
@@ -110,13 +111,12 @@ impl Gather<'_> {
         let (mut assembly, mut end, mut losses) = (Assembly::new(Some(self.length)), None, Vec::new());
         while !assembly.is_complete() && end.is_none_or(|end| assembly.next() < end) {
             match news.recv() {
-                Ok(News::Chunk { slot, index, data: Some(data) }) => {
+                Ok(News::Chunk { index, data: Some(data) }) => {
                     let Some(ready) = assembly.take(index, &data) else { continue };
-                    self.progress.add(slot, data.len() as u64);
                     incoming.append(&ready)?;
                     shares.written(assembly.next());
                 }
-                Ok(News::Chunk { index, data: None, .. }) => {
+                Ok(News::Chunk { index, data: None }) => {
                     end = Some(end.map_or(index, |end: u32| end.min(index)));
                 }
                 Ok(News::Lost { peer, error }) => {

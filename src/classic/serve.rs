@@ -183,6 +183,7 @@ impl Session<'_> {
             chunk_size: CHUNK as u32,
             root,
             replace: false,
+            swarm: false,
         };
         (self.allow)(&same).map_err(|refusal| refusal.message)?;
         self.service.store.receive_unproven(name, length, false).map_err(|error| error.to_string())

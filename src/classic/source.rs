@@ -1,7 +1,6 @@
 //! A classic peer as one source among others of a download whose manifest a framed peer supplied:
 //! what it sends is verified as everybody's is.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::ask::{Asker, check};
@@ -44,25 +43,30 @@ impl Dial for ClassicPeer {
     fn dial(&mut self, cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
         let asker = Asker { cancel: cancel.clone(), ..self.asker.clone() };
         let chunks = Chunks::new(asker, self.name.clone(), self.layout.length());
-        Ok(Box::new(ClassicSource { chunks, layout: self.layout, asked: VecDeque::new() }))
+        Ok(Box::new(ClassicSource { chunks, layout: self.layout, due: None }))
     }
 }
 
 struct ClassicSource {
     chunks: Chunks,
     layout: ChunkLayout,
-    asked: VecDeque<ChunkIndex>,
+    /// The chunk that is received next.
+    due: Option<ChunkIndex>,
 }
 
 impl Source for ClassicSource {
     /// The dialect has no requests that wait behind others.
-    fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
-        self.asked.push_back(index);
+    fn request(&mut self, _: ChunkIndex) -> Result<(), SourceError> {
         Ok(())
     }
 
-    fn receive(&mut self, index: ChunkIndex, buffer: &mut [u8], _: Duration) -> Result<(), SourceError> {
-        self.asked.pop_front();
+    fn await_chunk(&mut self, index: ChunkIndex, _: Duration) -> Result<(), SourceError> {
+        self.due = Some(index);
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], _: Duration) -> Result<(), SourceError> {
+        let Some(index) = self.due.take() else { return Ok(()) };
         let range = self.layout.range(index);
         let size = CHUNK as u64;
         let numbers = (range.start / size) as u32..range.end.div_ceil(size) as u32;

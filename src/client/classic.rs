@@ -14,7 +14,7 @@ use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError};
 use crate::store::{Incoming, Store};
-use crate::topology::{Peer, PeerId};
+use crate::topology::Peer;
 use crate::wire::{ErrorCode, Refusal};
 
 /// The peers that turned out to be classic.
@@ -147,8 +147,7 @@ pub(super) fn fetch(
 ) -> Result<Snapshot, TransferError> {
     let length = holders.first().map_or(0, |holder| holder.length);
     let from: Vec<Asker> = holders.into_iter().map(|holder| holder.asker).collect();
-    let peers: Vec<PeerId> = from.iter().map(|asker| asker.peer.id.clone()).collect();
-    let progress = Progress::new(length, peers);
+    let progress = Progress::new(length);
     let bar: Bar = work.transfers.surroundings.bars.transfer(name.as_str());
     let store = work.transfers.store()?;
     let observer = |event: Event| bar.tell(&event);

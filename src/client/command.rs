@@ -3,7 +3,7 @@
 //! [`super::forms`] is what can be typed; [`Command`] is what it means. A new flag is a field of
 //! `Flags` with its line in `Flags::set`, and its name in the forms that take it.
 
-use super::forms::{FORMS, Form, REPLACE, Verb};
+use super::forms::{FORMS, Form, NO_SWARM, REPLACE, Verb};
 use super::words::Unclosed;
 use crate::topology::{BadPeerId, PeerId};
 
@@ -23,6 +23,8 @@ pub enum Command {
         peers: Vec<PeerId>,
         /// Another file of that name may be replaced.
         replace: bool,
+        /// Several targets fetch from one another.
+        swarm: bool,
     },
     /// Fetch a file from these peers.
     Download {
@@ -116,7 +118,10 @@ impl Command {
         let replace = given.flags.replace;
         let command = match form.verb {
             Verb::FileList => Self::FileList { peers: given.peers()? },
-            Verb::Upload => Self::Upload { file: given.required("file")?, peers: given.peers()?, replace },
+            Verb::Upload => {
+                let swarm = !given.flags.no_swarm;
+                Self::Upload { file: given.required("file")?, peers: given.peers()?, replace, swarm }
+            }
             Verb::Download => {
                 Self::Download { wanted: given.required("file or id")?, peers: given.peers()?, replace }
             }
@@ -140,6 +145,7 @@ fn named(typed: &str) -> Result<&'static Form, UsageError> {
 #[derive(Default)]
 struct Flags {
     replace: bool,
+    no_swarm: bool,
 }
 
 impl Flags {
@@ -147,6 +153,7 @@ impl Flags {
     fn set(&mut self, flag: &str) -> bool {
         match flag {
             REPLACE => self.replace = true,
+            NO_SWARM => self.no_swarm = true,
             _ => return false,
         }
         true
@@ -251,7 +258,7 @@ mod tests {
     #[test]
     fn files_come_first_and_peers_follow() {
         let file = "my file".to_owned();
-        let expected = Command::Upload { file, peers: peers(&["p1"]), replace: false };
+        let expected = Command::Upload { file, peers: peers(&["p1"]), replace: false, swarm: true };
         assert_eq!(parse("upload 'my file' p1"), Ok(expected));
         let expected = Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false };
         assert_eq!(parse("#download 4f2a9c"), Ok(expected));
@@ -263,7 +270,8 @@ mod tests {
             let expected = Command::Download { wanted: "a".to_owned(), peers: peers(&["p1"]), replace: true };
             assert_eq!(parse(line), Ok(expected));
         }
-        let expected = Command::Upload { file: "--replace".to_owned(), peers: vec![], replace: false };
+        let expected =
+            Command::Upload { file: "--replace".to_owned(), peers: vec![], replace: false, swarm: true };
         assert_eq!(parse("upload -- --replace"), Ok(expected));
     }
 
@@ -293,7 +301,7 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_was_expected() {
-        let usage = "expected: #UPLOAD <file> [peer…] [--replace]";
+        let usage = "expected: #UPLOAD <file> [peer…] [--replace] [--no-swarm]";
         assert_eq!(error_of("upload"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("upload ''"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("quit now"), "unexpected \"now\"; expected: #QUIT");

@@ -45,10 +45,10 @@ pub const FORMS: [Form; 5] = [
     Form {
         verb: Verb::Upload,
         names: &["#UPLOAD"],
-        usage: "#UPLOAD <file> [peer…] [--replace]",
+        usage: "#UPLOAD <file> [peer…] [--replace] [--no-swarm]",
         does: "give a file to peers, all at once",
         example: "#UPLOAD \"holiday photos.zip\" peer2 peer3",
-        flags: &[REPLACE],
+        flags: &[REPLACE, NO_SWARM],
     },
     Form {
         verb: Verb::Download,
@@ -78,6 +78,9 @@ pub const FORMS: [Form; 5] = [
 
 /// The flag that lets another file of that name be replaced.
 pub const REPLACE: &str = "--replace";
+
+/// The flag that has every target of an upload fetch from the uploader alone.
+pub const NO_SWARM: &str = "--no-swarm";
 
 impl Form {
     /// The form of the command of that name, in any case and with or without `#`.

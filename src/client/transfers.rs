@@ -69,7 +69,9 @@ impl Execute for Transfers {
         let work = Work { transfers: self, peers, caller, cancel };
         match command {
             Command::FileList { .. } => filelist::run(&work),
-            Command::Upload { file, replace, .. } => upload::run(&work, file, *replace),
+            Command::Upload { file, replace, swarm, .. } => {
+                upload::run(&work, file, upload::Flags { replace: *replace, swarm: *swarm })
+            }
             Command::Download { wanted, replace, .. } => download::run(&work, wanted, *replace),
             Command::Help { .. } | Command::Quit => ExitStatus::Success,
         }
@@ -82,7 +84,7 @@ impl From<&SourceError> for ExitStatus {
             SourceError::Unreachable(_) | SourceError::Lost(_) | SourceError::Stalled => Self::Unreachable,
             SourceError::Refused(refusal) => refusal.into(),
             SourceError::Changed | SourceError::BadChunk => Self::Integrity,
-            SourceError::NotServing => Self::NoSuchFile,
+            SourceError::NotServing | SourceError::NotYet => Self::NoSuchFile,
             SourceError::Foreign(WireError::NoGreeting(_)) => Self::Unreachable,
             SourceError::Misbehaved(_) | SourceError::Foreign(_) => Self::Failed,
         }
@@ -92,7 +94,7 @@ impl From<&SourceError> for ExitStatus {
 impl From<&Refusal> for ExitStatus {
     fn from(refusal: &Refusal) -> Self {
         match refusal.code {
-            ErrorCode::NotFound => Self::NoSuchFile,
+            ErrorCode::NotFound | ErrorCode::NotYet => Self::NoSuchFile,
             ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => {
                 Self::Refused
             }

@@ -3,6 +3,7 @@
 //! Both serialise, so that whoever renders them (bars, lines, a dashboard) needs nothing else.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -75,22 +76,38 @@ pub struct Progress {
     started: Instant,
     total: u64,
     resumed: AtomicU64,
-    sources: Vec<Counter>,
+    sources: Mutex<Vec<Arc<Counter>>>,
 }
 
+/// What one source contributed so far.
 #[derive(Debug)]
-struct Counter {
+pub struct Counter {
     peer: PeerId,
     bytes: AtomicU64,
     active: AtomicBool,
 }
 
+impl Counter {
+    /// Verified bytes that came from it.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Adds verified bytes.
+    pub fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It takes no part any more.
+    pub fn end(&self) {
+        self.active.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Progress {
     /// Nothing done yet of a file of `total` bytes; the clock starts now.
-    pub fn new(total: u64, peers: impl IntoIterator<Item = PeerId>) -> Self {
-        let counter = |peer| Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) };
-        let sources = peers.into_iter().map(counter).collect();
-        Self { started: Instant::now(), total, resumed: AtomicU64::new(0), sources }
+    pub fn new(total: u64) -> Self {
+        Self { started: Instant::now(), total, resumed: AtomicU64::new(0), sources: Mutex::default() }
     }
 
     /// Tells how many bytes were here before the transfer began.
@@ -100,9 +117,9 @@ impl Progress {
 
     /// Where the transfer stands now.
     pub fn snapshot(&self) -> Snapshot {
-        let contribution = |counter: &Counter| Contribution {
+        let contribution = |counter: &Arc<Counter>| Contribution {
             peer: counter.peer.clone(),
-            bytes: counter.bytes.load(Ordering::Relaxed),
+            bytes: counter.bytes(),
             active: counter.active.load(Ordering::Relaxed),
         };
         Snapshot {
@@ -110,32 +127,29 @@ impl Progress {
             done: self.done(),
             resumed: self.resumed.load(Ordering::Relaxed),
             elapsed: self.started.elapsed(),
-            sources: self.sources.iter().map(contribution).collect(),
+            sources: self.sources().iter().map(contribution).collect(),
         }
     }
 
     /// Verified bytes, those of earlier attempts included.
     pub fn done(&self) -> u64 {
-        let fresh: u64 = self.sources.iter().map(|counter| counter.bytes.load(Ordering::Relaxed)).sum();
+        let fresh: u64 = self.sources().iter().map(|counter| counter.bytes()).sum();
         fresh + self.resumed.load(Ordering::Relaxed)
     }
 
-    /// Verified bytes that came from the source in that place.
-    pub(super) fn of(&self, slot: usize) -> u64 {
-        self.sources.get(slot).map_or(0, |counter| counter.bytes.load(Ordering::Relaxed))
+    /// Verified bytes that came from others than `peer`.
+    pub fn from_others(&self, peer: &PeerId) -> u64 {
+        self.sources().iter().filter(|counter| counter.peer != *peer).map(|counter| counter.bytes()).sum()
     }
 
-    /// Adds verified bytes to what the source in that place contributed.
-    pub fn add(&self, slot: usize, bytes: u64) {
-        if let Some(counter) = self.sources.get(slot) {
-            counter.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
+    /// The counter of one more source.
+    pub fn join(&self, peer: PeerId) -> Arc<Counter> {
+        let counter = Arc::new(Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) });
+        self.sources().push(counter.clone());
+        counter
     }
 
-    /// The source in that place takes part no longer.
-    pub fn ended(&self, slot: usize) {
-        if let Some(counter) = self.sources.get(slot) {
-            counter.active.store(false, Ordering::Relaxed);
-        }
+    fn sources(&self) -> MutexGuard<'_, Vec<Arc<Counter>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,21 +26,40 @@ pub enum OfferError {
     Wire(#[from] WireError),
 }
 
-/// Offers `manifest` over a connection of our own and serves it until the target reports an end.
-/// `progress` is told how many verified bytes the target has.
+/// What is offered, and how.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    /// The file.
+    pub manifest: &'a Manifest,
+    /// Whether another file of that name gives way.
+    pub replace: bool,
+    /// Whether it goes to several peers at once that are to fetch from one another.
+    pub swarm: bool,
+}
+
+/// How much of an offered file is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// Verified bytes at the target.
+    pub done: u64,
+    /// Of these, bytes that it had from others than us.
+    pub from_others: u64,
+}
+
+/// Makes an offer over a connection of our own and serves the file until the target reports an end.
+/// `progress` is told what the target has.
 pub fn offer(
     connection: &mut Framed,
     responder: &mut Responder,
-    manifest: &Manifest,
-    replace: bool,
-    progress: &mut dyn FnMut(u64),
+    offer: Offer<'_>,
+    progress: &mut dyn FnMut(Taken),
 ) -> Result<Offered, OfferError> {
-    let digests = Response::digests_of(manifest);
-    let answer =
-        connection.ask(&Request::offer(manifest, replace), &digests)?.map_err(OfferError::Refused)?;
+    let digests = Response::digests_of(offer.manifest);
+    let request = Request::offer(offer.manifest, offer.replace, offer.swarm);
+    let answer = connection.ask(&request, &digests)?.map_err(OfferError::Refused)?;
     match answer.message {
         Response::AlreadyHere => return Ok(Offered::AlreadyThere),
-        Response::Accepted { have } => progress(have),
+        Response::Accepted { have } => progress(Taken { done: have, from_others: 0 }),
         other => return Err(WireError::Unexpected(format!("{other:?} in answer to an offer")).into()),
     }
     loop {
@@ -48,9 +67,11 @@ pub fn offer(
             return Err(WireError::Closed.into());
         };
         match message {
-            Request::Report { report: Report::Progress { done } } => progress(done),
-            Request::Report { report: Report::Finished } => return Ok(Offered::Delivered),
-            Request::Report { report: Report::Failed(refusal) } => return Err(OfferError::Refused(refusal)),
+            Request::Report { report } => match report {
+                Report::Progress { done, from_others } => progress(Taken { done, from_others }),
+                Report::Finished => return Ok(Offered::Delivered),
+                Report::Failed(refusal) => return Err(OfferError::Refused(refusal)),
+            },
             request => responder.answer(connection, request)?,
         }
     }

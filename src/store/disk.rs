@@ -9,6 +9,7 @@ use super::StoreError;
 use super::catalog::Catalog;
 use super::folder::Folder;
 use super::identity::Identity;
+use super::live::Live;
 use super::private::PrivateFolder;
 use crate::content::FileName;
 use crate::content::name::PRIVATE_FOLDER;
@@ -20,6 +21,7 @@ pub(super) struct Disk {
     pub(super) catalog: Catalog,
     /// `.peershare/parts`.
     pub(super) parts: PrivateFolder,
+    pub(super) live: Live,
 }
 
 impl Disk {
@@ -29,7 +31,7 @@ impl Disk {
         let folder = Folder::open(path).map_err(cannot("open"))?;
         let private = PrivateFolder::open(folder.dir(), PRIVATE_FOLDER).map_err(cannot("write to"))?;
         let parts = PrivateFolder::open(private.dir(), "parts").map_err(cannot("write to"))?;
-        Ok(Self { folder, catalog: Catalog::new(private), parts })
+        Ok(Self { folder, catalog: Catalog::new(private), parts, live: Live::default() })
     }
 
     /// Opens a file of the served folder that must still be what it was.

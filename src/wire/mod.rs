@@ -48,9 +48,10 @@
 //! | `list` pattern, after, limit | | `listing` more, left_out | JSON array of files |
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
-//! | `read` root, chunk, chunk_size | | `chunk` chunk | the chunk |
+//! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk | the chunk |
+//! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
 //! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
-//! | `offer` name, length, chunk_size, root, replace | digests | `accepted` have, or `already_here` | |
+//! | `offer` name, length, chunk_size, root, replace, swarm | digests | `accepted` have, or `already_here` | |
 //! | `ping` | | `pong` | |
 //! | `report` … | | none | |
 //!
@@ -63,6 +64,16 @@
 //! who offered it answers. Between its requests the asking side sends `report`s that get no answer:
 //! `progress` now and then, and at the end `finished` or `failed`. After that the connection has its
 //! first direction again.
+//!
+//! # Swarms
+//!
+//! When one peer gives a file to several at once (an offer with `swarm`, or downloads that ask for
+//! it), each of them asks it for the `next` chunk. It hands every chunk to one of them and tells all
+//! of them who was handed which, by peer id; addresses never cross the wire, each side looks the ids
+//! up in its own settings. They `read` the other chunks from one another, with a `wait_ms`, because
+//! a chunk may be asked for before it is there, and even before its receiver has accepted the offer.
+//! When everything is handed out (`all`), ordinary reads of chunks that did not come are answered
+//! as ever, so a member that died or cannot be reached costs time, not the file.
 //!
 //! # Versions
 //!

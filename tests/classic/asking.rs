@@ -115,7 +115,7 @@ fn download(from: &Asker) -> Result<String, String> {
     else {
         panic!("something is in the way")
     };
-    let progress = Progress::new(length, [from.peer.id.clone()]);
+    let progress = Progress::new(length);
     let (cancel, name, observer) = (Cancel::new(), name(), |_| {});
     let from = vec![from.clone()];
     let gather =

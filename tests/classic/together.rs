@@ -313,7 +313,7 @@ fn fetch(
     let manifest = framed.store.manifest(&name, &mut |_, _| true).unwrap();
     let sources = sources(&manifest);
     let Reception::Part(part) = ours.store.receive(manifest.clone(), false).unwrap() else { panic!() };
-    let progress = Progress::new(manifest.length(), sources.iter().map(|source| source.peer().clone()));
+    let progress = Progress::new(manifest.length());
     let lost = Mutex::new(Vec::new());
     let observer = |event: Event| {
         if let Event::SourceLost { reason, .. } = event {
@@ -328,6 +328,7 @@ fn fetch(
         cancel: &cancel,
         stall: DEADLINE,
         observer: &observer,
+        swarm: None,
     }
     .run();
     if done.is_ok() {
