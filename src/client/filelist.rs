@@ -5,15 +5,15 @@ use std::thread;
 use super::transfers::Work;
 use super::{ExitStatus, Layout, Listed, output, shown, table};
 use crate::fetch::SourceError;
-use crate::fetch::list::list;
+use crate::fetch::list::{ListRequest, list};
 use crate::topology::Peer;
 
 /// What one peer serves, or why that is not known.
 type Listing = Result<(Vec<Listed>, u64), SourceError>;
 
-pub(super) fn run(work: &Work<'_>) -> ExitStatus {
+pub(super) fn run(work: &Work<'_>, pattern: Option<&str>) -> ExitStatus {
     let listings: Vec<Listing> = thread::scope(|scope| {
-        let asking: Vec<_> = work.peers.iter().map(|peer| scope.spawn(|| ask(work, peer))).collect();
+        let asking: Vec<_> = work.peers.iter().map(|peer| scope.spawn(move || ask(work, peer, pattern))).collect();
         asking.into_iter().map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled))).collect()
     });
     if work.cancel.is_cancelled() {
@@ -27,7 +27,8 @@ pub(super) fn run(work: &Work<'_>) -> ExitStatus {
     ExitStatus::of_peers(outcomes).then(printed)
 }
 
-fn ask(work: &Work<'_>, peer: &Peer) -> Listing {
+fn ask(work: &Work<'_>, peer: &Peer, pattern: Option<&str>) -> Listing {
+    let request = ListRequest { pattern: pattern.map(str::to_owned), ..ListRequest::default() };
     let mut files = Vec::new();
     let mut take = |entries: Vec<crate::content::Entry>| {
         files.extend(entries.into_iter().map(|entry| Listed {
@@ -37,7 +38,7 @@ fn ask(work: &Work<'_>, peer: &Peer) -> Listing {
             root: entry.root,
         }));
     };
-    let left_out = list(peer, None, &work.caller, &work.cancel, &mut take)?;
+    let left_out = list(peer, &request, &work.caller, &work.cancel, &mut take)?;
     Ok((files, left_out))
 }
 

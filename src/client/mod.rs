@@ -17,6 +17,7 @@ pub mod command;
 mod download;
 pub mod editor;
 mod filelist;
+mod folder;
 pub mod forms;
 pub mod help;
 mod interrupts;

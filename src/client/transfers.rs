@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::interrupts::Interrupts;
-use super::{Command, Execute, ExitStatus, Surroundings, download, filelist, targets, upload};
+use super::{Command, Execute, ExitStatus, Surroundings, download, filelist, folder, targets, upload};
 use crate::connection::Identity;
+use crate::content::pattern::is_pattern;
 use crate::fetch::{Caller, SourceError};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
@@ -46,7 +47,7 @@ impl Transfers {
 impl Execute for Transfers {
     fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
         let named = match command {
-            Command::FileList { peers } | Command::Upload { peers, .. } | Command::Download { peers, .. } => {
+            Command::FileList { peers, .. } | Command::Upload { peers, .. } | Command::Download { peers, .. } => {
                 peers
             }
             Command::Help { .. } | Command::Quit => return ExitStatus::Success,
@@ -66,8 +67,14 @@ impl Execute for Transfers {
         let caller = Caller { identity, network: self.surroundings.network.clone() };
         let work = Work { transfers: self, peers, caller, cancel };
         match command {
-            Command::FileList { .. } => filelist::run(&work),
-            Command::Upload { file, replace, .. } => upload::run(&work, file, *replace),
+            Command::FileList { pattern, .. } => filelist::run(&work, pattern.as_deref()),
+            Command::Upload { file, replace, except, .. } => match folder::shared(&work, file, except) {
+                Some(shared) => folder::upload(&work, shared, *replace),
+                None => upload::run(&work, file, *replace),
+            },
+            Command::Download { wanted, replace, except, .. } if is_pattern(wanted) => {
+                folder::download(&work, wanted, except, *replace)
+            }
             Command::Download { wanted, replace, .. } => download::run(&work, wanted, *replace),
             Command::Help { .. } | Command::Quit => ExitStatus::Success,
         }

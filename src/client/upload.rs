@@ -11,7 +11,7 @@ use super::{Bar, ExitStatus, output, shown};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
 use crate::serve::Responder;
-use crate::serve::offer::{OfferError, Offered, offer};
+use crate::serve::offer::{Goods, OfferError, Offered, offer};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
@@ -106,17 +106,19 @@ impl Upload<'_> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
+        let attributes = store.attributes_of(self.manifest.name(), &self.manifest.root());
+        let goods = Goods { manifest: self.manifest, attributes, replace: self.replace };
         let mut responder = Responder::new(store);
         let mut progress =
             |done| bar.update(&plain_snapshot(done, self.manifest.length(), started.elapsed()));
-        Ok(offer(&mut connection, &mut responder, self.manifest, self.replace, &mut progress)?)
+        Ok(offer(&mut connection, &mut responder, &goods, &mut progress)?)
     }
 }
 
 /// Why one peer does not have the file.
-struct Failure {
-    message: String,
-    status: ExitStatus,
+pub(super) struct Failure {
+    pub(super) message: String,
+    pub(super) status: ExitStatus,
 }
 
 impl From<SourceError> for Failure {

@@ -9,7 +9,7 @@ use super::progress::Event;
 use super::source::{Caller, SourceError};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, Digest, Manifest};
+use crate::content::{Attributes, ChunkLayout, Digest, Manifest};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Head, Request, Response, Subject, WireError};
@@ -20,6 +20,8 @@ pub struct Holder {
     pub peer: Peer,
     /// What the file is there.
     pub manifest: Manifest,
+    /// What it has there beside its content.
+    pub attributes: Attributes,
     /// Open, with no request under way.
     pub connection: Framed,
 }
@@ -96,31 +98,42 @@ impl Find<'_> {
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
-        let request = Request::Describe { subject: self.subject.clone(), wait_ms: config::HASHING_WAIT_MS };
-        loop {
-            let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
-            match head.message {
-                Response::Hashing { done, total } => {
-                    (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
-                }
-                _ => {
-                    let manifest = read_manifest(&mut connection, head)?;
-                    return Ok(Holder { peer: peer.clone(), manifest, connection });
-                }
-            }
+        let (manifest, attributes) = describe(&mut connection, self.subject, &|done, total| {
+            (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
+        })?;
+        Ok(Holder { peer: peer.clone(), manifest, attributes, connection })
+    }
+}
+
+/// Asks for a manifest, as often as the other side says that it is hashing.
+pub(super) fn describe(
+    connection: &mut Framed,
+    subject: &Subject,
+    hashing: &dyn Fn(u64, u64),
+) -> Result<(Manifest, Attributes), SourceError> {
+    let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
+    let request = Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS };
+    loop {
+        let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
+        match head.message {
+            Response::Hashing { done, total } => hashing(done, total),
+            _ => return read_manifest(connection, head),
         }
     }
 }
 
 /// Reads the rest of a manifest whose head came, and checks it.
-fn read_manifest(connection: &mut Framed, head: Head<Response>) -> Result<Manifest, SourceError> {
+fn read_manifest(
+    connection: &mut Framed,
+    head: Head<Response>,
+) -> Result<(Manifest, Attributes), SourceError> {
     let misbehaved = |what: String| SourceError::Misbehaved(WireError::Unexpected(what));
-    let Response::Manifest { name, length, chunk_size, root } = head.message else {
+    let Response::Manifest { name, length, chunk_size, root, attributes } = head.message else {
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
     let layout = ChunkLayout::new(length, chunk_size).map_err(|bad| misbehaved(bad.to_string()))?;
     let digests =
         Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests".to_owned()))?;
-    Manifest::new(name, layout, root, digests).map_err(|bad| misbehaved(bad.to_string()))
+    let manifest = Manifest::new(name, layout, root, digests).map_err(|bad| misbehaved(bad.to_string()))?;
+    Ok((manifest, attributes))
 }

@@ -1,37 +1,104 @@
 //! What one peer serves.
 
 use super::source::{Caller, SourceError};
-use crate::content::{Entry, FileName};
+use crate::config;
+use crate::connection::Framed;
+use crate::content::{Entry, FileName, Selection};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Request, Response, WireError};
 
-/// Asks a peer for all files that match `pattern`, page by page, so that no more than a page is in
-/// memory at once; `each` is given every page in the order of the names. Gives the number of files
-/// that the peer left out because they cannot be served.
+/// What is asked for of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// Only names that this pattern selects.
+    pub pattern: Option<String>,
+    /// And of these none that one of these patterns fits.
+    pub except: Vec<String>,
+    /// Folders too.
+    pub folders: bool,
+    /// With the roots of small files, which are hashed for it.
+    pub hashed: bool,
+}
+
+/// Asks a peer for its files, page by page, so that no more than two pages are in memory at once;
+/// `each` is given every page in the order of the names. Gives the number of things that the peer left
+/// out because they cannot be served.
 pub fn list(
     peer: &Peer,
-    pattern: Option<&str>,
+    request: &ListRequest,
     caller: &Caller,
     cancel: &Cancel,
     each: &mut dyn FnMut(Vec<Entry>),
 ) -> Result<u64, SourceError> {
     let mut connection = caller.connect(peer, cancel)?;
     let _registration = cancel.closes(connection.closer());
-    let mut after: Option<FileName> = None;
+    list_over(&mut connection, request, each)
+}
+
+/// The same over a connection that is open. While a page is looked at here, the peer makes the next.
+pub(super) fn list_over(
+    connection: &mut Framed,
+    request: &ListRequest,
+    each: &mut dyn FnMut(Vec<Entry>),
+) -> Result<u64, SourceError> {
+    let selection = Selection::new(request.pattern.as_deref(), &request.except)
+        .map_err(|bad| SourceError::Misbehaved(WireError::Unexpected(bad.to_string())))?;
+    let mut checked = Checked { selection, folders: request.folders, last: None, count: 0 };
+    ask(connection, request, None)?;
     loop {
-        let request = Request::List { pattern: pattern.map(str::to_owned), after: after.take(), limit: None };
-        let head = connection.ask(&request, &[])??;
-        let Response::Listing { more, left_out } = head.message else {
-            let what = format!("{:?} in answer to list", head.message);
-            return Err(SourceError::Misbehaved(WireError::Unexpected(what)));
+        let head = connection.answer(config::LISTING_TIMEOUT)?;
+        let (next, left_out) = match head.message {
+            Response::Listing { next, left_out } => (next, left_out),
+            Response::Error(refusal) => return Err(refusal.into()),
+            other => return Err(misbehaved(format!("{other:?} in answer to list"))),
         };
         let payload = connection.take_payload()?;
+        let more = next.is_some();
+        if more {
+            ask(connection, request, next)?;
+        }
         let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
-        after = entries.last().map(|entry| entry.name.clone());
+        checked.check(&entries)?;
         each(entries);
-        if !more || after.is_none() {
+        if !more {
             return Ok(left_out);
         }
     }
+}
+
+fn ask(connection: &mut Framed, request: &ListRequest, after: Option<FileName>) -> Result<(), SourceError> {
+    let ListRequest { pattern, except, folders, hashed } = request.clone();
+    Ok(connection.send(&Request::List { pattern, except, folders, hashed, after, limit: None }, &[])?)
+}
+
+/// Sees to it that a listing is what was asked for, and that it ends.
+struct Checked {
+    selection: Selection,
+    folders: bool,
+    last: Option<FileName>,
+    count: usize,
+}
+
+impl Checked {
+    fn check(&mut self, entries: &[Entry]) -> Result<(), SourceError> {
+        self.count = self.count.saturating_add(entries.len());
+        if entries.len() > config::LIST_PAGE || self.count > config::MAX_LISTED {
+            return Err(misbehaved("a listing without end".to_owned()));
+        }
+        for entry in entries {
+            if self.last.as_ref().is_some_and(|last| entry.name <= *last) {
+                return Err(misbehaved("a listing out of order, or a name that comes twice".to_owned()));
+            }
+            if !self.selection.matches(&entry.name) || (entry.folder && !self.folders) {
+                return Err(misbehaved("a name in a listing that was not asked for".to_owned()));
+            }
+            self.last = Some(entry.name.clone());
+        }
+        Ok(())
+    }
+}
+
+fn misbehaved(what: String) -> SourceError {
+    SourceError::Misbehaved(WireError::Unexpected(what))
 }

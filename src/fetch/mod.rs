@@ -4,12 +4,14 @@
 //! * [`list`](mod@list): what one peer serves
 //! * [`source`]: where chunks come from, in whatever dialect
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
+//! * [`folder`]: whole folders
 //! * `ledger`, `policy`: who fetches which chunk, and why; pure
 //! * [`engine`]: the threads of one transfer
 //! * [`progress`]: what a transfer tells about itself
 
 pub mod engine;
 pub mod find;
+pub mod folder;
 mod ledger;
 pub mod list;
 pub mod offered;
@@ -18,5 +20,6 @@ pub mod progress;
 pub mod source;
 
 pub use engine::{Fetch, TransferError};
+pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use progress::{Contribution, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};

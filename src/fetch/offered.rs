@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::progress::Progress;
 use super::source::{Dial, Source, SourceError, ask_excuse, receive_chunk, request_chunk};
 use crate::config;
 use crate::connection::Framed;
@@ -17,19 +16,19 @@ pub struct Offerer<'a> {
     peer: PeerId,
     connection: &'a mut Framed,
     manifest: &'a Manifest,
-    progress: &'a Progress,
+    report: &'a (dyn Fn() -> Report + Sync),
 }
 
 impl<'a> Offerer<'a> {
     /// The other side of `connection` now answers requests for chunks of `manifest`, and is told
-    /// `progress` now and then.
+    /// `report` now and then.
     pub fn new(
         peer: PeerId,
         connection: &'a mut Framed,
         manifest: &'a Manifest,
-        progress: &'a Progress,
+        report: &'a (dyn Fn() -> Report + Sync),
     ) -> Self {
-        Self { peer, connection, manifest, progress }
+        Self { peer, connection, manifest, report }
     }
 }
 
@@ -46,7 +45,7 @@ impl Dial for Offerer<'_> {
         Ok(Box::new(OfferedSource {
             connection: self.connection,
             manifest: self.manifest,
-            progress: self.progress,
+            report: self.report,
             reported: Instant::now(),
         }))
     }
@@ -55,7 +54,7 @@ impl Dial for Offerer<'_> {
 struct OfferedSource<'a> {
     connection: &'a mut Framed,
     manifest: &'a Manifest,
-    progress: &'a Progress,
+    report: &'a (dyn Fn() -> Report + Sync),
     reported: Instant,
 }
 
@@ -63,7 +62,7 @@ impl Source for OfferedSource<'_> {
     fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
         if self.reported.elapsed() >= config::REPORT_INTERVAL {
             self.reported = Instant::now();
-            let report = Report::Progress { done: self.progress.done() };
+            let report = (self.report)();
             self.connection.send(&Request::Report { report }, &[])?;
         }
         request_chunk(self.connection, self.manifest.root(), self.manifest.layout(), index)

@@ -17,9 +17,9 @@ use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::identity::Identity;
-use super::{StoreError, journal, locked};
+use super::{StoreError, attributes, journal, locked};
 use crate::config;
-use crate::content::{ChunkSet, FileName, Manifest, Root, VerifiedChunk};
+use crate::content::{Attributes, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
 
 /// A file that is being received. Nobody else can receive the same content or the same name into
 /// this folder while it lives.
@@ -31,6 +31,7 @@ pub struct PartFile {
     part: Part,
     _name: NameLock,
     replace: bool,
+    attributes: Attributes,
     /// Renamed or deleted: there is nothing left to keep.
     settled: bool,
 }
@@ -91,12 +92,19 @@ impl PartFile {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let part = Part { file, manifest, have: Mutex::new(have), unsynced, synced };
-        Self { disk: Arc::clone(&name.disk), part, _name: name, replace, settled: false }
+        Self { disk: Arc::clone(&name.disk), part, _name: name, replace, attributes: Attributes::default(), settled: false }
     }
 
     /// What is being received.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.part.manifest
+    }
+
+    /// What the file is to have beside its content when it is complete.
+    #[must_use]
+    pub fn with(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
     }
 
     /// The chunks that are here already.
@@ -136,6 +144,7 @@ impl PartFile {
         if missing > 0 {
             return Err(StoreError::Incomplete { name: name.clone(), missing });
         }
+        attributes::apply(&self.part.file, &self.attributes, None);
         self.part.file.sync_all().map_err(|error| self.unwritable(0, error))?;
         let before = self.identity()?;
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
@@ -219,13 +228,7 @@ impl PartFile {
     }
 
     fn unplaceable(&self, error: io::Error) -> StoreError {
-        let name = self.manifest().name().clone();
-        match Errno::from_io_error(&error) {
-            Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name },
-            Some(Errno::NOTDIR) => StoreError::NotAFolder { name },
-            Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name },
-            _ => self.unwritable(0, error),
-        }
+        unplaceable(&self.disk, self.manifest().name(), error)
     }
 }
 
@@ -254,6 +257,17 @@ impl Part {
         let range = layout.index(chunk.index().get()).map(|index| layout.range(index));
         let fits = range == Some(chunk.offset()..chunk.offset() + chunk.bytes().len() as u64);
         if fits { Ok(()) } else { Err(StoreError::OtherFile { name: self.manifest.name().clone() }) }
+    }
+}
+
+/// Why a received file cannot have its name, in the words of [`StoreError`].
+pub(super) fn unplaceable(disk: &Disk, name: &FileName, error: io::Error) -> StoreError {
+    match Errno::from_io_error(&error) {
+        Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name: name.clone() },
+        Some(Errno::NOTDIR) => StoreError::NotAFolder { name: name.clone() },
+        Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: name.clone() },
+        _ => no_space(disk, name, 0, &error)
+            .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error }),
     }
 }
 

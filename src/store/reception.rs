@@ -13,10 +13,10 @@ use rustix::io::Errno;
 use super::StoreError;
 use super::disk::Disk;
 use super::hashing::Hashing;
-use super::journal;
+use super::{donor, group, journal};
 use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
+use crate::content::{Attributes, ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
 
 /// How a reception can begin.
 #[derive(Debug)]
@@ -35,6 +35,17 @@ pub enum Reception {
     Busy,
     /// Chunks may come; those of an earlier attempt are there.
     Part(PartFile),
+}
+
+impl Reception {
+    /// What the file is to have beside its content when it is complete.
+    #[must_use]
+    pub fn with(self, attributes: Attributes) -> Self {
+        match self {
+            Self::Part(part) => Self::Part(part.with(attributes)),
+            other => other,
+        }
+    }
 }
 
 /// Takes over what an earlier attempt left of the content, or begins anew.
@@ -58,7 +69,11 @@ pub(super) fn receive(
     };
     make_room(disk, &claim.file, &manifest)?;
     let have = chunks_here(disk, hashing, &claim.file, &manifest)?;
-    Ok(Reception::Part(PartFile::new(claim, manifest, have, replace)))
+    let part = PartFile::new(claim, manifest, have, replace);
+    if !part.have().is_full() {
+        donor::fill(disk, &part, replace)?;
+    }
+    Ok(Reception::Part(part))
 }
 
 /// Whether a file has the name, and which content it has, when that is known.
@@ -81,7 +96,7 @@ fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Op
 }
 
 /// Fails when nothing can be put there, whatever is made of the folders that are missing.
-fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
+pub(super) fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
     let Some(folder) = name.folder() else { return Ok(()) };
     match disk.folder.enter(folder.as_ref()) {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -166,7 +181,7 @@ fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Opt
 }
 
 /// Chunks that are not wholly in a hole of the file.
-fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex>> {
+pub(super) fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex>> {
     let layout = manifest.layout();
     let mut chunks = Vec::new();
     let mut data_end = 0;
@@ -189,9 +204,17 @@ fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex
 /// Deletes what nobody continued for a long time.
 pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
     for entry in disk.parts.entries()? {
+        let is_old = |file: &File| {
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.map(|modified| now.duration_since(modified).unwrap_or_default());
+            age.is_ok_and(|age| age >= config::PART_KEPT)
+        };
+        if entry.ends_with(group::GROUP) {
+            group::discard(disk, &entry, is_old)?;
+            continue;
+        }
         let Some(file) = disk.parts.file(&entry)? else { continue };
-        let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age >= config::PART_KEPT && file.try_lock().is_ok() && disk.parts.is_current(&entry, &file)? {
+        if is_old(&file) && file.try_lock().is_ok() && disk.parts.is_current(&entry, &file)? {
             remove_with_journal(disk, &entry)?;
         }
     }
