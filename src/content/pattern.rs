@@ -58,6 +58,11 @@ pub fn is_pattern(text: &str) -> bool {
     text.ends_with('/') || text.contains(GLOB_LETTERS)
 }
 
+/// Whether a text means one folder and all beneath it.
+pub fn is_folder_name(text: &str) -> bool {
+    text.ends_with('/') && !text.contains(GLOB_LETTERS)
+}
+
 const GLOB_LETTERS: [char; 4] = ['*', '?', '[', '{'];
 
 fn bad(pattern: &str, reason: &str) -> BadPattern {

@@ -18,8 +18,8 @@ use crate::content::FileName;
 
 pub(super) struct Looker<'a> {
     folder: &'a Folder,
-    /// The folder of the last name, and that folder's name.
-    open: Option<(String, File)>,
+    /// The name of the last file's folder, and that folder or why it cannot be opened.
+    last: Option<(String, Result<File, Errno>)>,
 }
 
 /// What has a name.
@@ -33,7 +33,7 @@ pub(super) struct Seen {
 
 impl<'a> Looker<'a> {
     pub(super) fn new(folder: &'a Folder) -> Self {
-        Self { folder, open: None }
+        Self { folder, last: None }
     }
 
     /// What has that name; a link within the folder is what it points to.
@@ -66,14 +66,25 @@ impl<'a> Looker<'a> {
         })
     }
 
+    /// Whether the last look failed because a part of the name before its last `/` is a file, so that
+    /// nothing can ever be put there.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(self.last, Some((_, Err(Errno::NOTDIR))))
+    }
+
     fn parent(&mut self, name: &FileName) -> io::Result<&File> {
-        let Some(folder) = name.folder() else { return Ok(self.folder.dir()) };
-        if self.open.as_ref().is_none_or(|(open, _)| open != folder) {
-            self.open = None;
-            self.open = Some((folder.to_owned(), self.folder.enter(folder.as_ref())?));
+        let Some(folder) = name.folder() else {
+            self.last = None;
+            return Ok(self.folder.dir());
+        };
+        if self.last.as_ref().is_none_or(|(last, _)| last != folder) {
+            let entered = self.folder.enter(folder.as_ref());
+            let entered = entered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
+            self.last = Some((folder.to_owned(), entered));
         }
-        match &self.open {
-            Some((_, dir)) => Ok(dir),
+        match &self.last {
+            Some((_, Ok(dir))) => Ok(dir),
+            Some((_, Err(error))) => Err((*error).into()),
             None => Err(Errno::NOENT.into()),
         }
     }

@@ -5,7 +5,6 @@ use rustix::fs::FileType;
 
 use super::identity::Identity;
 use super::looking::{Looker, Seen};
-use super::reception::check_parent;
 use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, small};
 use crate::config;
 use crate::content::{Attributes, Entry, FileName, Root, Selection};
@@ -123,38 +122,24 @@ impl Store {
 
     /// What has the names of these files. Hashes small files that may be the same.
     pub fn compare(&self, wanted: &[Wanted<'_>]) -> Vec<Result<Standing, StoreError>> {
-        let disk = &self.inner.disk;
-        let mut looker = Looker::new(&disk.folder);
-        let looks: Vec<Result<Seen, StoreError>> =
-            wanted.iter().map(|wanted| looker.look_at_file(wanted.name)).collect();
-        let of_length = |wanted: &Wanted<'_>, seen: &Seen| seen.identity.length == wanted.length;
-        let found: Vec<(FileName, Seen)> = wanted
-            .iter()
-            .zip(&looks)
-            .filter_map(|(wanted, look)| Some((wanted.name.clone(), *look.as_ref().ok()?)))
-            .filter(|(_, seen)| small::is_small(seen.identity.length))
-            .collect();
-        let hashed = {
-            let same_length: std::collections::HashSet<&FileName> = wanted
-                .iter()
-                .zip(&looks)
-                .filter(|(wanted, look)| look.as_ref().is_ok_and(|seen| of_length(wanted, seen)))
-                .map(|(wanted, _)| wanted.name)
-                .collect();
-            let few: Vec<(FileName, Seen)> =
-                found.into_iter().filter(|(name, _)| same_length.contains(name)).collect();
-            let roots = self.roots_of(&few, true);
-            few.into_iter().map(|(name, _)| name).zip(roots).collect::<std::collections::HashMap<_, _>>()
-        };
-        let standing = |(wanted, look): (&Wanted<'_>, Result<Seen, StoreError>)| match look {
-            Err(StoreError::NotFound { name }) => check_parent(disk, &name).map(|()| Standing::Free),
+        let mut looker = Looker::new(&self.inner.disk.folder);
+        let look = |wanted: &Wanted<'_>| match looker.look_at_file(wanted.name) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(StoreError::NotFound { name }) if looker.is_blocked() => Err(StoreError::NotAFolder { name }),
+            Err(StoreError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
-            Ok(seen) => {
-                let small = hashed.get(wanted.name).copied().flatten();
-                let root = small.or_else(|| disk.catalog.root(wanted.name, &seen.identity));
-                let same = root.is_some() && root == wanted.root;
-                Ok(if same { Standing::Same } else { Standing::Other })
-            }
+        };
+        let looks: Vec<Result<Option<Seen>, StoreError>> = wanted.iter().map(look).collect();
+        let same_length = |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {
+            Ok(Some(seen)) if seen.identity.length == wanted.length => Some((wanted.name.clone(), *seen)),
+            _ => None,
+        };
+        let candidates: Vec<(FileName, Seen)> = wanted.iter().zip(&looks).filter_map(same_length).collect();
+        let mut roots = self.roots_of(&candidates, true).into_iter();
+        let standing = |(wanted, look): (&Wanted<'_>, Result<Option<Seen>, StoreError>)| {
+            let Some(seen) = look? else { return Ok(Standing::Free) };
+            let here = if seen.identity.length == wanted.length { roots.next().flatten() } else { None };
+            Ok(if here.is_some() && here == wanted.root { Standing::Same } else { Standing::Other })
         };
         wanted.iter().zip(looks).map(standing).collect()
     }

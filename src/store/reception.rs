@@ -96,7 +96,7 @@ fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Op
 }
 
 /// Fails when nothing can be put there, whatever is made of the folders that are missing.
-pub(super) fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
+fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
     let Some(folder) = name.folder() else { return Ok(()) };
     match disk.folder.enter(folder.as_ref()) {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
