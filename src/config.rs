@@ -69,8 +69,11 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it is.
 pub const HASHING_WAIT_MS: u32 = 500;
 
-/// How long peers that have not answered are waited for once another one has the file.
-pub const LATE_ANSWERS: Duration = Duration::from_secs(1);
+/// How long peers that have not answered are waited for at least, once another one has the file.
+pub const LATE_ANSWERS: Duration = Duration::from_millis(300);
+
+/// Digests that come along with the first answer of every peer, at most; more are asked of one.
+pub const DIGESTS_AT_ONCE: u32 = 64;
 
 /// How often the receiver of an upload reports how far it is.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(200);
@@ -142,7 +145,7 @@ pub const GATHER_BYTES: u64 = 4 << 20;
 pub const GATHERS_AHEAD: usize = 4;
 
 /// A group of received files is synced and gets its names after so many of them …
-pub const GROUP_FILES: usize = 4096;
+pub const GROUP_FILES: usize = 1024;
 
 /// … or so many bytes …
 pub const GROUP_BYTES: u64 = 64 << 20;

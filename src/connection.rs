@@ -65,11 +65,25 @@ impl Framed {
     /// other answer, so that opening costs no round trip.
     pub fn open(stream: Box<dyn Stream>, identity: &Identity) -> Result<Self, WireError> {
         let mut connection = Self::over(buffered(stream))?;
-        wire::send_greeting(connection.stream.get_mut())?;
         (connection.greeting_due, connection.hello_due) = (true, true);
         let peer = identity.peer.as_ref().map(PeerId::to_string);
-        connection.send(&Request::Hello { peer, agent: agent() }, &[])?;
+        let hello = Request::Hello { peer, agent: agent() };
+        let sent =
+            wire::send_greeting(connection.stream.get_mut()).and_then(|()| connection.send(&hello, &[]));
+        sent.map_err(|error| connection.why(error))?;
         Ok(connection)
+    }
+
+    /// The reason for a failed write: who is turned away may notice that while writing, and what the
+    /// other side said before it left tells more.
+    fn why(&mut self, error: WireError) -> WireError {
+        if !self.hello_due || nothing_came(&error) {
+            return error;
+        }
+        match self.read_introduction(config::FRAME_TIMEOUT) {
+            Err(refused @ WireError::Refused(_)) => refused,
+            _ => error,
+        }
     }
 
     /// The accepting side, after [`first_byte`] told the dialect. Exchanges greetings and answers
@@ -192,7 +206,7 @@ impl Framed {
         payload: &[u8],
         wait: Duration,
     ) -> Result<Result<Head<Response>, Refusal>, WireError> {
-        self.send(request, payload)?;
+        self.send(request, payload).map_err(|error| self.why(error))?;
         let head = self.answer(wait)?;
         Ok(match head.message {
             Response::Error(refusal) => Err(refusal),

@@ -3,13 +3,15 @@
 //! Everything that is written while bars stand goes through [`Bars`], which takes them away for
 //! that moment, so that no line is torn.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::report;
+use super::ExitStatus;
+use super::output::{print_to, report};
 use super::text::{clipped, shown, size, span};
 use crate::config;
 use crate::fetch::{Contribution, Event, Snapshot};
@@ -20,6 +22,28 @@ pub struct Bars {
     multi: MultiProgress,
     drawn: bool,
     quiet: bool,
+    out: Sink,
+    err: Sink,
+}
+
+/// Where lines go.
+#[derive(Clone)]
+struct Sink(Arc<Mutex<dyn Write + Send>>);
+
+impl Sink {
+    fn of(write: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(write)))
+    }
+
+    fn with<R>(&self, write: impl FnOnce(&mut (dyn Write + Send)) -> R) -> R {
+        write(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sink")
+    }
 }
 
 impl Bars {
@@ -27,7 +51,20 @@ impl Bars {
     pub fn new(quiet: bool) -> Self {
         let drawn = !quiet && io::stderr().is_terminal();
         let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { multi: MultiProgress::with_draw_target(target), drawn, quiet }
+        let multi = MultiProgress::with_draw_target(target);
+        Self { multi, drawn, quiet, out: Sink::of(io::stdout()), err: Sink::of(io::stderr()) }
+    }
+
+    /// No bars, but all that is said, to whoever runs commands within this process: results to
+    /// `out`, everything else to `err`.
+    pub fn told_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
+        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Self { multi, drawn: false, quiet: false, out: Sink::of(out), err: Sink::of(err) }
+    }
+
+    /// Writes a result; see [`print_to`].
+    pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> ExitStatus {
+        self.aside(|| self.out.with(|out| self.err.with(|err| print_to(out, err, write))))
     }
 
     /// A bar for one transfer; nothing is drawn before [`config::BAR_DELAY`].
@@ -39,13 +76,13 @@ impl Bars {
     pub fn note(&self, text: &str) {
         if !self.quiet {
             // Nobody is left to be told when stderr is gone.
-            let _ = self.aside(|| writeln!(io::stderr(), "{text}"));
+            let _ = self.aside(|| self.err.with(|err| writeln!(err, "{text}")));
         }
     }
 
     /// Says what went wrong, always.
     pub fn error(&self, text: &str) {
-        self.aside(|| report(&mut io::stderr(), text));
+        self.aside(|| self.err.with(|err| report(err, text)));
     }
 
     /// Does something that writes to the terminal while no bar is in the way.
@@ -63,11 +100,11 @@ struct BesideBars(Bars);
 
 impl Write for BesideBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.aside(|| io::stderr().write(bytes))
+        self.0.aside(|| self.0.err.with(|err| err.write(bytes)))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.0.err.with(|err| err.flush())
     }
 }
 

@@ -288,14 +288,20 @@ mod tests {
         let file = "my file".to_owned();
         let expected = Command::Upload { file, peers: peers(&["p1"]), replace: false, except: vec![] };
         assert_eq!(parse("upload 'my file' p1"), Ok(expected));
-        let expected = Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false, except: vec![] };
+        let expected =
+            Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false, except: vec![] };
         assert_eq!(parse("#download 4f2a9c"), Ok(expected));
     }
 
     #[test]
     fn flags_may_stand_anywhere_up_to_two_dashes() {
         for line in ["download --replace a p1", "download a --replace p1", "download a p1 --replace"] {
-            let expected = Command::Download { wanted: "a".to_owned(), peers: peers(&["p1"]), replace: true, except: vec![] };
+            let expected = Command::Download {
+                wanted: "a".to_owned(),
+                peers: peers(&["p1"]),
+                replace: true,
+                except: vec![],
+            };
             assert_eq!(parse(line), Ok(expected));
         }
         let file = "--replace".to_owned();
@@ -349,7 +355,8 @@ mod tests {
         assert_eq!(error_of("upload ''"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("quit now"), "unexpected \"now\"; expected: #QUIT");
         assert!(
-            error_of("upload a --force").starts_with("unknown flag \"--force\"; expected: #UPLOAD <file|folder>")
+            error_of("upload a --force")
+                .starts_with("unknown flag \"--force\"; expected: #UPLOAD <file|folder>")
         );
         assert!(
             error_of("filelist --replace").starts_with("unknown flag \"--replace\"; expected: #FILELIST")

@@ -8,7 +8,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::text::size;
 use super::transfers::Work;
-use super::{Bar, ExitStatus, output, shown, text};
+use super::{Bar, Bars, ExitStatus, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
@@ -91,24 +91,28 @@ fn sort(answers: Vec<Answer>) -> Found {
 }
 
 fn tell_nobody(work: &Work<'_>, wanted: &str, found: &Found) -> ExitStatus {
-    let asked: Vec<&str> = found
-        .failures
-        .iter()
-        .filter(|(_, error)| matches!(error, SourceError::NotServing))
-        .map(|(peer, _)| peer.id.as_str())
-        .collect();
-    let hint = if asked.is_empty() { "no peer could be asked" } else { "see #FILELIST for what there is" };
+    let lacking = found.failures.iter().filter(|(_, error)| matches!(error, SourceError::NotServing)).count();
+    let short_id =
+        wanted.len() < RootPrefix::MIN_DIGITS && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hint = match (lacking, short_id) {
+        (0, _) => "no peer could be asked".to_owned(),
+        (_, true) => format!("if that is an id, type at least {} digits", RootPrefix::MIN_DIGITS),
+        _ => "see #FILELIST for what there is".to_owned(),
+    };
+    let outcomes = found.failures.iter().map(|(_, error)| ExitStatus::from(error));
     let bars = &work.transfers.surroundings.bars;
-    bars.error(&format!("no peer has {}; {hint}", shown(wanted)));
-    let outcomes: Vec<ExitStatus> = found.failures.iter().map(|(_, error)| ExitStatus::from(error)).collect();
-    if asked.is_empty() { ExitStatus::of_peers(outcomes) } else { ExitStatus::NoSuchFile }
+    match found.failures.iter().any(|(_, error)| matches!(error, SourceError::Refused(_))) {
+        true => bars.error(&format!("cannot download {}", shown(wanted))),
+        false => bars.error(&format!("no peer has {}; {hint}", shown(wanted))),
+    }
+    if lacking == 0 { ExitStatus::of_peers(outcomes) } else { ExitStatus::NoSuchFile }
 }
 
 /// Which peers hold which content, when that is not one and the same.
 fn conflict(holders: &[Holder]) -> Option<String> {
     let mut groups: BTreeMap<Root, (u64, Vec<&str>)> = BTreeMap::new();
     for holder in holders {
-        let group = groups.entry(holder.manifest.root()).or_insert((holder.manifest.length(), Vec::new()));
+        let group = groups.entry(holder.outline.root).or_insert((holder.outline.layout.length(), Vec::new()));
         group.1.push(holder.peer.id.as_str());
     }
     let line = |(root, (length, peers)): (&Root, &(u64, Vec<&str>))| {
@@ -117,13 +121,32 @@ fn conflict(holders: &[Holder]) -> Option<String> {
     (groups.len() > 1).then(|| groups.iter().map(line).collect())
 }
 
+/// The manifest from the first holder that gives it; those that do not are told about and left out.
+fn manifest(work: &Work<'_>, found: &mut Found) -> Option<Manifest> {
+    while let Some(mut holder) = (!found.holders.is_empty()).then(|| found.holders.remove(0)) {
+        let _registration = work.cancel.closes(holder.connection.closer());
+        match holder.manifest() {
+            Ok(manifest) => {
+                found.holders.insert(0, holder);
+                return Some(manifest);
+            }
+            Err(error) => {
+                let bars = &work.transfers.surroundings.bars;
+                bars.error(&format!("{}: {}", holder.peer, shown(&error.to_string())));
+                found.failures.push((holder.peer, error));
+            }
+        }
+    }
+    None
+}
+
 /// Opens the part file and fetches into it.
-fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
+fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
-    let Some(manifest) = found.holders.first().map(|holder| Arc::new(holder.manifest.clone())) else {
-        return ExitStatus::NoSuchFile;
+    let Some(manifest) = manifest(work, &mut found).map(Arc::new) else {
+        return ExitStatus::of_peers(found.failures.iter().map(|(_, error)| ExitStatus::from(error)));
     };
-    let attributes = found.holders.first().map(|holder| holder.attributes).unwrap_or_default();
+    let attributes = found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();
     let name = manifest.name().clone();
     let fail = |status, message: String| {
         bars.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
@@ -131,7 +154,7 @@ fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
     };
     match work.transfers.store().and_then(|store| store.receive(manifest.clone(), replace)) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
-        Ok(Reception::AlreadyHere) => say(format!("{} is already here", shown(name.as_str()))),
+        Ok(Reception::AlreadyHere) => say(bars, format!("{} is already here", shown(name.as_str()))),
         Ok(Reception::Busy) => fail(
             ExitStatus::Refused,
             "is being received already, by this peer's server or another client".to_owned(),
@@ -141,14 +164,14 @@ fn receive(work: &Work<'_>, found: Found, replace: bool) -> ExitStatus {
             fail(ExitStatus::Refused, what)
         }
         Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes)) {
-            Ok(snapshot) => say(summary(&name, &snapshot)),
+            Ok(snapshot) => say(bars, summary(&name, &snapshot)),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
     }
 }
 
-fn say(line: String) -> ExitStatus {
-    output::print(|out| writeln!(out, "{line}"))
+fn say(bars: &Bars, line: String) -> ExitStatus {
+    bars.print(|out| writeln!(out, "{line}"))
 }
 
 /// Fetches what is missing, with a bar, and makes the file visible.

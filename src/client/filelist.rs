@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::folder::LEFT_OUT;
 use super::table::Fold;
 use super::transfers::Work;
-use super::{ExitStatus, Layout, Listed, output, shown, table};
+use super::{Bars, ExitStatus, Layout, Listed, shown, table};
 use crate::content::Entry;
 use crate::content::pattern::{Selection, is_folder_name};
 use crate::fetch::SourceError;
@@ -22,8 +22,9 @@ const PAGES_AHEAD: usize = 4;
 type Ending = Result<u64, SourceError>;
 
 pub(super) fn run(work: &Work<'_>, pattern: Option<&str>) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
     if let Err(bad) = Selection::new(pattern, &[]) {
-        work.transfers.surroundings.bars.error(&shown(&bad.to_string()));
+        bars.error(&shown(&bad.to_string()));
         return ExitStatus::Usage;
     }
     let mut printed = ExitStatus::Success;
@@ -35,8 +36,8 @@ pub(super) fn run(work: &Work<'_>, pattern: Option<&str>) -> ExitStatus {
             asking.push(scope.spawn(move || ask(work, peer, pattern, &send)));
         }
         printed = match Layout::of_stdout() {
-            Layout::Tabs => stream(&mut streams),
-            Layout::Aligned => show(&mut streams, pattern),
+            Layout::Tabs => stream(bars, &mut streams),
+            Layout::Aligned => show(bars, &mut streams, pattern),
         };
         // Whoever still lists is told that nobody reads any more.
         drop(streams);
@@ -84,8 +85,8 @@ impl Stream<'_> {
 }
 
 /// Writes one line a file while the lists come, merged by name.
-fn stream(streams: &mut [Stream<'_>]) -> ExitStatus {
-    output::print(|out| {
+fn stream(bars: &Bars, streams: &mut [Stream<'_>]) -> ExitStatus {
+    bars.print(|out| {
         while let Some(first) =
             streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
         {
@@ -101,7 +102,7 @@ fn stream(streams: &mut [Stream<'_>]) -> ExitStatus {
 }
 
 /// Shows all lists as one table; without a pattern, or for a folder, what lies deeper is folded.
-fn show(streams: &mut [Stream<'_>], pattern: Option<&str>) -> ExitStatus {
+fn show(bars: &Bars, streams: &mut [Stream<'_>], pattern: Option<&str>) -> ExitStatus {
     let within = match pattern {
         None => Some(""),
         Some(folder) => is_folder_name(folder).then_some(folder),
@@ -117,7 +118,7 @@ fn show(streams: &mut [Stream<'_>], pattern: Option<&str>) -> ExitStatus {
         }
         all.extend(fold.map(Fold::rows).unwrap_or_default());
     }
-    output::print(|out| table::write(&all, Layout::Aligned, out))
+    bars.print(|out| table::write(&all, Layout::Aligned, out))
 }
 
 /// Says what a peer left out, or why it is not known.
@@ -126,7 +127,7 @@ fn tell(work: &Work<'_>, peer: &Peer, ending: Ending) -> ExitStatus {
     match ending {
         Ok(left_out) => {
             if left_out > 0 {
-                bars.note(&format!("{}: {left_out} entries are left out ({LEFT_OUT})", peer.id));
+                bars.note(&format!("{}: left out {left_out} that cannot be served ({LEFT_OUT})", peer.id));
             }
             ExitStatus::Success
         }

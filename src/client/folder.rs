@@ -10,13 +10,11 @@ use super::download::{came, shares, status_of, watch};
 use super::text::{self, size};
 use super::transfers::Work;
 use super::upload::Failure;
-use super::{Bar, ExitStatus, output, shown};
+use super::{Bar, ExitStatus, shown};
 use crate::config;
 use crate::content::FileName;
-use crate::content::pattern::{Selection, is_pattern};
-use crate::fetch::{
-    Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError,
-};
+use crate::content::pattern::{Selection, is_folder_name, is_pattern};
+use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError};
 use crate::serve::Responder;
 use crate::serve::offer::{FolderReport, offer_folder};
 use crate::store::Store;
@@ -28,6 +26,12 @@ pub(super) fn download(work: &Work<'_>, wanted: &str, except: &[String], replace
     let bars = &work.transfers.surroundings.bars;
     if let Err(bad) = Selection::new(Some(wanted), except) {
         bars.error(&shown(&bad.to_string()));
+        return ExitStatus::Usage;
+    }
+    if let Some(folder) = wanted.strip_suffix('/').filter(|_| is_folder_name(wanted))
+        && let Err(bad) = folder.parse::<FileName>()
+    {
+        bars.error(&format!("cannot download {}: {bad}", shown(wanted)));
         return ExitStatus::Usage;
     }
     let share = Share { pattern: Some(wanted.to_owned()), except: except.to_vec(), beneath: None };
@@ -97,7 +101,7 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
         shares(snapshot),
         others(outcome.here, outcome.failures.len() as u64),
     );
-    let printed = output::print(|out| writeln!(out, "{line}"));
+    let printed = bars.print(|out| writeln!(out, "{line}"));
     let statuses = outcome.failures.iter().map(|(_, error)| ExitStatus::from(error));
     let succeeded = (outcome.received + outcome.here > 0).then_some(ExitStatus::Success);
     ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)
@@ -152,7 +156,11 @@ pub(super) fn shared(work: &Work<'_>, file: &str, except: &[String]) -> Option<S
     let is_folder = |name: &FileName| store.folder().join(name.as_path()).is_dir();
     match bare.parse::<FileName>() {
         Ok(name) if is_folder(&name) => {
-            return Some(Shared { label, store: store.clone(), share: share(Some(format!("{name}/")), None) });
+            return Some(Shared {
+                label,
+                store: store.clone(),
+                share: share(Some(format!("{name}/")), None),
+            });
         }
         _ => {}
     }
@@ -162,7 +170,11 @@ pub(super) fn shared(work: &Work<'_>, file: &str, except: &[String]) -> Option<S
         if let Ok(within) = path.strip_prefix(store.folder())
             && let Some(Ok(name)) = within.to_str().map(str::parse::<FileName>)
         {
-            return Some(Shared { label, store: store.clone(), share: share(Some(format!("{name}/")), None) });
+            return Some(Shared {
+                label,
+                store: store.clone(),
+                share: share(Some(format!("{name}/")), None),
+            });
         }
         let beneath = path.file_name()?.to_str()?.parse().ok()?;
         let borrowed = Store::borrow(&path).ok()?;
@@ -243,7 +255,7 @@ impl Upload<'_> {
         let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
         let line = format!("{id}: uploaded {label}: {received} files, {}{rate}{rest}", size(*bytes));
         let bars = &self.work.transfers.surroundings.bars;
-        let printed = bars.aside(|| output::print(|out| writeln!(out, "{line}")));
+        let printed = bars.print(|out| writeln!(out, "{line}"));
         let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
         let succeeded = (received + here > 0).then_some(ExitStatus::Success);
         ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)

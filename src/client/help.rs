@@ -29,7 +29,7 @@ fn all_commands() -> String {
         lines.push_str(&format!("  {}\n", form.example));
     }
     lines.push_str("\nwithout a peer, all others are meant; --replace replaces another file of that name\n");
-    lines.push_str("patterns: photos/ is a folder, *.iso and photos/** are globs; -x leaves out what fits\n");
+    lines.push_str("photos/ is a folder, *.iso and photos/** are patterns; -x leaves out what fits\n");
     lines.push_str("names with blanks are quoted: \"a b\", 'a b' or a\\ b; after -- nothing is a flag\n");
     lines
 }

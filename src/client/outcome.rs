@@ -59,7 +59,9 @@ impl ExitStatus {
             Self::Usage => "usage or settings",
             Self::Unreachable => "a peer is unreachable",
             Self::NoSuchFile => "no such file",
-            Self::Refused => "another file of that name is in the way, or sources disagree",
+            Self::Refused => {
+                "refused: a file is in the way or being received, sources disagree, or the peer says no"
+            }
             Self::Integrity => "integrity: content does not match its id, or changed while read",
             Self::SomePeersFailed => "some peers failed, others succeeded",
             Self::NoSpace => "no space left",

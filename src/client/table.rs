@@ -167,7 +167,9 @@ impl Columns {
     fn for_all(sorted: &[&Listed]) -> Self {
         let mut columns = Self { name: "name".len(), size: "size".len() };
         for row in rows(sorted) {
-            columns.name = columns.name.max(width(&shown(row.first.name.as_str())) + usize::from(row.first.files.is_some()));
+            columns.name = columns
+                .name
+                .max(width(&shown(row.first.name.as_str())) + usize::from(row.first.files.is_some()));
             columns.size = columns.size.max(size(row.first.length).len());
         }
         columns.name = columns.name.min(config::NAME_COLUMNS);
@@ -251,10 +253,10 @@ notes     2.0 KiB  ca978112ca1b ≠ peer1
             table(&fold.rows(), Layout::Aligned)
         };
         let expected = "\
-name       size  id             peers
-a.txt    1000 B  ca978112ca1b   peer1
-p/      3.9 KiB  4 files        peer1
-z        1000 B  ca978112ca1b   peer1
+name      size  id             peers
+a.txt   1000 B  ca978112ca1b   peer1
+p/     3.9 KiB  4 files        peer1
+z       1000 B  ca978112ca1b   peer1
 ";
         assert_eq!(folded(""), expected);
         assert!(folded("p/").contains("p/q/  2.0 KiB  2 files"), "{}", folded("p/"));

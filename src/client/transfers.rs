@@ -47,9 +47,9 @@ impl Transfers {
 impl Execute for Transfers {
     fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
         let named = match command {
-            Command::FileList { peers, .. } | Command::Upload { peers, .. } | Command::Download { peers, .. } => {
-                peers
-            }
+            Command::FileList { peers, .. }
+            | Command::Upload { peers, .. }
+            | Command::Download { peers, .. } => peers,
             Command::Help { .. } | Command::Quit => return ExitStatus::Success,
         };
         let own = self.surroundings.own.as_ref();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::text::{self, size};
 use super::transfers::Work;
-use super::{Bar, ExitStatus, output, shown};
+use super::{Bar, ExitStatus, shown};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
 use crate::serve::Responder;
@@ -99,7 +99,7 @@ impl Upload<'_> {
                 return failure.status;
             }
         };
-        bars.aside(|| output::print(|out| writeln!(out, "{line}")))
+        bars.print(|out| writeln!(out, "{line}"))
     }
 
     fn offer(&self, store: Store, bar: &Bar, started: Instant) -> Result<Offered, Failure> {

@@ -185,6 +185,12 @@ impl fmt::Display for RootPrefix {
     }
 }
 
+impl From<Root> for RootPrefix {
+    fn from(root: Root) -> Self {
+        Self(root.to_string())
+    }
+}
+
 /// The text is not a content id nor the beginning of one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected 6 to 64 hexadecimal digits")]

@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn the_folder_that_all_lie_in_is_known() {
-        for (pattern, folder) in [("p/q/", "p/q/"), ("p/q*", "p/"), ("**", ""), ("*.iso", ""), ("p/q", "p/")] {
+        for (pattern, folder) in [("p/q/", "p/q/"), ("p/q*", "p/"), ("**", ""), ("*.iso", ""), ("p/q", "p/")]
+        {
             assert_eq!(Selection::new(Some(pattern), &[]).unwrap().beneath(), folder, "{pattern}");
         }
     }

@@ -1,6 +1,6 @@
 //! The engine: one thread a source asks and reads, a few verify and write.
 //!
-//! How a chunk travels: a worker leases it from the [`Ledger`], sends the request, and later reads
+//! How a chunk travels: a worker leases it from the ledger, sends the request, and later reads
 //! the answer into a buffer from a fixed set; the buffer goes through a bounded channel to a verify
 //! thread, which proves it and writes it into the part file; the ledger is told, and the buffer goes
 //! back to the set. So what is in memory is bounded by the number of buffers, and when the disk is
@@ -266,8 +266,9 @@ impl<'e, 'a> Worker<'e, 'a> {
             let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source));
             lock(&self.engine.ledger).leave(self.id);
             self.engine.changed.notify_all();
-            let Err(error) = result else { break };
-            if self.engine.is_over() {
+            let Err(error) = self.judged(result) else { break };
+            // A source that ends with the transfer is not lost, but a bad chunk is always told.
+            if self.engine.is_over() && !error.is_integrity() {
                 break;
             }
             failures = if self.engine.progress.of(self.slot) > before { 1 } else { failures + 1 };
@@ -282,6 +283,11 @@ impl<'e, 'a> Worker<'e, 'a> {
             self.pause(config::RETRY_PAUSE * failures);
         }
         self.engine.progress.ended(self.slot);
+    }
+
+    /// The word about a bad chunk may come when the source is not listened to any more.
+    fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
+        if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
     }
 
     fn pause(&self, time: Duration) {

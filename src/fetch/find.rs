@@ -9,7 +9,7 @@ use super::progress::Event;
 use super::source::{Caller, SourceError};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{Attributes, ChunkLayout, Digest, Manifest};
+use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Head, Request, Response, Subject, WireError};
@@ -19,11 +19,61 @@ pub struct Holder {
     /// Which peer.
     pub peer: Peer,
     /// What the file is there.
-    pub manifest: Manifest,
-    /// What it has there beside its content.
-    pub attributes: Attributes,
+    pub outline: Outline,
     /// Open, with no request under way.
     pub connection: Framed,
+}
+
+/// What a peer says of a file, before its digests are known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outline {
+    /// Its name there.
+    pub name: FileName,
+    /// How it is cut there.
+    pub layout: ChunkLayout,
+    /// What it is.
+    pub root: Root,
+    /// What it has there beside its content.
+    pub attributes: Attributes,
+    /// The digests where they came along, not proven yet.
+    digests: Option<Vec<Digest>>,
+}
+
+impl Outline {
+    fn proven(&self, digests: Vec<Digest>) -> Result<Manifest, SourceError> {
+        Manifest::new(self.name.clone(), self.layout, self.root, digests).map_err(misbehaved)
+    }
+}
+
+/// A file's whole manifest over a connection that is open, and what the file has beside its content.
+pub(super) fn manifest_over(
+    connection: &mut Framed,
+    subject: &Subject,
+    hashing: &dyn Fn(u64, u64),
+) -> Result<(Manifest, Attributes), SourceError> {
+    let mut outline = describe(connection, subject, u32::MAX, hashing)?;
+    let digests = outline.digests.take().ok_or_else(|| misbehaved("a manifest without digests"))?;
+    Ok((outline.proven(digests)?, outline.attributes))
+}
+
+impl Holder {
+    /// The whole manifest, proven; asks for the digests where they did not come along.
+    pub fn manifest(&mut self) -> Result<Manifest, SourceError> {
+        let digests = match self.outline.digests.take() {
+            Some(digests) => digests,
+            None => self.ask_for_digests()?,
+        };
+        self.outline.proven(digests)
+    }
+
+    fn ask_for_digests(&mut self) -> Result<Vec<Digest>, SourceError> {
+        let subject = Subject::Id(self.outline.root.into());
+        let request =
+            Request::Describe { subject, wait_ms: config::HASHING_WAIT_MS, digests_up_to: u32::MAX };
+        let head = self.connection.ask(&request, &[])??;
+        let again = read_outline(&mut self.connection, head)?;
+        again.digests.ok_or_else(|| misbehaved("a manifest without digests"))
+    }
 }
 
 /// What became of one peer that was asked.
@@ -52,7 +102,7 @@ pub struct Find<'a> {
 
 impl Find<'_> {
     /// Asks all peers in parallel, and gives their answers in the peers' order. Once one has the
-    /// file, the others have a moment left.
+    /// file, the others have as long again twice, and at least a moment.
     pub fn run(&self) -> Vec<Answer> {
         let (cancel, _registration) = self.cancel.child();
         let (done, answers) = bounded(self.peers.len());
@@ -67,13 +117,13 @@ impl Find<'_> {
                 }
             }
             drop(done);
-            let mut deadline: Option<Instant> = None;
+            let (started, mut deadline) = (Instant::now(), None);
             while let Ok((slot, answer)) = match deadline {
                 Some(at) => answers.recv_deadline(at).map_err(|_| ()),
                 None => answers.recv().map_err(|_| ()),
             } {
                 if matches!(answer, Answer::Has(_)) {
-                    deadline.get_or_insert(Instant::now() + config::LATE_ANSWERS);
+                    deadline.get_or_insert(Instant::now() + config::LATE_ANSWERS.max(2 * started.elapsed()));
                 }
                 if let Some(place) = found.get_mut(slot) {
                     *place = Some(answer);
@@ -98,42 +148,42 @@ impl Find<'_> {
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let (manifest, attributes) = describe(&mut connection, self.subject, &|done, total| {
-            (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
-        })?;
-        Ok(Holder { peer: peer.clone(), manifest, attributes, connection })
+        let hashing = |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
+        let outline = describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &hashing)?;
+        Ok(Holder { peer: peer.clone(), outline, connection })
     }
 }
 
-/// Asks for a manifest, as often as the other side says that it is hashing.
-pub(super) fn describe(
+/// Asks what a file is, as often as the other side says that it is hashing.
+fn describe(
     connection: &mut Framed,
     subject: &Subject,
+    digests_up_to: u32,
     hashing: &dyn Fn(u64, u64),
-) -> Result<(Manifest, Attributes), SourceError> {
+) -> Result<Outline, SourceError> {
     let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
-    let request = Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS };
+    let request =
+        Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS, digests_up_to };
     loop {
         let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
         match head.message {
             Response::Hashing { done, total } => hashing(done, total),
-            _ => return read_manifest(connection, head),
+            _ => return read_outline(connection, head),
         }
     }
 }
 
-/// Reads the rest of a manifest whose head came, and checks it.
-fn read_manifest(
-    connection: &mut Framed,
-    head: Head<Response>,
-) -> Result<(Manifest, Attributes), SourceError> {
-    let misbehaved = |what: String| SourceError::Misbehaved(WireError::Unexpected(what));
+fn misbehaved(what: impl ToString) -> SourceError {
+    SourceError::Misbehaved(WireError::Unexpected(what.to_string()))
+}
+
+/// Reads the rest of a manifest whose head came.
+fn read_outline(connection: &mut Framed, head: Head<Response>) -> Result<Outline, SourceError> {
     let Response::Manifest { name, length, chunk_size, root, attributes } = head.message else {
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
-    let layout = ChunkLayout::new(length, chunk_size).map_err(|bad| misbehaved(bad.to_string()))?;
-    let digests =
-        Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests".to_owned()))?;
-    let manifest = Manifest::new(name, layout, root, digests).map_err(|bad| misbehaved(bad.to_string()))?;
-    Ok((manifest, attributes))
+    let layout = ChunkLayout::new(length, chunk_size).map_err(misbehaved)?;
+    let digests = Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests"))?;
+    let digests = (digests.len() == layout.count() as usize).then_some(digests);
+    Ok(Outline { name, layout, root, attributes, digests })
 }

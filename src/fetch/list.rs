@@ -44,7 +44,7 @@ pub(super) fn list_over(
 ) -> Result<u64, SourceError> {
     let selection = Selection::new(request.pattern.as_deref(), &request.except)
         .map_err(|bad| SourceError::Misbehaved(WireError::Unexpected(bad.to_string())))?;
-    let mut checked = Checked { selection, folders: request.folders, last: None, count: 0 };
+    let mut checked = Checked { selection, folders: request.folders, last: None, next: None, count: 0 };
     ask(connection, request, None)?;
     loop {
         let head = connection.answer(config::LISTING_TIMEOUT)?;
@@ -55,6 +55,7 @@ pub(super) fn list_over(
         };
         let payload = connection.take_payload()?;
         let more = next.is_some();
+        checked.check_next(next.as_ref())?;
         if more {
             ask(connection, request, next)?;
         }
@@ -77,10 +78,21 @@ struct Checked {
     selection: Selection,
     folders: bool,
     last: Option<FileName>,
+    /// Where the next page begins.
+    next: Option<FileName>,
     count: usize,
 }
 
 impl Checked {
+    fn check_next(&mut self, next: Option<&FileName>) -> Result<(), SourceError> {
+        if next.is_some() && next <= self.next.as_ref() {
+            return Err(misbehaved("a listing that does not advance".to_owned()));
+        }
+        self.next = next.cloned();
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+
     fn check(&mut self, entries: &[Entry]) -> Result<(), SourceError> {
         self.count = self.count.saturating_add(entries.len());
         if entries.len() > config::LIST_PAGE || self.count > config::MAX_LISTED {

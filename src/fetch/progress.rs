@@ -150,7 +150,7 @@ impl Progress {
     }
 
     /// So many files and bytes more belong to the folder.
-    pub(super) fn expect(&self, files: u64, bytes: u64) {
+    pub(super) fn announce(&self, files: u64, bytes: u64) {
         self.of_files.fetch_add(files, Ordering::Relaxed);
         let total = self.total.load(Ordering::Relaxed);
         self.total.store(total.saturating_add(bytes), Ordering::Relaxed);

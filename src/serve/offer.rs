@@ -102,7 +102,8 @@ pub fn offer_folder(
         };
         match message {
             Request::Report { report: Report::FolderFinished { received, bytes, here, failed } } => {
-                let failures = serde_json::from_slice(&connection.take_payload()?).map_err(WireError::BadHeader)?;
+                let failures =
+                    serde_json::from_slice(&connection.take_payload()?).map_err(WireError::BadHeader)?;
                 return Ok(FolderReport { received, bytes, here, failed, failures });
             }
             Request::Report { report: Report::Failed(refusal) } => return Err(OfferError::Refused(refusal)),

@@ -36,7 +36,9 @@ impl Responder {
             Request::Read { root, chunk, chunk_size } => {
                 return self.read(connection, Read { root, chunk, chunk_size });
             }
-            Request::Describe { subject, wait_ms } => self.describe(&subject, wait_ms),
+            Request::Describe { subject, wait_ms, digests_up_to } => {
+                self.describe(&subject, wait_ms).map(|answer| without_more(answer, digests_up_to))
+            }
             Request::List { pattern, except, folders, hashed, after, limit } => {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
@@ -48,10 +50,11 @@ impl Responder {
             }
             Request::Have { root } => self.have(root),
             Request::Ping => Ok((Response::Pong, Vec::new())),
-            Request::Hello { .. }
-            | Request::Offer { .. }
-            | Request::OfferFolder { .. }
-            | Request::Report { .. } => Err(refusal(ErrorCode::BadRequest, "that request does not fit here")),
+            // A report gets no answer, and outside of an offer it means nothing.
+            Request::Report { .. } => return Ok(()),
+            Request::Hello { .. } | Request::Offer { .. } | Request::OfferFolder { .. } => {
+                Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
+            }
             Request::Unknown => Err(refusal(ErrorCode::Unsupported, "this peer does not know that request")),
         };
         match refused {
@@ -155,6 +158,12 @@ impl Responder {
         }
         Ok((Response::Have, ChunkSet::all(layout).as_bytes().to_vec()))
     }
+}
+
+/// Leaves the digests out when there are more than the asking side wants now.
+fn without_more((response, payload): (Response, Vec<u8>), digests_up_to: u32) -> (Response, Vec<u8>) {
+    let too_many = payload.len() / Digest::LEN > digests_up_to as usize;
+    (response, if too_many { Vec::new() } else { payload })
 }
 
 fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {

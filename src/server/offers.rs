@@ -10,9 +10,7 @@ use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkLayout, Digest, FileName, Manifest};
 use crate::fetch::offered::Offerer;
-use crate::fetch::{
-    Event, Fetch, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError,
-};
+use crate::fetch::{Event, Fetch, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError};
 use crate::serve::responder::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
 use crate::topology::PeerId;
@@ -31,7 +29,9 @@ pub(super) fn receive(shared: &Shared, connection: &mut Framed, offer: Request) 
         }
         Ok(Reception::InTheWay { length, root }) => {
             let id = root.map_or_else(String::new, |root| format!(", id {}", root.short()));
-            let message = format!("already serving another file of that name ({length} bytes{id})");
+            let message = format!(
+                "already serving another file of that name ({length} bytes{id}); --replace overwrites it"
+            );
             connection.send(&Response::error(ErrorCode::InTheWay, message), &[])
         }
         Err(refusal) => connection.send(&Response::Error(refusal), &[]),
@@ -65,10 +65,11 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
     let manifest = part.manifest().clone();
     let peer = uploader(connection);
     let name = manifest.name().clone();
+    let from = format!("{peer} ({})", connection.remote());
     let progress = Progress::new(manifest.length(), [peer.clone()]);
     progress.resume(part.received());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
-    log::info!("receiving {name} ({} bytes) from {peer}", manifest.length());
+    log::info!("receiving {name} ({} bytes) from {from}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
     let report = || Report::Progress { done: progress.done() };
     let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
@@ -81,15 +82,19 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
     };
     let result = match transfer.run() {
         Ok(()) => complete(connection, part, &progress)?,
-        Err(error) => Err(error),
+        Err(error) => {
+            // Whoever hears of the failure may offer the file again at once.
+            drop(part);
+            Err(error)
+        }
     };
     match result {
         Ok(()) => {
-            log::info!("received {name} from {peer}");
+            log::info!("received {name} from {from}");
             connection.send(&Request::Report { report: Report::Finished }, &[])
         }
         Err(error) => {
-            log::warn!("did not receive {name} from {peer}: {error}");
+            log::warn!("did not receive {name} from {from}: {error}");
             let report = Report::Failed(refusal_for(&error));
             connection.send(&Request::Report { report }, &[])?;
             // Answers to our requests may still be under way; nobody could tell them apart.
@@ -138,7 +143,8 @@ fn receive_folder(
 /// Tells the offering side how it ended. A connection on which answers may still be under way is of
 /// no use afterwards.
 fn report_folder(connection: &mut Framed, outcome: &FolderOutcome) -> Result<(), WireError> {
-    let told = |(name, error): &(FileName, FileError)| Failed { name: name.clone(), reason: refusal_of_file(error) };
+    let told =
+        |(name, error): &(FileName, FileError)| Failed { name: name.clone(), reason: refusal_of_file(error) };
     let failures: Vec<Failed> = outcome.failures.iter().take(config::SHOWN_FAILURES).map(told).collect();
     let report = Report::FolderFinished {
         received: outcome.received,

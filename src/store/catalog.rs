@@ -119,7 +119,9 @@ impl Catalog {
         }
         let count = files.len();
         if let Err(error) = locked(&self.state).append_all(&self.private, files) {
-            log::warn!("cannot write down in the catalog what {count} files are: {error}; they are hashed again");
+            log::warn!(
+                "cannot write down in the catalog what {count} files are: {error}; they are hashed again"
+            );
         }
     }
 

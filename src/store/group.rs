@@ -71,7 +71,8 @@ pub type Settled = (FileName, Result<(), StoreError>);
 impl Group {
     /// An empty group. With `replace`, other files of its files' names give way.
     pub(super) fn new(disk: Arc<Disk>, replace: bool) -> Result<Self, StoreError> {
-        let (entry, folder) = make_folder(&disk).map_err(StoreError::io("cannot prepare to receive files"))?;
+        let (entry, folder) =
+            make_folder(&disk).map_err(StoreError::io("cannot prepare to receive files"))?;
         let (waiting, folders) = (Vec::new(), HashMap::new());
         Ok(Self { disk, entry, folder, waiting, bytes: 0, since: Instant::now(), next: 0, replace, folders })
     }
@@ -259,7 +260,8 @@ impl Salvage {
         let (place, entry) = self.files.remove(root)?;
         let (_, folder) = self.abandoned.get(place)?;
         let file = folder.file(&entry).ok().flatten()?;
-        let length = file.metadata().ok().map(|metadata| metadata.len()).filter(|len| small::is_small(*len))?;
+        let length =
+            file.metadata().ok().map(|metadata| metadata.len()).filter(|len| small::is_small(*len))?;
         let mut bytes = vec![0; usize::try_from(length).ok()?];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).ok()?;
         folder.remove(&entry).ok()?;

@@ -38,9 +38,9 @@ impl<'a> Looker<'a> {
 
     /// What has that name; a link within the folder is what it points to.
     pub(super) fn look(&mut self, name: &FileName) -> Result<Seen, StoreError> {
-        let stat = self.parent(name).and_then(|parent| {
-            Ok(statat(parent, name.last_part(), AtFlags::SYMLINK_NOFOLLOW)?)
-        });
+        let stat = self
+            .parent(name)
+            .and_then(|parent| Ok(statat(parent, name.last_part(), AtFlags::SYMLINK_NOFOLLOW)?));
         match stat {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.follow(name),
             Ok(stat) => Ok(Seen::from(stat)),

@@ -92,7 +92,14 @@ impl PartFile {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let part = Part { file, manifest, have: Mutex::new(have), unsynced, synced };
-        Self { disk: Arc::clone(&name.disk), part, _name: name, replace, attributes: Attributes::default(), settled: false }
+        Self {
+            disk: Arc::clone(&name.disk),
+            part,
+            _name: name,
+            replace,
+            attributes: Attributes::default(),
+            settled: false,
+        }
     }
 
     /// What is being received.

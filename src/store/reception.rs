@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use super::StoreError;
 use super::disk::Disk;
 use super::hashing::Hashing;
-use super::{donor, group, journal};
 use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
+use super::{donor, group, journal};
 use crate::config;
 use crate::content::{Attributes, ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
 

@@ -199,12 +199,20 @@ mod tests {
                     .into(),
             ),
             (
-                Request::Describe { subject: Subject::Name("f".parse().unwrap()), wait_ms: 9 },
-                r#"{"type":"describe","name":"f","wait_ms":9}"#.into(),
+                Request::Describe {
+                    subject: Subject::Name("f".parse().unwrap()),
+                    wait_ms: 9,
+                    digests_up_to: 64,
+                },
+                r#"{"type":"describe","name":"f","wait_ms":9,"digests_up_to":64}"#.into(),
             ),
             (
-                Request::Describe { subject: Subject::Id("abcdef".parse().unwrap()), wait_ms: 0 },
-                r#"{"type":"describe","id":"abcdef","wait_ms":0}"#.into(),
+                Request::Describe {
+                    subject: Subject::Id("abcdef".parse().unwrap()),
+                    wait_ms: 0,
+                    digests_up_to: 1,
+                },
+                r#"{"type":"describe","id":"abcdef","wait_ms":0,"digests_up_to":1}"#.into(),
             ),
             (
                 Request::Read { root, chunk: 1, chunk_size: 16384 },

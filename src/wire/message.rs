@@ -47,6 +47,10 @@ pub enum Request {
         /// How long the answer may wait for hashing, in milliseconds.
         #[serde(default)]
         wait_ms: u32,
+        /// The digests are wanted when there are no more than so many; a slow peer that only says
+        /// what it has is then as quick as the others.
+        #[serde(default = "any_number")]
+        digests_up_to: u32,
     },
     /// One chunk.
     Read {
@@ -101,6 +105,10 @@ pub enum Request {
     /// A request of a later version.
     #[serde(other)]
     Unknown,
+}
+
+fn any_number() -> u32 {
+    u32::MAX
 }
 
 /// What `describe` is about.
@@ -197,7 +205,7 @@ pub enum Response {
         #[serde(default)]
         left_out: u64,
     },
-    /// A manifest; the payload is its digests.
+    /// A manifest; the payload is its digests, or nothing when there are more than were wanted.
     Manifest {
         /// The file's name here.
         name: FileName,

@@ -46,7 +46,7 @@
 //! |---|---|---|---|
 //! | `hello` peer, agent | | `hello` peer, agent, read_only | |
 //! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
-//! | `describe` name or id, wait_ms | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests |
+//! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size | | `chunk` chunk | the chunk |
 //! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |

@@ -16,6 +16,12 @@ pub(super) type Content = usize;
 /// A batch that is this old may be fetched from somebody else, too.
 const OVERDUE: Duration = Duration::from_secs(1);
 
+/// Batches do not become smaller than this many files …
+const FEWEST_FILES: usize = 16;
+
+/// … or bytes.
+const FEWEST_BYTES: u64 = 256 << 10;
+
 /// What a source that asks for work is told.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Lease {
@@ -35,8 +41,9 @@ pub(super) struct Batches {
     in_flight: Vec<VecDeque<Batch>>,
     /// Sources that ended for good.
     gone: Vec<usize>,
-    /// Contents that have neither landed nor failed.
+    /// Contents that have neither landed nor failed, and their bytes.
     open: usize,
+    open_bytes: u64,
 }
 
 struct State {
@@ -68,7 +75,14 @@ impl Batches {
     /// No contents yet, for so many sources.
     pub(super) fn new(sources: usize) -> Self {
         let in_flight = (0..sources).map(|_| VecDeque::new()).collect();
-        Self { contents: Vec::new(), sets: Vec::new(), places: HashMap::new(), in_flight, gone: Vec::new(), open: 0 }
+        Self {
+            contents: Vec::new(),
+            sets: Vec::new(),
+            places: HashMap::new(),
+            in_flight,
+            gone: Vec::new(),
+            open: 0,
+        }
     }
 
     /// Adds a content of that many bytes that these sources may have.
@@ -76,6 +90,7 @@ impl Batches {
         let content = self.contents.len();
         self.contents.push(State { length, set: 0, phase: Phase::Missing });
         self.open += 1;
+        self.open_bytes = self.open_bytes.saturating_add(length);
         self.queue(content, sources.to_vec());
         content
     }
@@ -85,6 +100,7 @@ impl Batches {
         if self.open == 0 {
             return Lease::Complete;
         }
+        let (most_files, most_bytes) = self.share();
         let mut batch = Vec::new();
         let mut bytes = 0;
         let mut sets: Vec<usize> = (0..self.sets.len()).filter(|set| self.may_have(*set, source)).collect();
@@ -93,8 +109,8 @@ impl Batches {
             let Some(set) = self.sets.get_mut(place) else { continue };
             while let Some(content) = set.missing.front().copied() {
                 let Some(state) = self.contents.get_mut(content) else { break };
-                let fits = batch.is_empty()
-                    || (batch.len() < config::GATHER_FILES && bytes + state.length <= config::GATHER_BYTES);
+                let fits =
+                    batch.is_empty() || (batch.len() < most_files && bytes + state.length <= most_bytes);
                 if !fits {
                     return self.grant(source, batch, now);
                 }
@@ -129,7 +145,9 @@ impl Batches {
 
     /// Whether a copy is still of use.
     pub(super) fn is_wanted(&self, content: Content) -> bool {
-        self.contents.get(content).is_some_and(|state| matches!(state.phase, Phase::InFlight { .. } | Phase::Missing))
+        self.contents
+            .get(content)
+            .is_some_and(|state| matches!(state.phase, Phase::InFlight { .. } | Phase::Missing))
     }
 
     /// A good copy is here. Says whether it is the first one.
@@ -144,6 +162,7 @@ impl Batches {
         if first {
             state.phase = Phase::Landed;
             self.open -= 1;
+            self.open_bytes = self.open_bytes.saturating_sub(state.length);
         }
         first
     }
@@ -181,6 +200,15 @@ impl Batches {
         self.contents.iter().enumerate().filter_map(failed)
     }
 
+    /// How many files and bytes a batch may have: full ones at first, and smaller ones towards the end,
+    /// so that no source is left with much when the others are done.
+    fn share(&self) -> (usize, u64) {
+        let parts = config::GATHERS_AHEAD * self.in_flight.len().saturating_sub(self.gone.len()).max(1);
+        let files = (self.open / parts).clamp(FEWEST_FILES, config::GATHER_FILES);
+        let bytes = (self.open_bytes / parts as u64).clamp(FEWEST_BYTES, config::GATHER_BYTES);
+        (files, bytes)
+    }
+
     fn may_have(&self, set: usize, source: usize) -> bool {
         self.sets.get(set).is_some_and(|set| !set.missing.is_empty() && set.sources.contains(&source))
     }
@@ -196,7 +224,8 @@ impl Batches {
     fn overdue(&mut self, source: usize, now: Instant) -> Vec<Content> {
         let others = self.in_flight.iter().enumerate().filter(|(other, _)| *other != source);
         let late = |batch: &&Batch| now.saturating_duration_since(batch.asked) >= OVERDUE;
-        let oldest = others.filter_map(|(_, queue)| queue.front()).filter(late).min_by_key(|batch| batch.asked);
+        let oldest =
+            others.filter_map(|(_, queue)| queue.front()).filter(late).min_by_key(|batch| batch.asked);
         let Some(batch) = oldest else { return Vec::new() };
         let mut taken = batch.contents.clone();
         taken.retain(|content| {
@@ -217,7 +246,8 @@ impl Batches {
         let Some(state) = self.contents.get_mut(content) else { return };
         let Phase::InFlight { requesters } = state.phase else { return };
         let old = state.set;
-        let sources = sources.or_else(|| self.sets.get(old).map(|set| set.sources.clone())).unwrap_or_default();
+        let sources =
+            sources.or_else(|| self.sets.get(old).map(|set| set.sources.clone())).unwrap_or_default();
         if requesters > 1 {
             state.phase = Phase::InFlight { requesters: requesters - 1 };
             let set = self.set_of(sources);
@@ -238,7 +268,11 @@ impl Batches {
         }
         match self.sets.get_mut(set) {
             Some(set) if !nobody => set.missing.push_back(content),
-            _ => self.open -= 1,
+            _ => {
+                let length = self.contents.get(content).map_or(0, |state| state.length);
+                self.open -= 1;
+                self.open_bytes = self.open_bytes.saturating_sub(length);
+            }
         }
     }
 

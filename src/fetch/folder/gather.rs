@@ -316,7 +316,8 @@ impl<'g, 'a> Worker<'g, 'a> {
             };
             match lease {
                 Lease::Batch(batch) => {
-                    let root = |content: &Content| self.gather.contents.get(*content).map(|small| small.root.0);
+                    let root =
+                        |content: &Content| self.gather.contents.get(*content).map(|small| small.root.0);
                     let roots: Vec<Digest> = batch.iter().filter_map(root).collect();
                     supply.connection()?.send(&Request::Gather, &Digest::join(&roots))?;
                 }

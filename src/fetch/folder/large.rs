@@ -7,7 +7,7 @@ use super::supply::{Link, Supply, report_of};
 use super::{FileError, FolderFetch, Record, Version};
 use crate::content::{Attributes, Manifest, RootPrefix};
 use crate::fetch::engine::{Fetch, TransferError};
-use crate::fetch::find::{Answer, Find, describe};
+use crate::fetch::find::{Answer, Find, Holder, manifest_over};
 use crate::fetch::offered::Offerer;
 use crate::fetch::progress::{Event, Progress};
 use crate::fetch::source::{Dial, FramedPeer, SourceError};
@@ -39,7 +39,7 @@ impl File<'_, '_> {
     fn run(&self, supplies: &mut [Supply<'_>]) -> Result<(), FileError> {
         match supplies {
             [Supply { peer, link: Link::Turned { connection, .. } }] => {
-                let (manifest, attributes) = describe(connection, &self.subject(), &|done, total| {
+                let (manifest, attributes) = manifest_over(connection, &self.subject(), &|done, total| {
                     (self.fetch.observer)(Event::Hashing { peer: peer.clone(), done, total });
                 })
                 .map_err(|error| lost(peer, error))?;
@@ -70,10 +70,7 @@ impl File<'_, '_> {
     }
 
     /// All sources that have the file, if it is one and the same at all of them.
-    fn find<'s>(
-        &self,
-        supplies: &[Supply<'_>],
-    ) -> Result<(Manifest, Attributes, Sources<'s>), FileError> {
+    fn find<'s>(&self, supplies: &[Supply<'_>]) -> Result<(Manifest, Attributes, Sources<'s>), FileError> {
         let dialled = self.file.sources.iter().filter_map(|source| match &supplies.get(*source)?.link {
             Link::Dialled { peer, caller, .. } => Some((peer.clone(), caller.clone())),
             Link::Turned { .. } => None,
@@ -82,32 +79,39 @@ impl File<'_, '_> {
         let Some(caller) = callers.first() else { return Err(FileError::NoSource) };
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
         let answers = Find { peers: &peers, subject: &self.subject(), caller, cancel, observer }.run();
-        let (mut holders, mut reasons) = (Vec::new(), Vec::new());
+        let (mut holders, mut reasons): (Vec<Holder>, Vec<_>) = Default::default();
         for answer in answers {
             match answer {
-                Answer::Has(holder) => match self.checked(holder.manifest.clone()) {
-                    Ok(manifest) => holders.push((manifest, *holder)),
-                    Err(_) => reasons.push((holder.peer.id, SourceError::Changed)),
-                },
+                Answer::Has(holder) if self.fits(&holder) => holders.push(*holder),
+                Answer::Has(holder) => reasons.push((holder.peer.id, SourceError::Changed)),
                 Answer::HasNot(peer, error) => reasons.push((peer.id, error)),
                 Answer::Late(peer) => reasons.push((peer.id, SourceError::Stalled)),
             }
         }
-        let Some((manifest, first)) = holders.first() else {
-            return Err(FileError::Transfer(TransferError::NoSource(reasons)));
-        };
-        let (manifest, attributes) = (manifest.clone(), first.attributes);
-        if holders.iter().any(|(other, _)| other.root() != manifest.root()) {
-            let version = |(manifest, holder): &(Manifest, crate::fetch::find::Holder)| {
-                (holder.peer.id.clone(), Version::File(manifest.length(), Some(manifest.root())))
+        if holders
+            .iter()
+            .any(|holder| Some(holder.outline.root) != holders.first().map(|first| first.outline.root))
+        {
+            let version = |holder: &Holder| {
+                let file = Version::File(holder.outline.layout.length(), Some(holder.outline.root));
+                (holder.peer.id.clone(), file)
             };
             return Err(FileError::Conflict(holders.iter().map(version).collect()));
         }
-        let source = |(_, holder): (Manifest, crate::fetch::find::Holder)| -> Box<dyn Dial> {
+        let Some((manifest, attributes)) = first_manifest(&mut holders, &mut reasons) else {
+            return Err(FileError::Transfer(TransferError::NoSource(reasons)));
+        };
+        let manifest = self.checked(manifest)?;
+        let source = |holder: Holder| -> Box<dyn Dial> {
             Box::new(FramedPeer::new(holder.peer, caller.clone(), &manifest, Some(holder.connection)))
         };
         let sources = holders.into_iter().map(source).collect();
         Ok((manifest, attributes, sources))
+    }
+
+    fn fits(&self, holder: &Holder) -> bool {
+        self.file.root.is_none_or(|root| root == holder.outline.root)
+            && holder.outline.layout.length() == self.file.length
     }
 
     fn receive(
@@ -149,4 +153,18 @@ impl File<'_, '_> {
 
 fn lost(peer: &PeerId, error: SourceError) -> FileError {
     FileError::Transfer(TransferError::NoSource(vec![(peer.clone(), error)]))
+}
+
+/// The manifest from the first holder that gives it; those that do not are left out.
+fn first_manifest(
+    holders: &mut Vec<Holder>,
+    reasons: &mut Vec<(PeerId, SourceError)>,
+) -> Option<(Manifest, Attributes)> {
+    while let Some(holder) = holders.first_mut() {
+        match holder.manifest() {
+            Ok(manifest) => return Some((manifest, holder.outline.attributes)),
+            Err(error) => reasons.push((holders.remove(0).peer.id, error)),
+        }
+    }
+    None
 }

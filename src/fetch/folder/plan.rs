@@ -83,12 +83,13 @@ impl<'a> Planner<'a> {
         }
         let length = first.length;
         if first.folder || disagree(&versions) {
-            self.fetch.progress.expect(1, 0);
-            let version = |(source, entry): &(usize, Entry)| Some((self.peers.get(*source)?.clone(), entry.into()));
+            self.fetch.progress.announce(1, 0);
+            let version =
+                |(source, entry): &(usize, Entry)| Some((self.peers.get(*source)?.clone(), entry.into()));
             let versions = versions.iter().filter_map(version).collect();
             return self.record.fail(&name, FileError::Conflict(versions));
         }
-        self.fetch.progress.expect(1, length);
+        self.fetch.progress.announce(1, length);
         let root = versions.iter().find_map(|(_, entry)| entry.content());
         let sources = versions.iter().map(|(source, _)| *source).collect();
         self.waiting.push(Candidate { name, there, length, root, attributes, sources });

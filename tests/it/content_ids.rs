@@ -9,7 +9,7 @@ use peershare::store::Store;
 fn content_ids_are_those_of_libtorrent() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let vectors = include_str!("data/roots.txt");
+    let vectors = include_str!("../data/roots.txt");
     assert_eq!(vectors.lines().count(), 8);
     for line in vectors.lines() {
         let (length, root) = line.split_once(' ').unwrap();

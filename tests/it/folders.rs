@@ -103,8 +103,7 @@ impl Net {
         let share = Share { pattern: Some(pattern.to_owned()), ..Share::default() };
         let progress = Progress::new(0, self.peers().into_iter().map(|peer| peer.id));
         let caller = Caller { identity: Identity::default(), network: self.network.clone() };
-        let supplies =
-            self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
+        let supplies = self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
         let (store, share, cancel) = (&store, &share, &Cancel::new());
         let (progress, observer) = (&progress, &|_| ());
         let result = FolderFetch { store, share, replace, supplies, progress, cancel, observer }.run();
@@ -442,8 +441,12 @@ fn a_file_beneath_a_file_and_lengths_beyond_all_bounds_fail_for_themselves() {
 #[test]
 fn gathers_that_do_not_verify_are_fetched_from_others_and_nothing_bad_is_kept() {
     let answers: [(&str, fn(&mut Framed) -> bool); 4] = [
-        ("bad bytes", |framed| framed.send(&Response::Gathered { lengths: vec![Some(1000)] }, &[7; 1000]).is_ok()),
-        ("another length", |framed| framed.send(&Response::Gathered { lengths: vec![Some(9)] }, &[7; 9]).is_ok()),
+        ("bad bytes", |framed| {
+            framed.send(&Response::Gathered { lengths: vec![Some(1000)] }, &[7; 1000]).is_ok()
+        }),
+        ("another length", |framed| {
+            framed.send(&Response::Gathered { lengths: vec![Some(9)] }, &[7; 9]).is_ok()
+        }),
         ("more than asked", |framed| {
             framed.send(&Response::Gathered { lengths: vec![Some(1000); 2] }, &[7; 2000]).is_ok()
         }),

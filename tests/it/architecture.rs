@@ -1,0 +1,168 @@
+//! The arrows between the rooms of `src/`, told as absences and looked for in the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file without its tests.
+struct Source {
+    /// Relative to `src/`.
+    path: String,
+    /// Its lines with their numbers, comments cut off.
+    lines: Vec<(usize, String)>,
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files(&path, found),
+            false if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+            false => {}
+        }
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All of `src/`, without what is compiled for tests only.
+fn sources() -> Vec<Source> {
+    let (root, mut paths) = (project().join("src"), Vec::new());
+    files(&root, &mut paths);
+    let paths = paths.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "tests"));
+    paths
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            // Tests stand at the bottom.
+            let tests = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+            let code = |line: &str| line.split("//").next().unwrap_or_default().to_owned();
+            let lines = text[..tests].lines().enumerate();
+            let lines = lines.map(|(i, line)| (i + 1, code(line))).collect();
+            Source { path: path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned(), lines }
+        })
+        .collect()
+}
+
+/// Nobody but those whose path begins so says any of these words.
+#[track_caller]
+fn only(allowed: &[&str], words: &[&str]) {
+    forbidden(|path| !allowed.iter().any(|allowed| path.starts_with(allowed)), words);
+}
+
+/// Nobody whose path begins so says any of these words.
+#[track_caller]
+fn never(room: &str, words: &[&str]) {
+    forbidden(|path| path.starts_with(room), words);
+}
+
+#[track_caller]
+fn forbidden(concerns: impl Fn(&str) -> bool, words: &[&str]) {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| concerns(&source.path)) {
+        for (number, line) in &source.lines {
+            if words.iter().any(|word| has_word(line, word)) {
+                found.push(format!("src/{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{words:?} must not be said here:\n{}", found.join("\n"));
+}
+
+/// Whether `word` stands in the line and is not the end of a longer one.
+fn has_word(line: &str, word: &str) -> bool {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    line.match_indices(word)
+        .any(|(at, _)| !word.starts_with(is_name) || !line[..at].chars().next_back().is_some_and(is_name))
+}
+
+#[test]
+fn only_the_store_opens_files() {
+    let words = ["std::fs", "fs::File", "File::open", "File::create", "OpenOptions"];
+    only(&["store/", "topology.rs", "demo.rs"], &words);
+}
+
+#[test]
+fn only_the_transport_knows_sockets() {
+    only(&["transport/"], &["TcpStream", "TcpListener", "UnixStream", "UdpSocket", "socket2"]);
+    only(&["transport/", "topology.rs", "server/", "demo.rs"], &["std::net", "SocketAddr"]);
+}
+
+#[test]
+fn only_the_client_and_the_programs_print() {
+    only(&["client/", "bin/", "demo.rs"], &["println!", "print!", "io::stdout", "stdout()"]);
+    never("", &["dbg!", "todo!", "unimplemented!"]);
+}
+
+#[test]
+fn content_is_pure() {
+    never(
+        "content/",
+        &["std::fs", "File::", "std::io", "std::thread", "thread::", "Instant", "SystemTime", "Mutex"],
+    );
+    let rooms = ["crate::store", "crate::wire", "crate::transport", "crate::connection", "crate::fetch"];
+    never("content/", &rooms);
+    never("content/", &["crate::serve", "crate::server", "crate::client", "crate::topology"]);
+}
+
+#[test]
+fn the_wire_knows_no_socket() {
+    never("wire/", &["std::net", "crate::connection", "crate::store", "crate::serve", "crate::fetch"]);
+}
+
+#[test]
+fn the_store_knows_no_peer() {
+    let rooms = ["crate::wire", "crate::transport", "crate::connection", "crate::fetch", "crate::serve"];
+    never("store/", &rooms);
+    never("store/", &["crate::server", "crate::client", "crate::topology"]);
+}
+
+#[test]
+fn serving_and_fetching_do_not_know_each_other_nor_who_uses_them() {
+    never("serve/", &["crate::fetch", "crate::server", "crate::client"]);
+    never("fetch/", &["crate::serve", "crate::server", "crate::client"]);
+    never("server/", &["crate::client"]);
+    never("client/", &["crate::server"]);
+    for low in ["transport/", "connection.rs", "topology.rs", "wire/"] {
+        never(low, &["crate::serve", "crate::fetch", "crate::server", "crate::client", "crate::store"]);
+    }
+}
+
+#[test]
+fn nothing_is_unsafe_and_nothing_unwraps() {
+    let lib = fs::read_to_string(project().join("src/lib.rs")).unwrap();
+    assert!(lib.contains("#![forbid(unsafe_code)]"));
+    never("", &["unsafe {", "unsafe fn", "unsafe impl"]);
+    never("", &[".unwrap()", ".expect(", ".unwrap_err()", "panic!", "unreachable!"]);
+}
+
+#[test]
+fn no_async_runtime_is_in_the_dependency_tree() {
+    let lock = fs::read_to_string(project().join("Cargo.lock")).unwrap();
+    for name in ["tokio", "async-std", "smol", "mio", "async-io", "futures-executor"] {
+        assert!(!lock.contains(&format!("name = \"{name}\"")), "{name} is in Cargo.lock");
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for source in sources() {
+        let lines = source.lines.len();
+        assert!(lines < 400, "src/{} has {lines} lines without its tests", source.path);
+    }
+}
+
+#[test]
+fn no_test_sleeps_is_ignored_or_chooses_a_port() {
+    let mut paths = Vec::new();
+    files(&project().join("tests"), &mut paths);
+    files(&project().join("src"), &mut paths);
+    // Put together here, so that this file does not find itself.
+    let words = [["thread::", "sleep"].concat(), ["sleep", "("].concat(), ["#[ign", "ore"].concat()];
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in &words {
+            assert!(!text.contains(word), "{word} in {}", path.display());
+        }
+    }
+}

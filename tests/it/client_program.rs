@@ -1,0 +1,216 @@
+//! The program `client`: once, from a pipe, interrupted, killed.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use peershare::wire::{Request, Response};
+use rustix::process::Signal;
+
+use super::lab::{CHUNK, DEADLINE, LONG, bytes, eventually, manifest};
+use super::programs::{Running, Site, relay};
+use super::rogue::{Deed, Rogue};
+use super::speaker::Speaker;
+
+fn out_of(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+}
+
+fn err_of(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+}
+
+#[test]
+fn one_command_ends_with_a_code_that_scripts_rely_on() {
+    let site = Site::new();
+    let (a, b) = (site.server("a"), Rogue::new("z", b"z", |_, _| Deed::Honest).listen());
+    site.list_peers(&[("a", a.port), ("b", b)]);
+    site.put("a", "x", b"x of a");
+    site.put("me", "w", b"w of me");
+    let done = site.client(&["download", "x", "a"]).code(0);
+    assert!(out_of(&done).starts_with("downloaded x: 6 B"), "{}", out_of(&done));
+    assert!(err_of(&done).is_empty(), "{}", err_of(&done));
+    assert_eq!(site.read("me", "x").unwrap(), b"x of a");
+    let listed = site.client(&["filelist"]).code(0);
+    assert!(out_of(&listed).contains("x") && out_of(&listed).contains("z"));
+    site.client(&["download"]).code(2);
+    site.client(&["download", "x", "nobody"]).code(2);
+    site.client(&["download", "nothing"]).code(4);
+    site.client(&["upload", "nothing"]).code(4);
+    site.put("me", "x", b"another x");
+    site.client(&["download", "x"]).code(5);
+    site.client(&["download", "x", "--replace"]).code(0);
+    // The rogue takes no uploads.
+    site.client(&["upload", "w"]).code(7);
+    site.client(&["upload", "w", "b"]).code(5);
+    drop(a);
+    site.client(&["filelist"]).code(7);
+    site.client(&["filelist", "a"]).code(3);
+    site.client(&["download", "x", "a"]).code(3);
+}
+
+#[test]
+fn bad_settings_are_one_line() {
+    let site = Site::new();
+    fs::write(site.path("peer_settings.txt"), "a 127.0.0.1 70000\n").unwrap();
+    let refused = site.client(&["filelist"]).code(2);
+    assert_eq!(err_of(&refused).lines().count(), 1);
+    assert!(
+        err_of(&refused).contains("peer_settings.txt, line 1: \"70000\" is not a port"),
+        "{}",
+        err_of(&refused)
+    );
+    fs::remove_file(site.path("peer_settings.txt")).unwrap();
+    site.client(&["filelist"]).code(2);
+    // Help needs none.
+    assert!(out_of(&site.client(&["help"]).code(0)).contains("#DOWNLOAD"));
+}
+
+#[test]
+fn commands_come_from_a_pipe() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.put("a", "two words", b"2");
+    let run = |input: &str| {
+        let mut command = assert_cmd::Command::from_std(site.client_command());
+        command.write_stdin(input).timeout(DEADLINE).assert()
+    };
+    let done = run("#FILELIST\n\ndownload 'two words'\n#quit\nfilelist nobody\n").code(0);
+    assert!(out_of(&done).contains("downloaded two words: 1 B"), "{}", out_of(&done));
+    let failed = run("download nothing\ndownload 'two words'\n").code(4);
+    assert!(out_of(&failed).contains("two words is already here"), "{}", out_of(&failed));
+    run("filelist\nfrobnicate\n").code(2);
+    run("").code(0);
+}
+
+#[test]
+fn an_edit_of_the_settings_is_noticed_between_two_commands_of_a_pipe() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.put("a", "x", b"x");
+    site.list_peers(&[("other", server.port)]);
+    let mut client = Running::start(&mut site.client_command());
+    client.type_line("filelist a");
+    client.wait_for("unknown peer a; known: other");
+    site.list_peers(&[("other", 1), ("a", server.port)]);
+    client.type_line("filelist a");
+    assert_eq!(client.ends().code(), Some(2));
+    assert!(client.stdout().contains('x'));
+}
+
+/// A peer that gives eight chunks of the long file `x` and then nothing more.
+fn gives_eight(data: &[u8]) -> Rogue {
+    Rogue::after("x", data, 8, || Deed::Silence)
+}
+
+/// Blocks until eight chunks are on the disk of the client.
+fn wait_for_eight(site: &Site, data: &[u8]) {
+    let part = site.path("me/.peershare/parts").join(manifest("x", data).root().to_string());
+    let written = || fs::metadata(&part).map_or(0, |part| part.blocks() * 512);
+    eventually("eight chunks are there", || written() >= 8 * CHUNK as u64);
+}
+
+/// The same command, with a good peer.
+fn continues(site: &Site, data: &[u8]) {
+    let good = Rogue::new("x", data, |_: &Request, _| Deed::Honest);
+    site.list_peers(&[("a", good.listen())]);
+    let done = site.client(&["download", "x"]).code(0);
+    assert!(err_of(&done).contains("of an earlier attempt are here already"), "{}", err_of(&done));
+    assert!(good.reads() <= 13, "{} chunks were fetched again", good.reads() - 12);
+    assert!(site.read("me", "x").unwrap() == data);
+}
+
+#[test]
+fn ctrl_c_ends_a_transfer_and_the_same_command_continues() {
+    let (site, data) = (Site::new(), bytes(1, LONG));
+    site.list_peers(&[("a", gives_eight(&data).listen())]);
+    let mut client = Running::start(site.client_command().args(["download", "x"]));
+    wait_for_eight(&site, &data);
+    client.signal(Signal::INT);
+    client.wait_for("the same command continues");
+    assert_eq!(client.ends().code(), Some(130));
+    assert!(site.read("me", "x").is_none());
+    continues(&site, &data);
+}
+
+#[test]
+fn a_client_that_is_killed_continues_when_it_is_started_again() {
+    let (site, data) = (Site::new(), bytes(1, LONG));
+    site.list_peers(&[("a", gives_eight(&data).listen())]);
+    let mut client = Running::start(site.client_command().args(["download", "x"]));
+    wait_for_eight(&site, &data);
+    client.signal(Signal::KILL);
+    assert!(!client.ends().success());
+    assert!(site.read("me", "x").is_none());
+    continues(&site, &data);
+}
+
+#[test]
+fn a_server_that_is_killed_midway_is_made_up_for_by_another() {
+    let (site, data) = (Site::new(), bytes(1, LONG));
+    site.put("a", "x", &data);
+    let a = site.server("a");
+    let (held, holding) = crossbeam_channel::bounded(1);
+    let (killed, kill) = crossbeam_channel::bounded::<()>(0);
+    let relayed = relay(a.port, 4 * CHUNK as u64, held, kill.clone());
+    // The other peer gives nothing before the first one is dead.
+    let other = Rogue::good_after("x", &data, move || {
+        let _ = kill.recv_timeout(DEADLINE);
+    });
+    site.list_peers(&[("a", relayed), ("b", other.listen())]);
+    let mut client = Running::start(site.client_command().args(["download", "x"]));
+    holding.recv_timeout(DEADLINE).unwrap();
+    a.running.signal(Signal::KILL);
+    drop(a);
+    drop(killed);
+    assert!(client.ends().success());
+    let said = client.stdout();
+    assert!(said.contains("downloaded x") && said.contains("b "), "{said}");
+    assert!(site.read("me", "x").unwrap() == data);
+}
+
+#[test]
+fn a_target_that_is_killed_midway_continues_when_it_is_started_again() {
+    let (site, data) = (Site::new(), bytes(1, LONG));
+    site.put("me", "x", &data);
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    // An offer by hand, of which eight chunks come.
+    let offered = manifest("x", &data);
+    let stream = peershare::transport::tcp::dial(
+        &[([127, 0, 0, 1], a.port).into()],
+        DEADLINE,
+        &peershare::transport::Cancel::new(),
+    );
+    let mut speaker = Speaker::over(Box::new(stream.unwrap())).introduce();
+    speaker.offer(&offered);
+    speaker.serve(&data, 8);
+    let part = site.path("a/.peershare/parts").join(offered.root().to_string());
+    eventually("eight chunks are there", || {
+        fs::metadata(&part).is_ok_and(|part| part.blocks() * 512 >= 8 * CHUNK as u64)
+    });
+    a.running.signal(Signal::KILL);
+    drop(a);
+    assert!(site.read("a", "x").is_none());
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.client(&["upload", "x"]).code(0);
+    assert!(site.read("a", "x").unwrap() == data);
+}
+
+#[test]
+fn ctrl_c_ends_an_upload() {
+    let site = Site::new();
+    site.put("me", "x", &bytes(1, LONG));
+    let (accepted, waiting) = crossbeam_channel::bounded(1);
+    let target = Rogue::new("none", b"", move |_, _| {
+        let _ = accepted.try_send(());
+        Deed::Say(Response::Accepted { have: 0 }, vec![])
+    });
+    site.list_peers(&[("a", target.listen())]);
+    let mut client = Running::start(site.client_command().args(["upload", "x"]));
+    waiting.recv_timeout(DEADLINE).unwrap();
+    client.signal(Signal::INT);
+    client.wait_for("the same command continues");
+    assert_eq!(client.ends().code(), Some(130));
+}

@@ -1,0 +1,184 @@
+//! The real binaries, on ports that the system chose.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::lab::{DEADLINE, eventually};
+
+/// A folder with settings and the folders of peers, for processes.
+pub struct Site {
+    root: TempDir,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let site = Self { root: tempfile::tempdir().unwrap() };
+        site.list_peers(&[("a", 1)]);
+        site
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Writes the settings.
+    pub fn list_peers(&self, peers: &[(&str, u16)]) {
+        let text: String = peers.iter().map(|(id, port)| format!("{id} 127.0.0.1 {port}\n")).collect();
+        fs::write(self.path("peer_settings.txt"), text).unwrap();
+    }
+
+    /// Puts a file into the folder of a peer.
+    pub fn put(&self, peer: &str, name: &str, data: &[u8]) {
+        fs::create_dir_all(self.path(peer)).unwrap();
+        fs::write(self.path(peer).join(name), data).unwrap();
+    }
+
+    pub fn read(&self, peer: &str, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path(peer).join(name)).ok()
+    }
+
+    /// The server of a peer, which serves its folder.
+    pub fn server_command(&self, peer: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        command.arg(peer).arg("--peer-settings").arg(self.path("peer_settings.txt"));
+        command.arg("--served-files").arg(self.path(peer));
+        command.env_remove("RUST_LOG").current_dir(self.root.path());
+        command
+    }
+
+    /// Starts the server of a peer on a free port; returns after it said where it listens.
+    pub fn server(&self, peer: &str) -> Server {
+        let mut command = self.server_command(peer);
+        let running = Running::start(command.args(["--listen", "127.0.0.1:0"]));
+        let line = running.wait_for(" listens on ");
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        Server { port: port.unwrap_or_else(|| panic!("no port in {line:?}")), line, running }
+    }
+
+    /// The client, whose folder is that of `me`.
+    pub fn client_command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        command.arg("--peer-settings").arg(self.path("peer_settings.txt"));
+        command.arg("--served-files").arg(self.path("me"));
+        command.env_remove("RUST_LOG").env_remove("PEERSHARE_PEER_SETTINGS").current_dir(self.root.path());
+        command
+    }
+
+    /// One command of the client, which is awaited.
+    pub fn client(&self, words: &[&str]) -> assert_cmd::assert::Assert {
+        let mut command = assert_cmd::Command::from_std(self.client_command());
+        command.args(words).timeout(DEADLINE).assert()
+    }
+}
+
+/// A server process; killed on drop.
+pub struct Server {
+    pub port: u16,
+    /// What it said at the start.
+    pub line: String,
+    pub running: Running,
+}
+
+/// A process and the lines that it writes to stderr; killed on drop.
+pub struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (heard, lines) = unbounded();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let listen =
+            move || stderr.lines().map_while(Result::ok).for_each(|line| heard.send(line).unwrap_or(()));
+        thread::spawn(listen);
+        let stdin = child.stdin.take();
+        Self { child, stdin, lines }
+    }
+
+    /// The next line on stderr that has these words.
+    #[track_caller]
+    pub fn wait_for(&self, words: &str) -> String {
+        let mut heard = Vec::new();
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) if line.contains(words) => return line,
+                Ok(line) => heard.push(line),
+                Err(error) => panic!("no line with {words:?} ({error}) but {heard:#?}"),
+            }
+        }
+    }
+
+    /// Types a line.
+    pub fn type_line(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// How it ended, after the end of its input; it must end by itself.
+    #[track_caller]
+    pub fn ends(&mut self) -> ExitStatus {
+        drop(self.stdin.take());
+        let mut status = None;
+        eventually("the program ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// All that it wrote to stdout; it must have ended.
+    pub fn stdout(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Stands between a client and a server, and holds the answers back after so many bytes: then says so,
+/// waits until `resume` is closed, and goes on. Gives the port to connect to.
+pub fn relay(server: u16, hold_after: u64, held: Sender<()>, resume: Receiver<()>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move |near: TcpStream| -> io::Result<()> {
+        let far = TcpStream::connect(("127.0.0.1", server))?;
+        let (mut requests, mut onwards) = (near.try_clone()?, far.try_clone()?);
+        thread::spawn(move || io::copy(&mut requests, &mut onwards).is_ok());
+        io::copy(&mut (&far).take(hold_after), &mut &near)?;
+        let _ = held.try_send(());
+        // Never filled, only closed.
+        let _ = resume.recv_timeout(DEADLINE);
+        io::copy(&mut &far, &mut &near)?;
+        near.shutdown(Shutdown::Both)
+    };
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            thread::spawn(move || serve(near).is_ok());
+        }
+    });
+    port
+}

@@ -1,0 +1,149 @@
+//! The program `server`: how it starts, what keeps it from starting, how it ends.
+
+use std::fs;
+use std::process::Command;
+
+use peershare::transport::tcp::Listener;
+use rustix::process::Signal;
+
+use super::lab::{DEADLINE, bytes};
+use super::programs::{Running, Site};
+
+/// The program says one line and ends with exit code 2.
+#[track_caller]
+fn refuses(command: Command, words: &[&str]) {
+    let assert = assert_cmd::Command::from_std(command).timeout(DEADLINE).assert().code(2);
+    let err = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert_eq!(err.lines().count(), 1, "{err}");
+    words.iter().for_each(|word| assert!(err.contains(word), "no {word:?} in {err}"));
+}
+
+#[test]
+fn it_says_who_it_is_where_it_listens_and_what_it_serves() {
+    let site = Site::new();
+    let server = site.server("a");
+    let folder = site.path("a").canonicalize().unwrap();
+    let expected = format!("peer a listens on 127.0.0.1:{} and serves {}", server.port, folder.display());
+    assert!(server.line.contains(&expected), "{}", server.line);
+    assert!(folder.is_dir(), "the served folder was not made");
+}
+
+#[test]
+fn a_signal_ends_it_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let site = Site::new();
+        let mut server = site.server("a");
+        site.list_peers(&[("a", server.port)]);
+        site.client(&["filelist"]).success();
+        server.running.signal(signal);
+        assert!(server.running.ends().success());
+    }
+}
+
+#[test]
+fn a_signal_ends_it_while_somebody_is_connected() {
+    let site = Site::new();
+    let mut server = site.server("a");
+    let mut connected = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    server.running.signal(Signal::TERM);
+    assert!(server.running.ends().success());
+    connected.set_read_timeout(Some(DEADLINE)).unwrap();
+    assert_eq!(std::io::Read::read(&mut connected, &mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_line() {
+    let site = Site::new();
+    let taken = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let port = taken.address().unwrap().port();
+    site.list_peers(&[("a", port)]);
+    refuses(
+        site.server_command("a"),
+        &["cannot listen on a at 127.0.0.1", &port.to_string(), "is another server running"],
+    );
+}
+
+#[test]
+fn a_peer_that_is_not_in_the_settings_is_one_line() {
+    let site = Site::new();
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    refuses(site.server_command("c"), &["no peer c in", "it lists: a, b"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_served_is_one_line() {
+    let site = Site::new();
+    fs::write(site.path("a"), b"a file").unwrap();
+    let mut command = site.server_command("a");
+    command.args(["--listen", "127.0.0.1:0"]);
+    refuses(command, &[site.path("a").to_str().unwrap()]);
+}
+
+#[test]
+fn a_bad_line_of_the_settings_is_one_line() {
+    let site = Site::new();
+    for (text, words) in [
+        ("a 127.0.0.1 1\nb 127.0.0.1 x\n", "line 2: \"x\" is not a port"),
+        ("a 127.0.0.1 1\na 127.0.0.1 2\n", "line 2: peer id a is already taken"),
+        ("a 127.0.0.1 1\nb 127.0.0.1 1\n", "line 2: 127.0.0.1 port 1 is already taken"),
+        ("a\n", "line 1: found \"a\"; expected: peerID address port"),
+    ] {
+        fs::write(site.path("peer_settings.txt"), text).unwrap();
+        refuses(site.server_command("a"), &["peer_settings.txt, ", words]);
+    }
+    fs::remove_file(site.path("peer_settings.txt")).unwrap();
+    refuses(site.server_command("a"), &["cannot read", "peer_settings.txt"]);
+}
+
+#[test]
+fn settings_are_found_in_the_folder_above() {
+    let site = Site::new();
+    let below = site.path("a");
+    fs::create_dir(&below).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(["a", "--listen", "127.0.0.1:0"]).current_dir(&below);
+    command.env_remove("PEERSHARE_PEER_SETTINGS").env_remove("RUST_LOG");
+    Running::start(&mut command).wait_for("served_files");
+}
+
+#[test]
+fn an_edit_of_the_settings_is_noticed_while_it_runs() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.list_peers(&[("a", server.port), ("new", 9)]);
+    server.running.wait_for("new at 127.0.0.1:9");
+    fs::write(site.path("peer_settings.txt"), "nonsense").unwrap();
+    server.running.wait_for("the peers stay as they were");
+}
+
+#[test]
+fn read_only_refuses_uploads_and_serves() {
+    let site = Site::new();
+    site.put("a", "x", b"x");
+    site.put("me", "y", b"y");
+    let mut command = site.server_command("a");
+    let running = Running::start(command.args(["--listen", "127.0.0.1:0", "--read-only"]));
+    let line = running.wait_for("read-only");
+    let port = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    site.list_peers(&[("a", port)]);
+    site.client(&["upload", "y"]).code(5);
+    site.client(&["download", "x"]).success();
+    assert!(site.read("a", "y").is_none());
+}
+
+#[test]
+fn a_server_and_a_client_may_use_the_same_folder_at_once() {
+    let site = Site::new();
+    let (a, b) = (site.server("a"), {
+        site.list_peers(&[("a", 1), ("me", 2)]);
+        site.server("me")
+    });
+    site.list_peers(&[("a", a.port), ("me", b.port)]);
+    let data = bytes(1, 1_000_000);
+    site.put("me", "x", &data);
+    site.client(&["--peer", "me", "upload", "x"]).success();
+    assert!(site.read("a", "x").is_some_and(|found| found == data));
+    site.put("a", "y", &data);
+    site.client(&["--peer", "me", "download", "y"]).success();
+    assert!(site.read("me", "y").is_some_and(|found| found == data));
+}

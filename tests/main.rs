@@ -1,0 +1,50 @@
+//! The integration tests, in one binary. Every row of the semantics table has its test here.
+//!
+//! The world they play in:
+//!
+//! * `it/lab.rs`: a [`Lab`](it::lab::Lab) of peers over the in-memory network, with clients whose words,
+//!   exit codes and bytes are recorded
+//! * `it/rogue.rs`: peers that answer by a script: corrupt, cut, stall, lie
+//! * `it/speaker.rs`: the asking side by hand, for what no client of ours would say
+//! * `it/programs.rs`: the real binaries, over TCP on ports that the system chose
+//!
+//! What they show:
+//!
+//! | file | is about |
+//! |---|---|
+//! | `it/downloads.rs` | grouping by content, files that are here, replacing, choosing by id |
+//! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
+//! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
+//! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
+//! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
+//! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
+//! | `it/content_ids.rs` | content ids are what other programs compute |
+//! | `it/listings.rs` | who has what, peers that are down, pages that lie |
+//! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
+//! | `it/usage.rs` | mistakes of the user, settings that are edited |
+//! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
+//! | `it/architecture.rs` | the arrows between the rooms of `src/` |
+//!
+//! No test sleeps, knows a port in advance or needs the internet; every wait has a deadline.
+
+mod it {
+    pub mod lab;
+    pub mod programs;
+    pub mod rogue;
+    pub mod speaker;
+
+    mod architecture;
+    mod client_program;
+    mod content_ids;
+    mod downloads;
+    mod failing_sources;
+    mod folders;
+    mod hostile_clients;
+    mod listings;
+    mod prompt;
+    mod resuming;
+    mod server_program;
+    mod sizes_and_names;
+    mod uploads;
+    mod usage;
+}
