@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 
 use rustix::fs::fstatvfs;
 
@@ -21,6 +22,8 @@ pub(super) struct Disk {
     pub(super) catalog: Catalog,
     /// `.peershare/parts`.
     pub(super) parts: PrivateFolder,
+    /// One group is named at a time: the system renames one by one anyway, and would let the others spin.
+    pub(super) naming: Mutex<()>,
     /// Where `.peershare` is when it must not be in the folder; goes with this.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -47,7 +50,8 @@ impl Disk {
             None => PrivateFolder::open(folder.dir(), PRIVATE_FOLDER),
         }?;
         let parts = PrivateFolder::open(private.dir(), "parts")?;
-        Ok(Self { folder, catalog: Catalog::new(private), parts, _scratch: scratch })
+        let (catalog, naming) = (Catalog::new(private), Mutex::default());
+        Ok(Self { folder, catalog, parts, naming, _scratch: scratch })
     }
 
     /// Brings to the disk whatever was written to this file system: dearer than syncing one file, and

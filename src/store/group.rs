@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -31,7 +31,7 @@ use super::disk::Disk;
 use super::identity::Identity;
 use super::private::PrivateFolder;
 use super::record::Head;
-use super::{StoreError, attributes, small};
+use super::{StoreError, attributes, locked, small};
 use crate::config;
 use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
 
@@ -125,6 +125,8 @@ impl Group {
             return waiting.into_iter().map(failed).collect();
         }
         let (mut settled, mut known) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+        let disk = Arc::clone(&self.disk);
+        let naming = locked(&disk.naming);
         for Waiting { entry, identity, mut head, digests } in waiting {
             let name = head.name.clone();
             match self.place(&name, &entry) {
@@ -142,6 +144,7 @@ impl Group {
                 }
             }
         }
+        drop(naming);
         self.disk.catalog.remember_all(known);
         settled
     }
@@ -225,8 +228,8 @@ pub struct Salvage {
     /// The folders, locked, with their names.
     abandoned: Vec<(String, PrivateFolder)>,
     parts: Option<Arc<Disk>>,
-    /// In which folder a content lies, and under which name.
-    files: HashMap<Root, (usize, String)>,
+    /// In which folders a content lies, and under which names.
+    files: HashMap<Root, Vec<(usize, String)>>,
 }
 
 impl Salvage {
@@ -240,7 +243,7 @@ impl Salvage {
                 let place = salvage.abandoned.len();
                 for file in folder.entries()? {
                     if let Some(Ok(root)) = file.split('.').next().map(str::parse::<Digest>) {
-                        salvage.files.insert(Root(root), (place, file));
+                        salvage.files.entry(Root(root)).or_default().push((place, file));
                     }
                 }
                 salvage.abandoned.push((entry, folder));
@@ -257,16 +260,24 @@ impl Salvage {
     /// The bytes of a file that may have that content, which is for the caller to prove. They are given
     /// once.
     pub fn take(&mut self, root: &Root) -> Option<Vec<u8>> {
-        let (place, entry) = self.files.remove(root)?;
-        let (_, folder) = self.abandoned.get(place)?;
-        let file = folder.file(&entry).ok().flatten()?;
-        let length =
-            file.metadata().ok().map(|metadata| metadata.len()).filter(|len| small::is_small(*len))?;
-        let mut bytes = vec![0; usize::try_from(length).ok()?];
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0).ok()?;
-        folder.remove(&entry).ok()?;
-        Some(bytes)
+        let copies = self.files.remove(root)?;
+        let mut found = None;
+        for (place, entry) in copies {
+            let Some((_, folder)) = self.abandoned.get(place) else { continue };
+            found = found.or_else(|| read_small(folder, &entry));
+            // One that cannot be removed is swept later.
+            let _ = folder.remove(&entry);
+        }
+        found
     }
+}
+
+fn read_small(folder: &PrivateFolder, entry: &str) -> Option<Vec<u8>> {
+    let file = folder.file(entry).ok().flatten()?;
+    let length = file.metadata().ok()?.len();
+    let mut bytes = vec![0; usize::try_from(length).ok().filter(|_| small::is_small(length))?];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Some(bytes)
 }
 
 impl Drop for Salvage {

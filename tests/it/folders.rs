@@ -113,7 +113,9 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        self.hosts.iter().for_each(|host| drop(host.end_sessions()));
+        for host in &self.hosts {
+            host.end_sessions();
+        }
     }
 }
 
@@ -440,7 +442,8 @@ fn a_file_beneath_a_file_and_lengths_beyond_all_bounds_fail_for_themselves() {
 
 #[test]
 fn gathers_that_do_not_verify_are_fetched_from_others_and_nothing_bad_is_kept() {
-    let answers: [(&str, fn(&mut Framed) -> bool); 4] = [
+    type Answer = (&'static str, fn(&mut Framed) -> bool);
+    let answers: [Answer; 4] = [
         ("bad bytes", |framed| {
             framed.send(&Response::Gathered { lengths: vec![Some(1000)] }, &[7; 1000]).is_ok()
         }),

@@ -82,6 +82,7 @@ impl Batches {
             in_flight,
             gone: Vec::new(),
             open: 0,
+            open_bytes: 0,
         }
     }
 

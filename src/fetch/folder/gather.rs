@@ -171,22 +171,28 @@ impl Gather<'_> {
             }
         }
         let claims: Vec<(Root, &[u8])> = files.iter().map(|(_, small, bytes)| (small.root, *bytes)).collect();
-        for ((content, small, bytes), whole) in files.iter().zip(whole::prove(&claims)) {
-            match whole {
-                Some(whole) => {
-                    if locked(&self.batches).landed(*content) {
-                        self.progress.add(source, bytes.len() as u64);
-                        self.record.outcome().bytes += bytes.len() as u64;
-                        self.put(group, small, &whole);
+        let proven = whole::prove(&claims);
+        let (mut landed, mut sum) = (Vec::with_capacity(files.len()), 0);
+        {
+            let mut batches = locked(&self.batches);
+            for ((content, small, bytes), whole) in files.into_iter().zip(proven) {
+                match whole {
+                    Some(whole) if batches.landed(content) => {
+                        sum += bytes.len() as u64;
+                        landed.push((small, whole));
                     }
-                }
-                None => {
-                    locked(&self.batches).missed(*content, source);
-                    // A worker that has left already needs no word.
-                    let _ = bad.try_send(());
+                    Some(_) => {}
+                    None => {
+                        batches.missed(content, source);
+                        // A worker that has left already needs no word.
+                        let _ = bad.try_send(());
+                    }
                 }
             }
         }
+        self.progress.add(source, sum);
+        self.record.outcome().bytes += sum;
+        landed.iter().for_each(|(small, whole)| self.put(group, small, whole));
         self.changed.notify_all();
         if locked(&self.batches).is_complete() {
             self.end();
