@@ -200,8 +200,9 @@ def delta():
     contenders = {"peershare": run}
     if shutil.which("rsync"):
         url = rsync(path("delta"))
-        contenders["rsync daemon"] = lambda: seconds(["rsync", "-a", "--inplace", "--no-whole-file", "--ignore-times",
-                                                      url + "big", prepared("delta-rsync") + "/big"])
+        for name, more in ("rsync daemon", []), ("rsync --inplace", ["--inplace"]):
+            contenders[name] = lambda more=more: seconds(["rsync", "-a", "--no-whole-file", "--ignore-times", *more,
+                                                          url + "big", prepared("delta-rsync") + "/big"])
     compare("1 GiB with 1 % of its chunks changed, --replace", contenders)
     print(f"  all traffic of the loopback meanwhile, of the file's length: {100 * statistics.median(wire):.2f} %")
 

@@ -19,20 +19,33 @@ use super::{StoreError, journal};
 use crate::config;
 use crate::content::ChunkIndex;
 
+/// What came of filling a part file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Filled {
+    /// Perhaps some chunks, perhaps none.
+    Some,
+    /// All of them, from the file to be replaced: it is the same.
+    Same,
+}
+
 /// Fills the part file with all chunks that other versions have in the same place.
-pub(super) fn fill(disk: &Disk, part: &PartFile, replace: bool) -> Result<(), StoreError> {
+pub(super) fn fill(disk: &Disk, part: &PartFile, replace: bool) -> Result<Filled, StoreError> {
     if replace && let Ok(file) = disk.folder.open_file(part.manifest().name()) {
-        let chunks = unchanged(disk, &file, part);
+        let (nothing_before, chunks) = (part.have().is_empty(), unchanged(disk, &file, part));
         take(&file, part, chunks)?;
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        if nothing_before && part.have().is_full() && length == part.manifest().length() {
+            return Ok(Filled::Same);
+        }
     }
     if part.have().is_full() {
-        return Ok(());
+        return Ok(Filled::Some);
     }
     for file in abandoned(disk, part).unwrap_or_default() {
         let chunks = written_chunks(&file, part.manifest()).unwrap_or_default();
         take(&file, part, chunks)?;
     }
-    Ok(())
+    Ok(Filled::Some)
 }
 
 /// Chunks of the file to be replaced that may be the same: by their digests where these are known for

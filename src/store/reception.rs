@@ -14,7 +14,8 @@ use super::StoreError;
 use super::disk::Disk;
 use super::hashing::Hashing;
 use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
-use super::{donor, group, journal};
+use super::donor::{self, Filled};
+use super::{group, journal};
 use crate::config;
 use crate::content::{Attributes, ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
 
@@ -55,7 +56,7 @@ pub(super) fn receive(
     manifest: Arc<Manifest>,
     replace: bool,
 ) -> Result<Reception, StoreError> {
-    match look(disk, hashing, &manifest)? {
+    match look(disk, hashing, &manifest, replace)? {
         Some(root) if root == Some(manifest.root()) => return Ok(Reception::AlreadyHere),
         Some(root) if !replace => {
             let length = disk.folder.identity(manifest.name())?.length;
@@ -70,8 +71,9 @@ pub(super) fn receive(
     make_room(disk, &claim.file, &manifest)?;
     let have = chunks_here(disk, hashing, &claim.file, &manifest)?;
     let part = PartFile::new(claim, manifest, have, replace);
-    if !part.have().is_full() {
-        donor::fill(disk, &part, replace)?;
+    if !part.have().is_full() && donor::fill(disk, &part, replace)? == Filled::Same {
+        part.discard()?;
+        return Ok(Reception::AlreadyHere);
     }
     Ok(Reception::Part(part))
 }
@@ -79,8 +81,13 @@ pub(super) fn receive(
 /// Whether a file has the name, and which content it has, when that is known.
 ///
 /// A file of the same length is hashed if need be, for then it may be the same; that is sooner done
-/// than receiving it.
-fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Option<Root>>, StoreError> {
+/// than receiving it. A large one that may be replaced is not: its chunks are looked at one by one soon.
+fn look(
+    disk: &Disk,
+    hashing: &Hashing,
+    manifest: &Manifest,
+    replace: bool,
+) -> Result<Option<Option<Root>>, StoreError> {
     let name = manifest.name();
     let identity = match disk.folder.identity(name) {
         Ok(identity) => identity,
@@ -88,7 +95,7 @@ fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Op
         Err(error) => return Err(error),
     };
     match disk.catalog.root(name, &identity) {
-        None if identity.length == manifest.length() => {
+        None if identity.length == manifest.length() && !(replace && manifest.layout().count() > 1) => {
             Ok(Some(Some(hashing.manifest(name, identity, &mut |_, _| true)?.root())))
         }
         root => Ok(Some(root)),
