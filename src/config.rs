@@ -42,6 +42,9 @@ pub const MAX_PAYLOAD: u32 = 32 << 20;
 /// Files in one page of a listing.
 pub const LIST_PAGE: usize = 1000;
 
+/// Longest listing of one peer in bytes, over all pages: more than a million files of ordinary names.
+pub const MAX_LISTING: usize = 256 << 20;
+
 /// How long a server takes at most to end its sessions after a signal.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -68,6 +71,9 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it is.
 pub const HASHING_WAIT_MS: u32 = 500;
+
+/// How often the user is told how far a peer is with hashing what was asked for.
+pub const HASHING_NOTES: Duration = Duration::from_secs(5);
 
 /// How long peers that have not answered are waited for at least, once another one has the file.
 pub const LATE_ANSWERS: Duration = Duration::from_millis(300);

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::config;
 use crate::topology::PeerId;
 use crate::transport::{Closer, Stream, timed_out};
-use crate::wire::{self, Head, Refusal, Request, Response, WireError};
+use crate::wire::{self, ErrorCode, Head, Refusal, Request, Response, WireError};
 
 /// Bytes read ahead at most: a few headers; payloads go past this buffer into the caller's.
 const READ_AHEAD: usize = 8 << 10;
@@ -93,11 +93,13 @@ impl Framed {
         connection.read_timeout(config::FRAME_TIMEOUT)?;
         wire::read_greeting(&mut connection.stream)?;
         wire::send_greeting(connection.stream.get_mut())?;
-        let Some(hello) = connection.receive(config::FRAME_TIMEOUT)? else {
+        let Some(hello) = connection.request(config::FRAME_TIMEOUT)? else {
             return Err(WireError::Closed);
         };
         let Request::Hello { peer, .. } = hello.message else {
-            return Err(WireError::Unexpected("the first request is not hello".to_owned()));
+            let error = WireError::Unexpected("the first request is not hello".to_owned());
+            connection.complain(&error);
+            return Err(error);
         };
         connection.peer = peer.and_then(|text| text.parse().ok());
         let peer = identity.peer.as_ref().map(PeerId::to_string);
@@ -180,6 +182,19 @@ impl Framed {
         let head = wire::read_head(&mut Hurried::new(&mut self.stream, config::FRAME_TIMEOUT))?;
         self.unread = head.payload;
         Ok(Some(head))
+    }
+
+    /// The next request. Who sends what is none is told why, before this fails.
+    pub fn request(&mut self, wait: Duration) -> Result<Option<Head<Request>>, WireError> {
+        self.receive(wait).inspect_err(|error| self.complain(error))
+    }
+
+    /// Says to the other side what is wrong with its frames, where that is what is wrong.
+    fn complain(&mut self, error: &WireError) {
+        if matches!(error, WireError::TooLong { .. } | WireError::BadHeader(_) | WireError::Unexpected(_)) {
+            // Whoever does not read this loses the connection all the same.
+            let _ = self.send(&Response::error(ErrorCode::BadRequest, error), &[]);
+        }
     }
 
     /// The next answer to a request of ours.

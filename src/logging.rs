@@ -1,11 +1,16 @@
 //! The log of both programs: to stderr, at a level from the command line unless `RUST_LOG` says
 //! otherwise.
 
+use std::borrow::Cow;
 use std::env;
 use std::io::Write;
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
+
+/// Makes harmless what peers put into messages, such as control characters that fool a terminal or
+/// begin a line of their own.
+pub type Shown = fn(&str) -> Cow<'_, str>;
 
 /// What the command line says about the log.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -30,21 +35,27 @@ impl Logging {
 }
 
 /// Starts the log of a server: from `info` on, with times.
-pub fn start(logging: Logging) {
-    start_with(filtered(logging.level(LevelFilter::Info)));
+pub fn start(logging: Logging, shown: Shown) {
+    let mut builder = filtered(logging.level(LevelFilter::Info));
+    builder.format(move |line, record| {
+        let (time, level, target) = (line.timestamp(), record.level(), record.target());
+        let style = line.default_level_style(level);
+        writeln!(line, "[{time} {style}{level:<5}{style:#} {target}] {}", shown(&record.args().to_string()))
+    });
+    start_with(builder);
 }
 
 /// Starts the log of a client: warnings, as plain lines that go to `out`, which knows how to write
 /// beside progress bars.
-pub fn start_beside(out: impl Write + Send + 'static, logging: Logging) {
+pub fn start_beside(out: impl Write + Send + 'static, logging: Logging, shown: Shown) {
     let mut builder = filtered(logging.level(LevelFilter::Warn));
     builder.target(Target::Pipe(Box::new(out)));
-    builder.format(|line, record| {
+    builder.format(move |line, record| {
         let level = match record.level() {
             Level::Warn => "warning".to_owned(),
             level => level.as_str().to_ascii_lowercase(),
         };
-        writeln!(line, "{level}: {}", record.args())
+        writeln!(line, "{level}: {}", shown(&record.args().to_string()))
     });
     start_with(builder);
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use peershare::client::shown;
 use peershare::logging::{self, Logging};
 use peershare::server::{self, Options};
 use peershare::{config, topology::PeerId};
@@ -37,6 +38,6 @@ struct Arguments {
 fn main() -> ExitCode {
     let Arguments { peer, peer_settings, served_files, listen, max_connections, read_only, logging } =
         Arguments::parse();
-    logging::start(logging);
+    logging::start(logging, shown);
     server::run(Options { peer, peer_settings, served_files, listen, max_connections, read_only })
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::ExitStatus;
 use super::output::{print_to, report};
 use super::text::{clipped, shown, size, span};
+use super::{ExitStatus, Layout};
 use crate::config;
 use crate::fetch::{Contribution, Event, Snapshot};
 
@@ -22,6 +22,7 @@ pub struct Bars {
     multi: MultiProgress,
     drawn: bool,
     quiet: bool,
+    layout: Layout,
     out: Sink,
     err: Sink,
 }
@@ -52,14 +53,21 @@ impl Bars {
         let drawn = !quiet && io::stderr().is_terminal();
         let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let multi = MultiProgress::with_draw_target(target);
-        Self { multi, drawn, quiet, out: Sink::of(io::stdout()), err: Sink::of(io::stderr()) }
+        let (out, err) = (Sink::of(io::stdout()), Sink::of(io::stderr()));
+        Self { multi, drawn, quiet, layout: Layout::of_stdout(), out, err }
     }
 
     /// No bars, but all that is said, to whoever runs commands within this process: results to
     /// `out`, everything else to `err`.
     pub fn told_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        Self { multi, drawn: false, quiet: false, out: Sink::of(out), err: Sink::of(err) }
+        let (out, err) = (Sink::of(out), Sink::of(err));
+        Self { multi, drawn: false, quiet: false, layout: Layout::Tabs, out, err }
+    }
+
+    /// For whom tables are made: whoever reads the results.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Writes a result; see [`print_to`].

@@ -190,7 +190,8 @@ fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, Tran
     thread::scope(|scope| {
         let (progress, observer) = (&progress, &observer);
         scope.spawn(move || {
-            let transfer = Fetch { part: &part, sources, progress, cancel: &work.cancel, observer };
+            let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
+            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);

@@ -35,7 +35,7 @@ pub(super) fn run(work: &Work<'_>, pattern: Option<&str>) -> ExitStatus {
             streams.push(Stream { peer, pages, page: Vec::new().into_iter(), head: None });
             asking.push(scope.spawn(move || ask(work, peer, pattern, &send)));
         }
-        printed = match Layout::of_stdout() {
+        printed = match bars.layout() {
             Layout::Tabs => stream(bars, &mut streams),
             Layout::Aligned => show(bars, &mut streams, pattern),
         };

@@ -67,8 +67,9 @@ fn fetch(
     let (done, finished) = bounded(1);
     thread::scope(|scope| {
         let (cancel, observer) = (&work.cancel, &observer);
+        let stall = work.transfers.surroundings.stall;
         scope.spawn(move || {
-            let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, observer };
+            let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, stall, observer };
             // The other end waits for exactly this.
             let _ = done.send(fetch.run());
         });

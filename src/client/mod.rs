@@ -35,7 +35,9 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::config;
 use crate::logging::{self, Logging};
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
 use crate::transport::{Network, tcp::Tcp};
@@ -83,6 +85,8 @@ pub struct Surroundings {
     pub bars: Bars,
     /// How peers are reached.
     pub network: Arc<dyn Network>,
+    /// How long a source may send nothing before it counts as stalled.
+    pub stall: Duration,
 }
 
 /// Why nothing could begin.
@@ -97,7 +101,7 @@ enum StartError {
 /// Runs the client as the command line says: one command, a prompt, or the commands from a pipe.
 pub fn run(options: &Options) -> ExitStatus {
     let bars = Bars::new(options.logging.quiet);
-    logging::start_beside(bars.stderr(), options.logging);
+    logging::start_beside(bars.stderr(), options.logging, shown);
     start(options, bars.clone()).unwrap_or_else(|error| {
         bars.error(&error.to_string());
         ExitStatus::Usage
@@ -116,8 +120,8 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
     let mut settings = TopologyFile::find(options.peer_settings.as_deref())?;
     let own = own_id(options.peer.as_ref(), settings.current())?;
     let served_files = options.served_files.clone();
-    let mut transfers =
-        Transfers::new(Surroundings { own: own.clone(), served_files, bars, network: Arc::new(Tcp) });
+    let (network, stall) = (Arc::new(Tcp), config::STALL_TIMEOUT);
+    let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, stall });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {

@@ -138,7 +138,7 @@ impl Row<'_> {
 
     fn aligned(&self, columns: &Columns) -> String {
         let (length, root) = self.first.content();
-        let id = root.map_or("hashing…".to_owned(), |root| root.short());
+        let id = root.map_or("not hashed".to_owned(), |root| root.short());
         let id = self.first.files.map_or(id, |files| format!("{files} files"));
         let mark = if self.differs { "≠ " } else { "  " };
         let rest = (size(length), id, format!("{mark}{}", self.peers(", ")));
@@ -233,7 +233,7 @@ mod tests {
     fn a_terminal_gets_aligned_columns_with_what_differs_marked() {
         let expected = "\
 name         size  id             peers
-big.iso   5.0 GiB  hashing…       peer3
+big.iso   5.0 GiB  not hashed     peer3
 big.iso   5.0 GiB  ca978112ca1b   peer1, peer2
 notes     2.0 KiB  3e23e8160039 ≠ peer2
 notes     2.0 KiB  ca978112ca1b ≠ peer1

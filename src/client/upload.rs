@@ -129,10 +129,11 @@ impl From<SourceError> for Failure {
 
 impl From<OfferError> for Failure {
     fn from(error: OfferError) -> Self {
-        let status = match &error {
-            OfferError::Refused(refusal) => ExitStatus::from(refusal),
-            OfferError::Wire(_) => ExitStatus::Unreachable,
-        };
-        Self { message: error.to_string(), status }
+        match error {
+            OfferError::Refused(refusal) => {
+                Self { status: ExitStatus::from(&refusal), message: refusal.message }
+            }
+            OfferError::Wire(error) => SourceError::from(error).into(),
+        }
     }
 }

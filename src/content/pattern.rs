@@ -1,7 +1,7 @@
 //! Which names somebody wants: patterns and what they leave out. Pure text, the same at both ends,
 //! so that whoever asked can check what was answered.
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet};
 
 use super::FileName;
 use crate::config;
@@ -69,19 +69,21 @@ fn bad(pattern: &str, reason: &str) -> BadPattern {
     BadPattern { pattern: pattern.to_owned(), reason: reason.to_owned() }
 }
 
-fn glob(text: &str) -> Result<GlobMatcher, BadPattern> {
+fn glob(text: &str) -> Result<GlobSet, BadPattern> {
     if text.len() > config::MAX_PATTERN {
         return Err(bad(&text.chars().take(20).collect::<String>(), "it is too long"));
     }
-    let built = GlobBuilder::new(text).literal_separator(true).build();
-    Ok(built.map_err(|error| bad(text, &error.kind().to_string()))?.compile_matcher())
+    // A set of one: unlike a matcher of one glob, it does not panic where a glob nests too deeply.
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    let glob = glob.and_then(|glob| GlobSet::builder().add(glob).build());
+    glob.map_err(|error| bad(text, &error.kind().to_string()))
 }
 
 #[derive(Debug)]
 enum Pattern {
     All,
     Beneath(String),
-    Glob { text: String, glob: GlobMatcher },
+    Glob { text: String, glob: GlobSet },
 }
 
 impl Pattern {
@@ -110,7 +112,7 @@ impl Pattern {
 
 #[derive(Debug)]
 struct Exception {
-    glob: GlobMatcher,
+    glob: GlobSet,
     whole: bool,
 }
 

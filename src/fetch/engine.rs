@@ -50,6 +50,8 @@ pub struct Fetch<'a> {
     pub progress: &'a Progress,
     /// Ends the transfer early.
     pub cancel: &'a Cancel,
+    /// How long a source may send nothing before it counts as stalled.
+    pub stall: Duration,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
 }
@@ -73,6 +75,7 @@ impl Fetch<'_> {
             manifest,
             part: self.part,
             cancel,
+            stall: self.stall,
             buffers: Buffers::new(buffers),
             progress: self.progress,
             observer: self.observer,
@@ -107,6 +110,7 @@ struct Engine<'a> {
     changed: Condvar,
     /// Ends this transfer: it is complete, or it failed, or the user said so.
     cancel: Cancel,
+    stall: Duration,
     buffers: Buffers,
     progress: &'a Progress,
     observer: &'a (dyn Fn(Event) + Sync),
@@ -264,8 +268,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         while !self.engine.is_over() {
             let before = self.engine.progress.of(self.slot);
             let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source));
-            lock(&self.engine.ledger).leave(self.id);
-            self.engine.changed.notify_all();
+            self.leave();
             let Err(error) = self.judged(result) else { break };
             // A source that ends with the transfer is not lost, but a bad chunk is always told.
             if self.engine.is_over() && !error.is_integrity() {
@@ -283,6 +286,12 @@ impl<'e, 'a> Worker<'e, 'a> {
             self.pause(config::RETRY_PAUSE * failures);
         }
         self.engine.progress.ended(self.slot);
+    }
+
+    /// Gives all leases back.
+    fn leave(&self) {
+        lock(&self.engine.ledger).leave(self.id);
+        self.engine.changed.notify_all();
     }
 
     /// The word about a bad chunk may come when the source is not listened to any more.
@@ -310,6 +319,8 @@ impl<'e, 'a> Worker<'e, 'a> {
         lock(&self.engine.ledger).rejoin(self.id);
         loop {
             if self.bad.1.try_recv().is_ok() {
+                // The others go on at once; the answer may take its time.
+                self.leave();
                 return Err(source.excuse());
             }
             let asked_all = self.ask(&mut *source)?;
@@ -342,7 +353,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         let len = self.engine.manifest.layout().chunk_len(index);
         let mut buffer = self.engine.buffers.take(len);
         let received = match buffer.get_mut(..len) {
-            Some(space) => source.receive(index, space, config::STALL_TIMEOUT),
+            Some(space) => source.receive(index, space, self.engine.stall),
             None => Ok(()),
         };
         if let Err(error) = received {

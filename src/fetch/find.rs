@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::progress::Event;
-use super::source::{Caller, SourceError};
+use super::source::{Caller, SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root};
 use crate::topology::Peer;
 use crate::transport::Cancel;
-use crate::wire::{Head, Request, Response, Subject, WireError};
+use crate::wire::{Head, Request, Response, Subject};
 
 /// A peer that has the file, with the connection that it said so on.
 pub struct Holder {
@@ -40,6 +40,14 @@ pub struct Outline {
 }
 
 impl Outline {
+    /// Whether this is what was asked for; a peer must choose neither what is fetched nor where to.
+    fn is_about(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Name(name) => self.name == *name,
+            Subject::Id(prefix) => prefix.matches(&self.root),
+        }
+    }
+
     fn proven(&self, digests: Vec<Digest>) -> Result<Manifest, SourceError> {
         Manifest::new(self.name.clone(), self.layout, self.root, digests).map_err(misbehaved)
     }
@@ -164,17 +172,24 @@ fn describe(
     let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
     let request =
         Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS, digests_up_to };
+    let mut told: Option<Instant> = None;
     loop {
         let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
         match head.message {
-            Response::Hashing { done, total } => hashing(done, total),
-            _ => return read_outline(connection, head),
+            Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
+            Response::Hashing { done, total } => {
+                told = Some(Instant::now());
+                hashing(done, total);
+            }
+            _ => {
+                let outline = read_outline(connection, head)?;
+                if !outline.is_about(subject) {
+                    return Err(misbehaved(format!("a manifest of another file, {}", outline.name)));
+                }
+                return Ok(outline);
+            }
         }
     }
-}
-
-fn misbehaved(what: impl ToString) -> SourceError {
-    SourceError::Misbehaved(WireError::Unexpected(what.to_string()))
 }
 
 /// Reads the rest of a manifest whose head came.

@@ -1,6 +1,6 @@
 //! What one peer serves.
 
-use super::source::{Caller, SourceError};
+use super::source::{Caller, SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Entry, FileName, Selection};
@@ -42,9 +42,15 @@ pub(super) fn list_over(
     request: &ListRequest,
     each: &mut dyn FnMut(Vec<Entry>),
 ) -> Result<u64, SourceError> {
-    let selection = Selection::new(request.pattern.as_deref(), &request.except)
-        .map_err(|bad| SourceError::Misbehaved(WireError::Unexpected(bad.to_string())))?;
-    let mut checked = Checked { selection, folders: request.folders, last: None, next: None, count: 0 };
+    let selection = Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
+    let mut checked = Checked {
+        selection,
+        folders: request.folders,
+        last: None,
+        next: None,
+        count: 0,
+        room: config::MAX_LISTING,
+    };
     ask(connection, request, None)?;
     loop {
         let head = connection.answer(config::LISTING_TIMEOUT)?;
@@ -60,6 +66,8 @@ pub(super) fn list_over(
             ask(connection, request, next)?;
         }
         let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
+        checked.room =
+            checked.room.checked_sub(payload.len()).ok_or_else(|| misbehaved("a listing without end"))?;
         checked.check(&entries)?;
         each(entries);
         if !more {
@@ -81,12 +89,14 @@ struct Checked {
     /// Where the next page begins.
     next: Option<FileName>,
     count: usize,
+    /// Bytes that it may still have.
+    room: usize,
 }
 
 impl Checked {
     fn check_next(&mut self, next: Option<&FileName>) -> Result<(), SourceError> {
         if next.is_some() && next <= self.next.as_ref() {
-            return Err(misbehaved("a listing that does not advance".to_owned()));
+            return Err(misbehaved("a page that does not go on after the one before"));
         }
         self.next = next.cloned();
         self.count = self.count.saturating_add(1);
@@ -96,21 +106,17 @@ impl Checked {
     fn check(&mut self, entries: &[Entry]) -> Result<(), SourceError> {
         self.count = self.count.saturating_add(entries.len());
         if entries.len() > config::LIST_PAGE || self.count > config::MAX_LISTED {
-            return Err(misbehaved("a listing without end".to_owned()));
+            return Err(misbehaved("a listing without end"));
         }
         for entry in entries {
             if self.last.as_ref().is_some_and(|last| entry.name <= *last) {
-                return Err(misbehaved("a listing out of order, or a name that comes twice".to_owned()));
+                return Err(misbehaved("a page that does not go on after the one before"));
             }
             if !self.selection.matches(&entry.name) || (entry.folder && !self.folders) {
-                return Err(misbehaved("a name in a listing that was not asked for".to_owned()));
+                return Err(misbehaved("a name in a listing that was not asked for"));
             }
             self.last = Some(entry.name.clone());
         }
         Ok(())
     }
-}
-
-fn misbehaved(what: String) -> SourceError {
-    SourceError::Misbehaved(WireError::Unexpected(what))
 }

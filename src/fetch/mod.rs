@@ -12,7 +12,9 @@
 pub mod engine;
 pub mod find;
 pub mod folder;
-mod ledger;
+// Public for `benches/micro.rs` alone.
+#[doc(hidden)]
+pub mod ledger;
 pub mod list;
 pub mod offered;
 mod policy;

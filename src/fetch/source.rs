@@ -67,6 +67,11 @@ impl From<WireError> for SourceError {
     }
 }
 
+/// A message that does not fit what was asked.
+pub(super) fn misbehaved(what: impl ToString) -> SourceError {
+    SourceError::Misbehaved(WireError::Unexpected(what.to_string()))
+}
+
 impl From<Refusal> for SourceError {
     fn from(refusal: Refusal) -> Self {
         match refusal.code {
@@ -207,10 +212,7 @@ pub(super) fn receive_chunk(
     match connection.answer(stall)?.message {
         Response::Chunk { chunk } if chunk == index.get() => Ok(connection.read_payload(buffer, stall)?),
         Response::Error(refusal) => Err(refusal.into()),
-        other => {
-            let what = format!("{other:?} in answer to a read of chunk {}", index.get());
-            Err(SourceError::Misbehaved(WireError::Unexpected(what)))
-        }
+        other => Err(misbehaved(format!("{other:?} in answer to a read of chunk {}", index.get()))),
     }
 }
 

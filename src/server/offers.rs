@@ -78,6 +78,7 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
         sources: vec![Box::new(offerer)],
         progress: &progress,
         cancel: &shared.sessions.cancel,
+        stall: config::STALL_TIMEOUT,
         observer: &observer,
     };
     let result = match transfer.run() {
@@ -123,6 +124,7 @@ fn receive_folder(
         supplies: vec![Supply::turned(peer.clone(), connection)],
         progress: &progress,
         cancel: &shared.sessions.cancel,
+        stall: config::STALL_TIMEOUT,
         observer: &observer,
     };
     match fetch.run() {

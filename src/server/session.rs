@@ -30,7 +30,7 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
     let mut connection = Framed::accept(stream, &shared.identity)?;
     let mut responder = Responder::new(shared.store.clone());
     loop {
-        let request = match connection.receive::<Request>(config::IDLE_TIMEOUT) {
+        let request = match connection.request(config::IDLE_TIMEOUT) {
             Ok(Some(head)) => head.message,
             Ok(None) => return Ok(()),
             Err(error) if nothing_came(&error) => return Ok(()),

@@ -133,7 +133,7 @@ impl PartFile {
             return Ok(());
         }
         let written = self.part.file.write_all_at(chunk.bytes(), chunk.offset());
-        written.map_err(|error| self.unwritable(chunk.bytes().len() as u64, error))?;
+        written.map_err(|error| self.unwritable(error))?;
         locked(&self.part.have).insert(chunk.index());
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
         self.sync_if_due()
@@ -152,7 +152,7 @@ impl PartFile {
             return Err(StoreError::Incomplete { name: name.clone(), missing });
         }
         attributes::apply(&self.part.file, &self.attributes, None);
-        self.part.file.sync_all().map_err(|error| self.unwritable(0, error))?;
+        self.part.file.sync_all().map_err(|error| self.unwritable(error))?;
         let before = self.identity()?;
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
         self.place(&folder).map_err(|error| self.unplaceable(error))?;
@@ -189,7 +189,7 @@ impl PartFile {
 
     /// Syncs the data, and only then says in the journal that it is there.
     fn sync(&self) -> Result<(), StoreError> {
-        let bytes = self.part.unsynced.swap(0, Relaxed);
+        self.part.unsynced.store(0, Relaxed);
         let have = self.have();
         let manifest = self.manifest();
         let entry = journal_entry(&manifest.root());
@@ -199,7 +199,7 @@ impl PartFile {
             .sync_data()
             .and_then(|()| journal::encode(manifest, inode, &have))
             .and_then(|journal| self.disk.parts.replace(&entry, &journal))
-            .map_err(|error| self.unwritable(bytes, error))
+            .map_err(|error| self.unwritable(error))
     }
 
     /// Renames the part file to its name in `folder`.
@@ -228,8 +228,9 @@ impl PartFile {
         Identity::of(&self.part.file).map_err(|error| self.unplaceable(error))
     }
 
-    fn unwritable(&self, needed: u64, error: io::Error) -> StoreError {
+    fn unwritable(&self, error: io::Error) -> StoreError {
         let name = self.manifest().name().clone();
+        let needed = self.manifest().length() - self.received();
         no_space(&self.disk, &name, needed, &error)
             .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
     }

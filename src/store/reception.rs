@@ -12,9 +12,9 @@ use rustix::io::Errno;
 
 use super::StoreError;
 use super::disk::Disk;
+use super::donor::{self, Filled};
 use super::hashing::Hashing;
 use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
-use super::donor::{self, Filled};
 use super::{group, journal};
 use crate::config;
 use crate::content::{Attributes, ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};

@@ -115,6 +115,31 @@ fn when_a_source_stalls_the_others_fetch_what_it_was_asked() {
 }
 
 #[test]
+fn a_source_that_falls_silent_is_tried_again_and_then_told() {
+    let mut lab = Lab::of(&["a"]);
+    lab.rogue("a", &Rogue::after("x", &bytes(1, LONG), 2, || Deed::Silence));
+    let outcome = lab.impatient_client().run("download x").is(ExitStatus::Unreachable);
+    outcome.tells("trying a again in a moment: it stopped answering").tells("lost a: it stopped answering");
+}
+
+#[test]
+fn a_peer_that_says_again_and_again_that_it_is_hashing_is_told_once_in_a_while() {
+    let mut lab = Lab::of(&["a"]);
+    let data = bytes(1, 1000);
+    let asked = Mutex::new(0);
+    let hashing = move |request: &Request, _| match request {
+        Request::Describe { .. } if *asked.lock().unwrap() < 100 => {
+            *asked.lock().unwrap() += 1;
+            Deed::Say(Response::Hashing { done: 1, total: 2 }, vec![])
+        }
+        _ => Deed::Honest,
+    };
+    lab.rogue("a", &Rogue::new("x", &data, hashing));
+    let outcome = lab.client().run("download x").succeeded().tells("a is hashing it first (1 B of 2 B)");
+    assert!(outcome.err.lines().count() < 5, "{outcome:?}");
+}
+
+#[test]
 fn a_peer_that_never_says_what_it_has_is_not_waited_for() {
     let data = bytes(1, LONG);
     let mut lab = Lab::of(&["a", "b"]);
@@ -202,6 +227,26 @@ fn a_name_that_leaves_the_folder_is_not_taken_from_a_peer() {
         lab.client().run("download x").is(ExitStatus::Failed).tells("it broke the protocol");
         assert!(lab.visible("me").is_empty() && !lab.root().join("me/evil").exists());
     }
+}
+
+#[test]
+fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
+    let mut lab = Lab::of(&["a"]);
+    let evil = manifest("precious", b"evil");
+    let lie = move |request: &Request, _| match request {
+        Request::Describe { .. } => {
+            Deed::Say(Response::manifest(&evil, Attributes::default()), Response::digests_of(&evil))
+        }
+        _ => Deed::Honest,
+    };
+    lab.rogue("a", &Rogue::new("precious", b"evil", lie));
+    lab.put("me", "precious", b"mine");
+    for wanted in ["wanted", "abcdef012345"] {
+        let outcome = lab.client().run(&format!("download {wanted} --replace")).is(ExitStatus::Failed);
+        outcome.tells("a manifest of another file, precious");
+    }
+    lab.assert_has("me", "precious", b"mine");
+    assert_eq!(lab.visible("me"), ["precious"]);
 }
 
 #[test]

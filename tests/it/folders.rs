@@ -84,6 +84,7 @@ impl Net {
             served_files: self.path("client", ""),
             bars: Bars::new(true),
             network: self.network.clone(),
+            stall: config::STALL_TIMEOUT,
         })
     }
 
@@ -106,7 +107,8 @@ impl Net {
         let supplies = self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
         let (store, share, cancel) = (&store, &share, &Cancel::new());
         let (progress, observer) = (&progress, &|_| ());
-        let result = FolderFetch { store, share, replace, supplies, progress, cancel, observer }.run();
+        let stall = config::STALL_TIMEOUT;
+        let result = FolderFetch { store, share, replace, supplies, progress, cancel, stall, observer }.run();
         (result, progress.snapshot().sources.iter().map(|source| source.bytes).collect())
     }
 }

@@ -61,24 +61,25 @@ fn somebody_who_connects_and_leaves_costs_nothing() {
 }
 
 #[test]
-fn huge_announced_lengths_end_the_connection() {
+fn huge_announced_lengths_are_answered_with_an_error_and_end_the_connection() {
     let lab = lab();
     for lengths in [[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], [0, 0, 0, 2, 0xFF, 0xFF, 0xFF, 0xFF]] {
         let mut speaker = Speaker::introduced(&lab, "a");
         speaker.raw(&lengths);
+        assert_eq!(code_of(speaker.answer()), ErrorCode::BadRequest);
         speaker.until_end();
     }
     still_serves(&lab);
 }
 
 #[test]
-fn a_header_that_is_no_json_ends_the_connection() {
+fn a_header_that_is_no_request_is_answered_with_an_error_and_ends_the_connection() {
     let lab = lab();
-    for header in
-        ["hello", "{", "[]", "{}", "\u{0}", r#"{"type":5}"#, r#"{"type":"read","root":"12","chunk":0}"#]
-    {
+    let refused = [r#"{"type":"read","root":"12","chunk":0}"#, r#"{"type":"describe","name":"../x"}"#];
+    for header in ["hello", "{", "[]", "{}", "\u{0}", r#"{"type":5}"#].into_iter().chain(refused) {
         let mut speaker = Speaker::introduced(&lab, "a");
         speaker.send_header(header);
+        assert_eq!(code_of(speaker.answer()), ErrorCode::BadRequest, "{header}");
         speaker.until_end();
     }
     still_serves(&lab);
@@ -89,6 +90,7 @@ fn the_first_request_must_be_hello() {
     let lab = lab();
     let mut speaker = Speaker::greeted(&lab, "a");
     speaker.send(&Request::Ping, &[]);
+    assert_eq!(code_of(speaker.answer()), ErrorCode::BadRequest);
     speaker.until_end();
     still_serves(&lab);
 }

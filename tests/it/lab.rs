@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use peershare::client::prompt::{self, Shell};
 use peershare::client::{Bars, ExitStatus, Surroundings, Transfers};
+use peershare::config;
 use peershare::connection::Identity;
 use peershare::content::{ChunkLayout, FileName, Manifest, merkle};
 use peershare::serve::Rights;
@@ -214,7 +215,16 @@ impl Lab {
         self.client_of(peer, true)
     }
 
+    /// A client that is nobody, and loses its patience with silent sources at once.
+    pub fn impatient_client(&self) -> Client {
+        self.client_with("me", false, Duration::from_millis(50))
+    }
+
     fn client_of(&self, name: &str, is_peer: bool) -> Client {
+        self.client_with(name, is_peer, config::STALL_TIMEOUT)
+    }
+
+    fn client_with(&self, name: &str, is_peer: bool, stall: Duration) -> Client {
         let (out, err, traffic) = (Said::default(), Said::default(), Arc::<Traffic>::default());
         let network = Metered { inner: self.network.clone(), traffic: traffic.clone() };
         let surroundings = Surroundings {
@@ -222,6 +232,7 @@ impl Lab {
             served_files: self.folder(name),
             bars: Bars::told_to(out.clone(), err.clone()),
             network: Arc::new(network),
+            stall,
         };
         let settings = TopologyFile::read(&self.settings()).unwrap();
         Client { transfers: Transfers::new(surroundings), settings, out, err, traffic }

@@ -88,7 +88,18 @@ fn a_listing_without_end_ends_when_it_does_not_advance() {
             _ => Deed::Say(stuck(), br#"[{"name":"x","length":1}]"#.to_vec()),
         }),
     );
-    lab.client().run("filelist").is(ExitStatus::Failed).prints("x").tells("does not advance");
+    lab.client().run("filelist").is(ExitStatus::Failed).prints("x").tells("a page that does not go on");
+}
+
+#[test]
+fn a_listing_that_says_the_same_again_and_again_is_a_broken_protocol() {
+    let mut lab = Lab::of(&["a"]);
+    let again = || {
+        let page = br#"[{"name":"x","length":1}]"#.to_vec();
+        Deed::Say(stuck(), page)
+    };
+    lab.rogue("a", &Rogue::new("x", b"x", move |_, _| again()));
+    lab.client().run("filelist").is(ExitStatus::Failed).tells("a page that does not go on");
 }
 
 #[test]

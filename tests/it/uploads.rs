@@ -138,7 +138,8 @@ fn a_target_that_leaves_is_told() {
 
 #[test]
 fn a_target_that_answers_something_else_is_told() {
-    target(|| Deed::Say(Response::Pong, vec![]), ExitStatus::Unreachable, "in answer to an offer");
+    let pong = || Deed::Say(Response::Pong, vec![]);
+    target(pong, ExitStatus::Failed, "it broke the protocol (an unexpected message came: Pong in answer to");
 }
 
 #[test]

@@ -17,10 +17,10 @@ use crate::config;
 use crate::content::{Digest, Root, WholeFile, whole};
 use crate::fetch::engine::TransferError;
 use crate::fetch::progress::{Event, Progress};
-use crate::fetch::source::SourceError;
+use crate::fetch::source::{SourceError, misbehaved};
 use crate::store::{Group, Salvage, Store, StoreError};
 use crate::transport::Cancel;
-use crate::wire::{Request, Response, WireError};
+use crate::wire::{Request, Response};
 
 /// Fetches all small contents of the plan and gives them their names.
 pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record) {
@@ -43,6 +43,7 @@ pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record) {
         observer: fetch.observer,
         record,
         cancel,
+        stall: fetch.stall,
     };
     gather.take_what_is_here(fetch.store.salvage());
     gather.fetch(&mut supplies);
@@ -65,6 +66,7 @@ struct Gather<'a> {
     record: &'a Record,
     /// Ends this part of the transfer.
     cancel: Cancel,
+    stall: Duration,
 }
 
 /// An answer as it came, not proven yet.
@@ -336,7 +338,7 @@ impl<'g, 'a> Worker<'g, 'a> {
     /// Reads one answer and passes it on.
     fn receive(&self, supply: &mut Supply<'_>, batch: Vec<Content>) -> Result<(), SourceError> {
         let connection = supply.connection()?;
-        let head = connection.answer(config::STALL_TIMEOUT)?;
+        let head = connection.answer(self.gather.stall)?;
         let lengths = match head.message {
             Response::Gathered { lengths } => lengths,
             Response::Error(refusal) => return Err(refusal.into()),
@@ -344,7 +346,7 @@ impl<'g, 'a> Worker<'g, 'a> {
         };
         let contents = self.sort(&batch, &lengths, head.payload as usize)?;
         let mut payload = vec![0; head.payload as usize];
-        connection.read_payload(&mut payload, config::STALL_TIMEOUT)?;
+        connection.read_payload(&mut payload, self.gather.stall)?;
         let mut batches = locked(&self.gather.batches);
         for (content, length) in batch.into_iter().zip(lengths) {
             if length.is_none() {
@@ -380,7 +382,7 @@ impl<'g, 'a> Worker<'g, 'a> {
             let Some(length) = length.map(|length| length as usize) else { continue };
             let expected = self.gather.contents.get(*content).map(|small| small.length);
             if expected != Some(length as u64) {
-                return Err(misbehaved("a file of another length than it was listed with".to_owned()));
+                return Err(misbehaved("a file of another length than it was listed with"));
             }
             sum = sum.saturating_add(length);
             contents.push((*content, length));
@@ -390,8 +392,4 @@ impl<'g, 'a> Worker<'g, 'a> {
             false => Err(misbehaved(format!("{payload} bytes of files that are {sum} bytes long"))),
         }
     }
-}
-
-fn misbehaved(what: String) -> SourceError {
-    SourceError::Misbehaved(WireError::Unexpected(what))
 }

@@ -139,7 +139,8 @@ impl File<'_, '_> {
         progress.resume(part.received());
         self.fetch.progress.begin(&progress);
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
-        let transfer = Fetch { part: &part, sources, progress: &progress, cancel, observer };
+        let stall = self.fetch.stall;
+        let transfer = Fetch { part: &part, sources, progress: &progress, cancel, observer, stall };
         let result = transfer.run();
         let bytes = self.fetch.progress.end();
         result.map_err(FileError::Transfer)?;

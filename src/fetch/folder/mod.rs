@@ -20,6 +20,7 @@ mod plan;
 mod supply;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::engine::TransferError;
 use super::progress::{Event, Progress};
@@ -46,6 +47,8 @@ pub struct FolderFetch<'a> {
     pub progress: &'a Progress,
     /// Ends the transfer early.
     pub cancel: &'a Cancel,
+    /// How long a source may send nothing before it counts as stalled.
+    pub stall: Duration,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
 }

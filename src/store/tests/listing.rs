@@ -73,6 +73,9 @@ fn patterns_choose_files() {
     assert_eq!(of("nothing"), [""; 0]);
     let query = ListQuery { pattern: Some("a[".to_owned()), limit: 1, ..ListQuery::default() };
     assert!(matches!(served.store.list(&query), Err(StoreError::BadPattern { .. })));
+    let deep = ["{", "a", "}"].map(|part| part.repeat(300)).concat();
+    let query = ListQuery { pattern: Some(deep), limit: 1, ..ListQuery::default() };
+    assert!(matches!(served.store.list(&query), Err(StoreError::BadPattern { .. })));
 }
 
 #[test]
