@@ -3,7 +3,7 @@
 //! **Invariant:** at any time a chunk is in exactly one state: missing, in flight at one or two
 //! sources, or done. A source holds a chunk only as long as it is queued there; leaving, failing
 //! and answering all take it out of that queue. The *choice* of the next chunk is in
-//! [`policy`](super::policy); time is passed in as `now`.
+//! `policy`; time is passed in as `now`.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
