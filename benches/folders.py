@@ -243,7 +243,7 @@ def server_start():
             began = time.perf_counter()
             ours.server = subprocess.Popen(ours.argv, stderr=subprocess.DEVNULL)
             STARTED.append(ours.server)
-            answered = ours.client(fresh("none"), "filelist", "d0001/f001000.bin/", "p1")
+            answered = ours.client(fresh("none"), "filelist", "d0001/", "p1")
             while subprocess.run(answered, capture_output=True).returncode:
                 time.sleep(0.005)
             answers.append(time.perf_counter() - began)
