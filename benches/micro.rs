@@ -68,7 +68,7 @@ mod framing {
     const CHUNK: usize = 256 << 10;
 
     fn read() -> Request {
-        Request::Read { root: Root(Digest::of(b"a file")), chunk: 1234, chunk_size: CHUNK as u32 }
+        Request::Read { root: Root(Digest::of(b"a file")), chunk: 1234, chunk_size: CHUNK as u32, wait_ms: 0 }
     }
 
     #[divan::bench]

@@ -182,3 +182,33 @@ pub const MAX_LINKED_FOLDERS: usize = 4;
 
 /// Smallest catalog in bytes that is worth compacting.
 pub const CATALOG_COMPACTED: u64 = 64 << 10;
+
+// Swarms
+
+/// How long a member of a swarm lets a read wait for a chunk that it is still receiving, at most, in
+/// milliseconds.
+pub const MEMBER_WAIT_MS: u32 = 2000;
+
+/// Members of a swarm that one of them fetches from, at most; an upload to more is cut into groups.
+pub const SWARM_MEMBERS: usize = 16;
+
+/// How long members that have nothing more for one another wait after their source was lost.
+pub const ORPHANED: Duration = Duration::from_secs(1);
+
+/// Chunks that a member asks for before it knows how fast it passes them on.
+pub const HANDED_AT_ONCE: usize = 4;
+
+/// Smallest chunk of an upload to several peers, in bytes.
+pub const SMALLEST_UNIT: u32 = 64 << 10;
+
+/// A member asks for no further chunk of its own while half of its readers lack so many.
+pub const AHEAD: u32 = 2;
+
+/// Bytes that may lie unsent in the system's buffers of a connection between members of a swarm.
+pub const UNSENT: u32 = 64 << 10;
+
+/// With few readers, it may have so many sends of its own chunks still to do.
+pub const BACKLOG: u32 = 8;
+
+/// … unless its readers have made no use of it for so long.
+pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);

@@ -136,6 +136,11 @@ impl Framed {
         self.stream.get_ref().remote()
     }
 
+    /// See [`Stream::set_unsent_limit`].
+    pub fn set_unsent_limit(&mut self, bytes: u32) -> Result<(), WireError> {
+        Ok(self.stream.get_mut().set_unsent_limit(bytes)?)
+    }
+
     /// Ends this connection from any thread.
     pub fn closer(&self) -> Closer {
         self.stream.get_ref().closer()

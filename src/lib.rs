@@ -43,6 +43,8 @@
 //! | gather, batch | a request for many small files; the files of one such request |
 //! | group | small files that are synced, named and entered in the catalog together |
 //! | attributes | modification time and permission bits: what travels beside the content |
+//! | swarm | the targets of one upload, when they pass chunks on; the uploader is its origin |
+//! | handout | which chunk of a swarm went to whom |
 //!
 //! # Rooms
 //!
@@ -156,7 +158,11 @@
 //!    the one source of an ordinary transfer, and steps 5 to 9 of a download follow over there.
 //! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and
 //!    hears how many bytes are verified.
-//! 6. The target reports that the file is complete, or why not, and the connection has its first
+//! 6. With several targets they are a swarm: each asks the uploader for the `next` chunk
+//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells who got which, and
+//!    the targets read the rest from one another, out of part files that are still being received
+//!    (`store/live.rs`).
+//! 7. The target reports that the file is complete, or why not, and the connection has its first
 //!    direction again.
 //!
 //! ## Folder
@@ -196,8 +202,12 @@
 //!   connections with nobody, and an upload has only one.
 //! * A second run leaves the time and mode of a *file* that is here by content alone; those of folders are
 //!   set at the end of every run, because files that are put into them move them.
-//! * An upload to several targets sends the file to each of them; that targets pass chunks on to one
-//!   another, and the classic dialect, are still to come.
+//! * An offer does not name the members of its swarm. They learn of one another from who was handed
+//!   which chunk, so a member that never takes part is never waited for.
+//! * A swarm has at most [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members; an upload to more is cut
+//!   into groups. That simultaneous downloads help one another, and the classic dialect, are still to
+//!   come.
+//! * Folders are given to each target by itself.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -17,6 +17,7 @@
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
+//! | `it/swarms.rs` | uploads to several peers that fetch from one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
@@ -45,6 +46,7 @@ mod it {
     mod resuming;
     mod server_program;
     mod sizes_and_names;
+    mod swarms;
     mod uploads;
     mod usage;
 }

@@ -3,7 +3,7 @@
 //! [`super::forms`] is what can be typed; [`Command`] is what it means. A new flag is a field of
 //! `Flags` with its line in `Flags::set`, and its name in the forms that take it.
 
-use super::forms::{EXCEPT, FORMS, Form, REPLACE, Verb};
+use super::forms::{EXCEPT, FORMS, Form, NO_SWARM, REPLACE, Verb};
 use super::words::Unclosed;
 use crate::content::pattern::is_pattern;
 use crate::topology::{BadPeerId, PeerId};
@@ -28,6 +28,8 @@ pub enum Command {
         replace: bool,
         /// What is left out of a folder.
         except: Vec<String>,
+        /// Several targets fetch from one another.
+        swarm: bool,
     },
     /// Fetch a file from these peers.
     Download {
@@ -128,14 +130,15 @@ impl Command {
         let (name, rest) = words.split_first().ok_or(UsageError::NoCommand)?;
         let form = named(name)?;
         let mut given = Arguments::sort(form, rest)?;
-        let Flags { replace, except } = std::mem::take(&mut given.flags);
+        let Flags { replace, no_swarm, except } = std::mem::take(&mut given.flags);
         let command = match form.verb {
             Verb::FileList => {
                 let pattern = given.pattern();
                 Self::FileList { peers: given.peers()?, pattern }
             }
             Verb::Upload => {
-                Self::Upload { file: given.required("file")?, peers: given.peers()?, replace, except }
+                let (file, peers) = (given.required("file")?, given.peers()?);
+                Self::Upload { file, peers, replace, except, swarm: !no_swarm }
             }
             Verb::Download => {
                 let wanted = given.required("file or id")?;
@@ -162,6 +165,7 @@ fn named(typed: &str) -> Result<&'static Form, UsageError> {
 struct Flags {
     replace: bool,
     except: Vec<String>,
+    no_swarm: bool,
 }
 
 impl Flags {
@@ -169,6 +173,7 @@ impl Flags {
     fn set(&mut self, flag: &str) -> bool {
         match flag {
             REPLACE => self.replace = true,
+            NO_SWARM => self.no_swarm = true,
             _ => return false,
         }
         true
@@ -286,7 +291,8 @@ mod tests {
     #[test]
     fn files_come_first_and_peers_follow() {
         let file = "my file".to_owned();
-        let expected = Command::Upload { file, peers: peers(&["p1"]), replace: false, except: vec![] };
+        let expected =
+            Command::Upload { file, peers: peers(&["p1"]), replace: false, except: vec![], swarm: true };
         assert_eq!(parse("upload 'my file' p1"), Ok(expected));
         let expected =
             Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false, except: vec![] };
@@ -305,7 +311,7 @@ mod tests {
             assert_eq!(parse(line), Ok(expected));
         }
         let file = "--replace".to_owned();
-        let expected = Command::Upload { file, peers: vec![], replace: false, except: vec![] };
+        let expected = Command::Upload { file, peers: vec![], replace: false, except: vec![], swarm: true };
         assert_eq!(parse("upload -- --replace"), Ok(expected));
     }
 
@@ -350,7 +356,7 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_was_expected() {
-        let usage = "expected: #UPLOAD <file|folder> [peer…] [--replace] [-x PATTERN]";
+        let usage = "expected: #UPLOAD <file|folder> [peer…] [--replace] [--no-swarm] [-x PATTERN]";
         assert_eq!(error_of("upload"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("upload ''"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("quit now"), "unexpected \"now\"; expected: #QUIT");

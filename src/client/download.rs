@@ -178,7 +178,7 @@ fn say(bars: &Bars, line: String) -> ExitStatus {
 fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
     let sources = sources(work, found, &manifest);
-    let progress = Progress::new(manifest.length(), sources.iter().map(|source| source.peer().clone()));
+    let progress = Progress::new(manifest.length());
     let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
     let resumed = part.received();
     progress.resume(resumed);
@@ -191,7 +191,7 @@ fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, Tran
         let (progress, observer) = (&progress, &observer);
         scope.spawn(move || {
             let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
-            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer };
+            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm: None };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);

@@ -15,8 +15,8 @@ use crate::config;
 use crate::content::FileName;
 use crate::content::pattern::{Selection, is_folder_name, is_pattern};
 use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError};
-use crate::serve::Responder;
 use crate::serve::offer::{FolderReport, offer_folder};
+use crate::serve::{Handouts, Responder};
 use crate::store::Store;
 use crate::topology::Peer;
 use crate::wire::{Report, Share};
@@ -42,7 +42,7 @@ pub(super) fn download(work: &Work<'_>, wanted: &str, except: &[String], replace
             return ExitStatus::from(&error);
         }
     };
-    let progress = Progress::new(0, work.peers.iter().map(|peer| peer.id.clone()));
+    let progress = Progress::new(0);
     let bar = bars.transfer(wanted);
     let result = fetch(work, store, (&share, replace), &progress, &bar);
     bar.finish();
@@ -236,7 +236,7 @@ impl Upload<'_> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let mut responder = Responder::new(self.shared.store.clone());
+        let mut responder = Responder::new(self.shared.store.clone(), Handouts::default());
         let mut progress = |report: &Report| {
             if let Report::Folder { files, of_files, done, total } = *report {
                 let elapsed = started.elapsed();

@@ -45,10 +45,10 @@ pub const FORMS: [Form; 5] = [
     Form {
         verb: Verb::Upload,
         names: &["#UPLOAD"],
-        usage: "#UPLOAD <file|folder> [peer…] [--replace] [-x PATTERN]",
+        usage: "#UPLOAD <file|folder> [peer…] [--replace] [--no-swarm] [-x PATTERN]",
         does: "give a file or a folder to peers, all at once",
         example: "#UPLOAD \"holiday photos.zip\" peer2 peer3",
-        flags: &[REPLACE, EXCEPT],
+        flags: &[REPLACE, NO_SWARM, EXCEPT],
     },
     Form {
         verb: Verb::Download,
@@ -81,6 +81,9 @@ pub const REPLACE: &str = "--replace";
 
 /// The flag that leaves out what the pattern behind it fits.
 pub const EXCEPT: &str = "-x";
+
+/// The flag that has every target of an upload fetch from the uploader alone.
+pub const NO_SWARM: &str = "--no-swarm";
 
 impl Form {
     /// The form of the command of that name, in any case and with or without `#`.

@@ -68,9 +68,10 @@ impl Execute for Transfers {
         let work = Work { transfers: self, peers, caller, cancel };
         match command {
             Command::FileList { pattern, .. } => filelist::run(&work, pattern.as_deref()),
-            Command::Upload { file, replace, except, .. } => match folder::shared(&work, file, except) {
+            Command::Upload { file, replace, except, swarm, .. } => match folder::shared(&work, file, except)
+            {
                 Some(shared) => folder::upload(&work, shared, *replace),
-                None => upload::run(&work, file, *replace),
+                None => upload::run(&work, file, upload::Flags { replace: *replace, swarm: *swarm }),
             },
             Command::Download { wanted, replace, except, .. } if is_pattern(wanted) => {
                 folder::download(&work, wanted, except, *replace)
@@ -87,7 +88,7 @@ impl From<&SourceError> for ExitStatus {
             SourceError::Unreachable(_) | SourceError::Lost(_) | SourceError::Stalled => Self::Unreachable,
             SourceError::Refused(refusal) => refusal.into(),
             SourceError::Changed | SourceError::BadChunk => Self::Integrity,
-            SourceError::NotServing => Self::NoSuchFile,
+            SourceError::NotServing | SourceError::NotYet => Self::NoSuchFile,
             SourceError::Misbehaved(_) => Self::Failed,
         }
     }
@@ -96,7 +97,7 @@ impl From<&SourceError> for ExitStatus {
 impl From<&Refusal> for ExitStatus {
     fn from(refusal: &Refusal) -> Self {
         match refusal.code {
-            ErrorCode::NotFound => Self::NoSuchFile,
+            ErrorCode::NotFound | ErrorCode::NotYet => Self::NoSuchFile,
             ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => {
                 Self::Refused
             }

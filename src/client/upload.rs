@@ -8,14 +8,24 @@ use std::time::{Duration, Instant};
 use super::text::{self, size};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, shown};
+use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
-use crate::serve::Responder;
-use crate::serve::offer::{Goods, OfferError, Offered, offer};
+use crate::serve::offer::{Offer, OfferError, Offered, Taken, offer};
+use crate::serve::{Handouts, Responder};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
-pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
+/// How a file is given.
+#[derive(Clone, Copy)]
+pub(super) struct Flags {
+    /// Another file of that name gives way.
+    pub(super) replace: bool,
+    /// Several targets fetch from one another.
+    pub(super) swarm: bool,
+}
+
+pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let (store, manifest) = match hash(work, file) {
         Ok(hashed) => hashed,
@@ -24,13 +34,33 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
             return ExitStatus::from(&error);
         }
     };
+    let swarm = flags.swarm && work.peers.len() > 1;
+    let manifest = match swarm {
+        true => match finer(&store, &manifest, work.peers.len()) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
+                return ExitStatus::from(&error);
+            }
+        },
+        false => manifest,
+    };
+    let attributes = store.attributes_of(manifest.name(), &manifest.root());
+    // A member of a swarm fetches from all others, so their number has a limit: each group is a
+    // swarm of its own.
+    let groups: Vec<Handouts> =
+        work.peers.chunks(config::SWARM_MEMBERS + 1).map(|_| Handouts::default()).collect();
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
             .iter()
-            .map(|peer| {
-                let (store, manifest) = (store.clone(), &manifest);
-                scope.spawn(move || Upload { work, peer, manifest, replace }.run(store))
+            .enumerate()
+            .map(|(at, peer)| {
+                let Flags { replace, .. } = flags;
+                let (store, offer) =
+                    (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm });
+                let handouts = groups.get(at / (config::SWARM_MEMBERS + 1)).cloned().unwrap_or_default();
+                scope.spawn(move || Upload { work, peer, offer }.run(Responder::new(store, handouts)))
             })
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
@@ -61,6 +91,20 @@ fn hash(work: &Work<'_>, file: &str) -> Result<(Store, Arc<Manifest>), StoreErro
     Ok((store.clone(), manifest))
 }
 
+/// The same file in chunks so small that passing them on costs little time after the last one is
+/// handed out: a hundredth of the file for each target.
+fn finer(store: &Store, manifest: &Arc<Manifest>, targets: usize) -> Result<Arc<Manifest>, StoreError> {
+    let wanted = manifest.length() / (100 * targets as u64);
+    let mut chunk_size = config::SMALLEST_UNIT;
+    while u64::from(chunk_size) * 2 <= wanted && chunk_size < manifest.layout().chunk_size() {
+        chunk_size *= 2;
+    }
+    match chunk_size < manifest.layout().chunk_size() {
+        true => store.cut_again(manifest, chunk_size).map(Arc::new),
+        false => Ok(manifest.clone()),
+    }
+}
+
 fn plain_snapshot(done: u64, total: u64, elapsed: Duration) -> Snapshot {
     Snapshot { total, done, elapsed, ..Snapshot::default() }
 }
@@ -69,25 +113,28 @@ fn plain_snapshot(done: u64, total: u64, elapsed: Duration) -> Snapshot {
 struct Upload<'a> {
     work: &'a Work<'a>,
     peer: &'a Peer,
-    manifest: &'a Manifest,
-    replace: bool,
+    offer: Offer<'a>,
 }
 
 impl Upload<'_> {
     /// Does it and says how it ended.
-    fn run(&self, store: Store) -> ExitStatus {
+    fn run(&self, responder: Responder) -> ExitStatus {
         let bars = &self.work.transfers.surroundings.bars;
-        let (name, id) = (shown(self.manifest.name().as_str()).into_owned(), &self.peer.id);
+        let (name, id) = (shown(self.offer.manifest.name().as_str()).into_owned(), &self.peer.id);
         let bar = bars.transfer(&format!("{id} {name}"));
         let started = Instant::now();
-        let result = self.offer(store, &bar, started);
+        let result = self.give(responder, &bar, started);
         bar.finish();
-        let rate = text::rate(self.manifest.length(), started.elapsed());
+        let rate = text::rate(self.offer.manifest.length(), started.elapsed());
         let line = match result {
-            Ok(Offered::Delivered) => {
-                format!("{id}: uploaded {name}: {}{rate}", size(self.manifest.length()))
+            Ok((Offered::Delivered, taken)) => {
+                let others = match taken.from_others {
+                    0 => String::new(),
+                    bytes => format!(", {} of it from the other targets", size(bytes)),
+                };
+                format!("{id}: uploaded {name}: {}{rate}{others}", size(self.offer.manifest.length()))
             }
-            Ok(Offered::AlreadyThere) => format!("{id}: already serving {name}"),
+            Ok((Offered::AlreadyThere, _)) => format!("{id}: already serving {name}"),
             Err(_) if self.work.cancel.is_cancelled() => {
                 bars.error(&format!(
                     "{id}: interrupted; what is verified there is kept, the same command continues"
@@ -102,16 +149,22 @@ impl Upload<'_> {
         bars.print(|out| writeln!(out, "{line}"))
     }
 
-    fn offer(&self, store: Store, bar: &Bar, started: Instant) -> Result<Offered, Failure> {
+    fn give(
+        &self,
+        mut responder: Responder,
+        bar: &Bar,
+        started: Instant,
+    ) -> Result<(Offered, Taken), Failure> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let attributes = store.attributes_of(self.manifest.name(), &self.manifest.root());
-        let goods = Goods { manifest: self.manifest, attributes, replace: self.replace };
-        let mut responder = Responder::new(store);
-        let mut progress =
-            |done| bar.update(&plain_snapshot(done, self.manifest.length(), started.elapsed()));
-        Ok(offer(&mut connection, &mut responder, &goods, &mut progress)?)
+        let mut last = Taken::default();
+        let mut progress = |taken: Taken| {
+            last = taken;
+            bar.update(&plain_snapshot(taken.done, self.offer.manifest.length(), started.elapsed()));
+        };
+        let offered = offer(&mut connection, &mut responder, self.offer, &mut progress)?;
+        Ok((offered, last))
     }
 }
 

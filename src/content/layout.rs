@@ -106,6 +106,14 @@ impl ChunkLayout {
         (range.end - range.start) as usize
     }
 
+    /// The chunks that have bytes of `range`, in order.
+    pub fn covering(&self, range: &Range<u64>) -> impl Iterator<Item = ChunkIndex> + use<> {
+        let size = u64::from(self.chunk_size);
+        let end = range.end.min(self.length).div_ceil(size);
+        // At most `count`, which fits.
+        (range.start / size..end).map(|number| ChunkIndex(number as u32))
+    }
+
     /// Height of a whole chunk's subtree: how many layers lie above its leaves.
     pub fn subtree_height(&self) -> u32 {
         (self.chunk_size / Self::MIN_CHUNK).trailing_zeros()

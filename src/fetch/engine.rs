@@ -6,20 +6,23 @@
 //! back to the set. So what is in memory is bounded by the number of buffers, and when the disk is
 //! slower than the sources the workers wait for buffers and stop asking.
 
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::ledger::{Grant, Ledger, SourceId};
-use super::progress::{Event, Progress};
-use super::source::{Dial, Source, SourceError};
+use super::ledger::{Ledger, SourceId};
+use super::progress::{Counter, Event, Progress};
+use super::source::{Dial, SourceError};
+use super::worker::{Role, Worker};
 use crate::config;
 use crate::content::{ChunkIndex, Manifest};
 use crate::store::{PartFile, StoreError};
 use crate::topology::PeerId;
-use crate::transport::{Cancel, Closer};
+use crate::transport::Cancel;
 
 /// Why a transfer as a whole failed. What was verified stays in the part file.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,9 @@ fn list(reasons: &[(PeerId, SourceError)]) -> String {
     lines.join("; ")
 }
 
+/// Finds the way to a member of a swarm: a source for that peer id, unless it is unknown here.
+pub type Meet<'a> = dyn Fn(&PeerId) -> Option<Box<dyn Dial + 'a>> + Sync + 'a;
+
 /// All that one transfer needs.
 pub struct Fetch<'a> {
     /// What is received, and where.
@@ -54,6 +60,8 @@ pub struct Fetch<'a> {
     pub stall: Duration,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
+    /// Given when the first source hands its chunks out to several peers: the way to the others.
+    pub swarm: Option<&'a Meet<'a>>,
 }
 
 impl Fetch<'_> {
@@ -67,8 +75,8 @@ impl Fetch<'_> {
         }
         let (cancel, _registration) = self.cancel.child();
         let verifiers = verifiers(manifest.layout().count() - have.len());
-        let buffers = self.sources.len() + 2 * verifiers;
-        let (filled, to_verify) = bounded(buffers);
+        let buffers = Buffers::new(2 * verifiers);
+        let (filled, to_verify) = bounded(2 * verifiers);
         let engine = Engine {
             ledger: Mutex::new(Ledger::new(manifest.layout(), &have)),
             changed: Condvar::new(),
@@ -76,18 +84,21 @@ impl Fetch<'_> {
             part: self.part,
             cancel,
             stall: self.stall,
-            buffers: Buffers::new(buffers),
+            buffers,
             progress: self.progress,
             observer: self.observer,
+            swarm: self.swarm,
+            members: Mutex::default(),
+            origins: AtomicUsize::new(self.sources.len()),
             losses: Mutex::default(),
             fatal: Mutex::default(),
         };
         thread::scope(|scope| {
             engine.start_verifiers(scope, verifiers, &to_verify);
             for (slot, dial) in self.sources.into_iter().enumerate() {
-                let (engine, filled) = (&engine, filled.clone());
-                let name = format!("fetch-{}", dial.peer());
-                engine.start(scope, name, move || Worker::new(engine, slot, filled).run(dial));
+                let worker =
+                    Worker::new(&engine, Role::of(slot, self.swarm.is_some()), dial.peer(), filled.clone());
+                engine.start(scope, format!("fetch-{}", dial.peer()), move || worker.run(dial, scope));
             }
             drop((filled, to_verify));
         });
@@ -102,39 +113,47 @@ fn verifiers(chunks: u32) -> usize {
 }
 
 /// What all threads of one transfer share.
-struct Engine<'a> {
-    manifest: Arc<Manifest>,
-    part: &'a PartFile,
-    ledger: Mutex<Ledger>,
+pub(super) struct Engine<'a> {
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) part: &'a PartFile,
+    pub(super) ledger: Mutex<Ledger>,
     /// The ledger has news for sources with nothing to do.
-    changed: Condvar,
+    pub(super) changed: Condvar,
     /// Ends this transfer: it is complete, or it failed, or the user said so.
-    cancel: Cancel,
-    stall: Duration,
-    buffers: Buffers,
-    progress: &'a Progress,
-    observer: &'a (dyn Fn(Event) + Sync),
-    losses: Mutex<Vec<(PeerId, SourceError)>>,
+    pub(super) cancel: Cancel,
+    pub(super) stall: Duration,
+    pub(super) buffers: Buffers,
+    pub(super) progress: &'a Progress,
+    pub(super) observer: &'a (dyn Fn(Event) + Sync),
+    pub(super) swarm: Option<&'a Meet<'a>>,
+    /// The members of the swarm that we know of.
+    pub(super) members: Mutex<HashMap<PeerId, Option<SourceId>>>,
+    /// Sources that are no members and not lost.
+    pub(super) origins: AtomicUsize,
+    pub(super) losses: Mutex<Vec<(PeerId, SourceError)>>,
     fatal: Mutex<Option<TransferError>>,
 }
 
-/// A fixed number of buffers, made when first needed.
-struct Buffers {
+/// A number of buffers that grows only with the sources, each made when first needed.
+pub(super) struct Buffers {
     give: Sender<Vec<u8>>,
     take: Receiver<Vec<u8>>,
 }
 
 impl Buffers {
     fn new(count: usize) -> Self {
-        let (give, take) = bounded(count);
-        for _ in 0..count {
-            // The channel has room for exactly these.
-            let _ = give.try_send(Vec::new());
-        }
-        Self { give, take }
+        let (give, take) = unbounded();
+        let buffers = Self { give, take };
+        (0..count).for_each(|_| buffers.add_one());
+        buffers
     }
 
-    fn take(&self, len: usize) -> Vec<u8> {
+    /// One more source may hold one.
+    pub(super) fn add_one(&self) {
+        self.give(Vec::new());
+    }
+
+    pub(super) fn take(&self, len: usize) -> Vec<u8> {
         let mut buffer = self.take.recv().unwrap_or_default();
         if buffer.len() < len {
             buffer.resize(len, 0);
@@ -142,25 +161,29 @@ impl Buffers {
         buffer
     }
 
-    fn give(&self, buffer: Vec<u8>) {
-        let _ = self.give.try_send(buffer);
+    pub(super) fn give(&self, buffer: Vec<u8>) {
+        // Both ends live as long as this.
+        let _ = self.give.send(buffer);
     }
 }
 
 /// A chunk as it came, not proven yet.
-struct Arrived {
-    index: ChunkIndex,
-    buffer: Vec<u8>,
-    slot: usize,
-    bad: Sender<()>,
+pub(super) struct Arrived {
+    pub(super) index: ChunkIndex,
+    pub(super) buffer: Vec<u8>,
+    /// Whose it is.
+    pub(super) counter: Arc<Counter>,
+    /// Whether we were handed it before anybody else.
+    pub(super) own: bool,
+    pub(super) bad: Sender<()>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine<'_> {
-    fn start<'scope, 'env>(
+    pub(super) fn start<'scope, 'env>(
         &self,
         scope: &'scope Scope<'scope, 'env>,
         name: String,
@@ -187,11 +210,15 @@ impl Engine<'_> {
     }
 
     fn verify(&self, arrived: Arrived) {
-        let Arrived { index, buffer, slot, bad } = arrived;
+        let Arrived { index, buffer, counter, own, bad } = arrived;
         let len = self.manifest.layout().chunk_len(index);
+        if own {
+            // Before anybody can be sent it, so that everybody who is gets counted.
+            self.part.own(index);
+        }
         match self.manifest.verify(index, buffer.get(..len).unwrap_or_default()) {
             Ok(chunk) => match self.part.write(&chunk) {
-                Ok(()) => self.complete(index, slot, len),
+                Ok(()) => self.complete(index, &counter, len),
                 Err(error) => self.fail(error.into()),
             },
             Err(_) => {
@@ -204,13 +231,13 @@ impl Engine<'_> {
         self.buffers.give(buffer);
     }
 
-    fn complete(&self, index: ChunkIndex, slot: usize, len: usize) {
+    fn complete(&self, index: ChunkIndex, counter: &Counter, len: usize) {
         let (first, complete) = {
             let mut ledger = lock(&self.ledger);
             (ledger.complete(index), ledger.is_complete())
         };
         if first {
-            self.progress.add(slot, len as u64);
+            counter.add(len as u64);
         }
         if complete {
             self.end();
@@ -227,7 +254,7 @@ impl Engine<'_> {
         self.changed.notify_all();
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
@@ -242,132 +269,5 @@ impl Engine<'_> {
             return Err(TransferError::Interrupted);
         }
         Err(TransferError::NoSource(std::mem::take(&mut lock(&self.losses))))
-    }
-}
-
-/// The thread of one source.
-struct Worker<'e, 'a> {
-    engine: &'e Engine<'a>,
-    slot: usize,
-    id: SourceId,
-    filled: Sender<Arrived>,
-    /// A verify thread says here that a chunk of this source was bad.
-    bad: (Sender<()>, Receiver<()>),
-}
-
-impl<'e, 'a> Worker<'e, 'a> {
-    fn new(engine: &'e Engine<'a>, slot: usize, filled: Sender<Arrived>) -> Self {
-        let id = lock(&engine.ledger).join();
-        Self { engine, slot, id, filled, bad: bounded(1) }
-    }
-
-    /// Uses the source until the transfer is over or the source is beyond hope.
-    fn run(self, mut dial: Box<dyn Dial + '_>) {
-        let peer = dial.peer().clone();
-        let mut failures = 0;
-        while !self.engine.is_over() {
-            let before = self.engine.progress.of(self.slot);
-            let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source));
-            self.leave();
-            let Err(error) = self.judged(result) else { break };
-            // A source that ends with the transfer is not lost, but a bad chunk is always told.
-            if self.engine.is_over() && !error.is_integrity() {
-                break;
-            }
-            failures = if self.engine.progress.of(self.slot) > before { 1 } else { failures + 1 };
-            if !error.is_passing() || !dial.can_redial() || failures > config::SOURCE_RETRIES {
-                let reason = error.to_string();
-                lock(&self.engine.losses).push((peer.clone(), error));
-                (self.engine.observer)(Event::SourceLost { peer, reason });
-                break;
-            }
-            let reason = error.to_string();
-            (self.engine.observer)(Event::SourceRetried { peer: peer.clone(), reason });
-            self.pause(config::RETRY_PAUSE * failures);
-        }
-        self.engine.progress.ended(self.slot);
-    }
-
-    /// Gives all leases back.
-    fn leave(&self) {
-        lock(&self.engine.ledger).leave(self.id);
-        self.engine.changed.notify_all();
-    }
-
-    /// The word about a bad chunk may come when the source is not listened to any more.
-    fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
-        if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
-    }
-
-    fn pause(&self, time: Duration) {
-        let until = Instant::now() + time;
-        while !self.engine.is_over() && Instant::now() < until {
-            self.wait_for_news();
-        }
-    }
-
-    /// Waits until the ledger changed, or a moment.
-    fn wait_for_news(&self) {
-        let ledger = lock(&self.engine.ledger);
-        let waited = self.engine.changed.wait_timeout(ledger, config::IDLE_POLL);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Fetches from a connected source until nothing is left to do.
-    fn drain(&self, mut source: Box<dyn Source + '_>) -> Result<(), SourceError> {
-        let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
-        lock(&self.engine.ledger).rejoin(self.id);
-        loop {
-            if self.bad.1.try_recv().is_ok() {
-                // The others go on at once; the answer may take its time.
-                self.leave();
-                return Err(source.excuse());
-            }
-            let asked_all = self.ask(&mut *source)?;
-            let oldest = lock(&self.engine.ledger).oldest(self.id);
-            match oldest {
-                Some(index) => self.receive(&mut *source, index)?,
-                None if asked_all || self.engine.is_over() => return Ok(()),
-                None => self.wait_for_news(),
-            }
-        }
-    }
-
-    /// Sends requests as long as the ledger grants them. Says whether the transfer is complete.
-    fn ask(&self, source: &mut dyn Source) -> Result<bool, SourceError> {
-        loop {
-            if self.engine.is_over() {
-                return Ok(true);
-            }
-            let grant = lock(&self.engine.ledger).lease(self.id, Instant::now());
-            match grant {
-                Grant::Chunk(index) => source.request(index)?,
-                Grant::Nothing => return Ok(false),
-                Grant::Complete => return Ok(true),
-            }
-        }
-    }
-
-    /// Reads one answer and passes it on to be verified.
-    fn receive(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<(), SourceError> {
-        let len = self.engine.manifest.layout().chunk_len(index);
-        let mut buffer = self.engine.buffers.take(len);
-        let received = match buffer.get_mut(..len) {
-            Some(space) => source.receive(index, space, self.engine.stall),
-            None => Ok(()),
-        };
-        if let Err(error) = received {
-            self.engine.buffers.give(buffer);
-            return Err(error);
-        }
-        let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());
-        if !wanted {
-            self.engine.buffers.give(buffer);
-            return Ok(());
-        }
-        let arrived = Arrived { index, buffer, slot: self.slot, bad: self.bad.0.clone() };
-        // The verify threads live until every worker has dropped its end of the channel.
-        let _ = self.filled.send(arrived);
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! and answering all take it out of that queue. The *choice* of the next chunk is in
 //! `policy`; time is passed in as `now`.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::policy;
@@ -35,6 +35,9 @@ pub struct Ledger {
     missing: u32,
     done: u32,
     sources: Vec<Source>,
+    /// Chunks that members of a swarm were handed, until they are here: by whom to expect them,
+    /// and since when.
+    promised: HashMap<ChunkIndex, (SourceId, Instant)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +59,8 @@ pub(super) struct Source {
     latency: Option<Duration>,
     rate: Rate,
     active: bool,
+    /// A source that has only these chunks, in this order; all chunks when absent.
+    offers: Option<VecDeque<ChunkIndex>>,
 }
 
 /// One request under way.
@@ -106,12 +111,23 @@ impl Ledger {
             missing: layout.count() - have.len(),
             done: have.len(),
             sources: Vec::new(),
+            promised: HashMap::new(),
         }
     }
 
     /// A new source that has every chunk.
     pub fn join(&mut self) -> SourceId {
+        self.join_with(None)
+    }
+
+    /// A new source that has, or will have, only the chunks that it is said to be given.
+    pub fn join_member(&mut self) -> SourceId {
+        self.join_with(Some(VecDeque::new()))
+    }
+
+    fn join_with(&mut self, offers: Option<VecDeque<ChunkIndex>>) -> SourceId {
         self.sources.push(Source {
+            offers,
             queue: VecDeque::new(),
             queued: 0,
             last_arrival: None,
@@ -139,6 +155,47 @@ impl Ledger {
         if let Some(source) = self.sources.get_mut(id.0) {
             source.active = true;
         }
+    }
+
+    /// The member was handed that chunk and is the one to have it from.
+    pub fn promise(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
+        let wanted = self.chunks.get(index.as_usize()) == Some(&State::Missing);
+        let Some(source) = self.sources.get_mut(id.0) else { return };
+        if wanted && !self.promised.contains_key(&index) {
+            self.promised.insert(index, (id, now));
+            source.offers.get_or_insert_default().push_back(index);
+        }
+    }
+
+    /// The source handed us that chunk, and its bytes are here. Says whether they are wanted.
+    pub fn claim(&mut self, id: SourceId, index: ChunkIndex, now: Instant) -> bool {
+        let len = self.layout.chunk_len(index) as u64;
+        if let Some(source) = self.sources.get_mut(id.0) {
+            if let Some(last) = source.last_arrival {
+                source.rate.add(len, now.saturating_duration_since(last));
+            }
+            source.last_arrival = Some(now);
+        }
+        match self.chunks.get_mut(index.as_usize()) {
+            Some(state @ State::Missing) => {
+                *state = State::InFlight { requesters: 1 };
+                self.missing -= 1;
+                true
+            }
+            Some(State::InFlight { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// The source's oldest request was answered by "not yet": it is asked again later.
+    pub fn not_yet(&mut self, id: SourceId) {
+        let Some(source) = self.sources.get_mut(id.0) else { return };
+        let Some(queued) = source.queue.pop_front() else { return };
+        source.queued = source.queued.saturating_sub(queued.len);
+        if let Some(offers) = &mut source.offers {
+            offers.push_back(queued.index);
+        }
+        self.give_back(queued.index);
     }
 
     /// Asks for the next chunk that this source should request.
@@ -182,6 +239,7 @@ impl Ledger {
         if first {
             *state = State::Done;
             self.done += 1;
+            self.promised.remove(&index);
         }
         first
     }
@@ -214,14 +272,39 @@ impl Ledger {
         &self.layout
     }
 
-    /// The first chunk that nobody fetches.
-    pub(super) fn first_missing(&mut self) -> Option<ChunkIndex> {
+    /// The first chunk that nobody fetches and nobody is expected to bring.
+    pub(super) fn first_missing(&mut self, now: Instant) -> Option<ChunkIndex> {
         if self.missing == 0 {
             return None;
         }
         let at = self.chunks.iter().skip(self.first_missing).position(|state| *state == State::Missing)?;
         self.first_missing += at;
-        self.layout.index(self.first_missing as u32)
+        let candidates = (self.first_missing as u32..).map_while(|number| self.layout.index(number));
+        candidates
+            .filter(|index| self.chunks.get(index.as_usize()) == Some(&State::Missing))
+            .find(|index| !self.is_promised(*index, now))
+    }
+
+    /// Whether a member that takes part was handed the chunk not too long ago.
+    fn is_promised(&self, index: ChunkIndex, now: Instant) -> bool {
+        self.promised.get(&index).is_some_and(|(id, since)| {
+            let active = self.sources.get(id.0).is_some_and(|source| source.active);
+            active && now.saturating_duration_since(*since) < policy::PATIENCE
+        })
+    }
+
+    /// The next chunk that a member has and nobody fetches yet; `None` inside when it has none, and
+    /// outside when it is no member.
+    pub(super) fn next_offer(&mut self, id: SourceId) -> Option<Option<ChunkIndex>> {
+        let chunks = &self.chunks;
+        let missing = |index: &ChunkIndex| chunks.get(index.as_usize()) == Some(&State::Missing);
+        let offers = self.sources.get_mut(id.0)?.offers.as_mut()?;
+        while let Some(index) = offers.pop_front() {
+            if missing(&index) {
+                return Some(Some(index));
+            }
+        }
+        Some(None)
     }
 
     /// Bytes that are neither done nor here, about: the last chunk counts as a whole one.
@@ -269,6 +352,11 @@ impl Source {
         let silence = now.saturating_duration_since(waiting_since).as_secs_f64();
         let due = head.len as f64 / measured + self.latency.unwrap_or_default().as_secs_f64();
         if silence > 2.0 * due { Some(head.len as f64 / silence) } else { Some(measured) }
+    }
+
+    /// Whether it is a member of a swarm, whose answers wait for what it receives itself.
+    pub(super) fn is_member(&self) -> bool {
+        self.offers.is_some()
     }
 
     /// See the field.

@@ -6,7 +6,7 @@
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
 //! * [`folder`]: whole folders
 //! * `ledger`, `policy`: who fetches which chunk, and why; pure
-//! * [`engine`]: the threads of one transfer
+//! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together
 //! * [`progress`]: what a transfer tells about itself
 
 pub mod engine;
@@ -20,8 +20,10 @@ pub mod offered;
 mod policy;
 pub mod progress;
 pub mod source;
+mod swarm;
+mod worker;
 
-pub use engine::{Fetch, TransferError};
+pub use engine::{Fetch, Meet, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use progress::{Contribution, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};

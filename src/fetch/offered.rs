@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::source::{Dial, Source, SourceError, ask_excuse, receive_chunk, request_chunk};
+use super::progress::Progress;
+use super::source::{Dial, Handed, Next, Source, SourceError};
+use super::source::{ask_excuse, await_chunk, await_next, request_chunk, request_next};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkIndex, Manifest};
@@ -58,18 +60,47 @@ struct OfferedSource<'a> {
     reported: Instant,
 }
 
+impl OfferedSource<'_> {
+    fn report_if_due(&mut self) -> Result<(), SourceError> {
+        if self.reported.elapsed() < config::REPORT_INTERVAL {
+            return Ok(());
+        }
+        self.reported = Instant::now();
+        let report = (self.report)();
+        Ok(self.connection.send(&Request::Report { report }, &[])?)
+    }
+}
+
+/// How far the transfer is, for the peer that offered the file.
+pub fn progress_report(progress: &Progress, offerer: &PeerId) -> Report {
+    Report::Progress { done: progress.done(), from_others: progress.from_others(offerer) }
+}
+
 impl Source for OfferedSource<'_> {
     fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
-        if self.reported.elapsed() >= config::REPORT_INTERVAL {
-            self.reported = Instant::now();
-            let report = (self.report)();
-            self.connection.send(&Request::Report { report }, &[])?;
-        }
-        request_chunk(self.connection, self.manifest.root(), self.manifest.layout(), index)
+        self.report_if_due()?;
+        request_chunk(self.connection, self.manifest.root(), self.manifest.layout(), (index, 0))
     }
 
-    fn receive(&mut self, index: ChunkIndex, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
-        receive_chunk(self.connection, self.manifest.layout(), index, buffer, stall)
+    fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
+        await_chunk(self.connection, index, stall)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
+        Ok(self.connection.read_payload(buffer, stall)?)
+    }
+
+    fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
+        self.report_if_due()?;
+        request_next(self.connection, self.manifest.root(), self.manifest.layout(), next)
+    }
+
+    fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
+        await_next(self.connection, self.manifest.layout(), stall)
+    }
+
+    fn idle(&mut self) -> Result<(), SourceError> {
+        self.report_if_due()
     }
 
     fn excuse(&mut self) -> SourceError {

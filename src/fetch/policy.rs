@@ -27,13 +27,23 @@ const TAKE_OVER: f64 = 1.5;
 /// … and at least so much later, in seconds: less is not worth a second copy.
 const TAKE_OVER_SLACK: f64 = 0.01;
 
+/// How long a chunk that a member of a swarm was handed is expected from there alone. Asking
+/// elsewhere sooner would send it twice over the link that all of them share.
+pub(super) const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Most bytes of requests under way at a member of a swarm.
+const MEMBER_WINDOW: u64 = 512 << 10;
+
 /// The next chunk for `id`, or none when it should rather wait.
 pub(super) fn choose(ledger: &mut Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> {
     let source = ledger.source(id)?;
     if source.queued >= window(source, u64::from(ledger.layout().chunk_size()), now) {
         return None;
     }
-    match ledger.first_missing() {
+    if let Some(offer) = ledger.next_offer(id) {
+        return offer;
+    }
+    match ledger.first_missing(now) {
         Some(index) if !finishes_last(ledger, id, now) => Some(index),
         _ => take_over(ledger, id, now),
     }
@@ -42,6 +52,9 @@ pub(super) fn choose(ledger: &mut Ledger, id: SourceId, now: Instant) -> Option<
 /// Bytes of requests that the source should have under way.
 fn window(source: &Source, chunk: u64, now: Instant) -> u64 {
     let first = FIRST_WINDOW * chunk;
+    if source.is_member() {
+        return MEMBER_WINDOW.max(first);
+    }
     let (Some(rate), Some(latency)) = (source.rate(now), source.latency()) else { return first };
     let filled = rate * (latency + AHEAD).as_secs_f64();
     (filled as u64).clamp(first, MAX_WINDOW.max(first))
@@ -56,7 +69,8 @@ fn finishes_last(ledger: &Ledger, id: SourceId, now: Instant) -> bool {
         return false;
     };
     let (mut together, mut others) = (0.0, false);
-    for (other, source) in ledger.active() {
+    // A member of a swarm cannot take over what it was not handed.
+    for (other, source) in ledger.active().filter(|(_, source)| !source.is_member()) {
         if let Some(rate) = source.rate(now) {
             together += rate;
             others |= other != id;
@@ -81,6 +95,9 @@ fn take_over(ledger: &Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> 
         let mut ahead = 0;
         for queued in &source.queue {
             ahead += queued.len;
+            if source.is_member() && queued.waiting(now) < PATIENCE {
+                continue;
+            }
             let theirs = ahead as f64 / rate;
             let later = best.is_none_or(|(latest, _)| theirs > latest);
             if theirs > worth_it && later && ledger.has_one_requester(queued.index) {

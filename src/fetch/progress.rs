@@ -84,21 +84,36 @@ pub struct Progress {
     of_files: AtomicU64,
     /// One large file of a folder, while it is transferred.
     within: Mutex<Option<Arc<Progress>>>,
-    sources: Vec<Counter>,
+    sources: Mutex<Vec<Arc<Counter>>>,
 }
 
+/// What one source contributed so far.
 #[derive(Debug)]
-struct Counter {
+pub(super) struct Counter {
     peer: PeerId,
     bytes: AtomicU64,
     active: AtomicBool,
 }
 
+impl Counter {
+    /// Verified bytes that came from it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It takes no part any more.
+    pub(super) fn end(&self) {
+        self.active.store(false, Ordering::Relaxed);
+    }
+}
+
 impl Progress {
     /// Nothing done yet of a file of `total` bytes; the clock starts now.
-    pub fn new(total: u64, peers: impl IntoIterator<Item = PeerId>) -> Self {
-        let counter = |peer| Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) };
-        let sources = peers.into_iter().map(counter).collect();
+    pub fn new(total: u64) -> Self {
         Self {
             started: Instant::now(),
             total: AtomicU64::new(total),
@@ -106,7 +121,7 @@ impl Progress {
             files: AtomicU64::new(0),
             of_files: AtomicU64::new(0),
             within: Mutex::default(),
-            sources,
+            sources: Mutex::default(),
         }
     }
 
@@ -117,9 +132,9 @@ impl Progress {
 
     /// Where the transfer stands now.
     pub fn snapshot(&self) -> Snapshot {
-        let contribution = |counter: &Counter| Contribution {
+        let contribution = |counter: &Arc<Counter>| Contribution {
             peer: counter.peer.clone(),
-            bytes: counter.bytes.load(Ordering::Relaxed),
+            bytes: counter.bytes(),
             active: counter.active.load(Ordering::Relaxed),
         };
         let mut snapshot = Snapshot {
@@ -129,12 +144,12 @@ impl Progress {
             elapsed: self.started.elapsed(),
             files: self.files.load(Ordering::Relaxed),
             of_files: self.of_files.load(Ordering::Relaxed),
-            sources: self.sources.iter().map(contribution).collect(),
+            sources: self.sources().iter().map(contribution).collect(),
         };
         if let Some(within) = &*self.within() {
             snapshot.resumed += within.resumed.load(Ordering::Relaxed);
-            for counter in &within.sources {
-                let bytes = counter.bytes.load(Ordering::Relaxed);
+            for counter in within.sources().iter() {
+                let bytes = counter.bytes();
                 let source = snapshot.sources.iter_mut().find(|source| source.peer == counter.peer);
                 source.into_iter().for_each(|source| source.bytes += bytes);
             }
@@ -144,7 +159,7 @@ impl Progress {
 
     /// Verified bytes, those of earlier attempts included.
     pub fn done(&self) -> u64 {
-        let fresh: u64 = self.sources.iter().map(|counter| counter.bytes.load(Ordering::Relaxed)).sum();
+        let fresh: u64 = self.sources().iter().map(|counter| counter.bytes()).sum();
         let within = self.within().as_ref().map_or(0, |within| within.done());
         fresh + self.resumed.load(Ordering::Relaxed) + within
     }
@@ -182,11 +197,11 @@ impl Progress {
         let Some(within) = self.within().take() else { return 0 };
         self.resume_more(within.resumed.load(Ordering::Relaxed));
         let mut came = 0;
-        for counter in &within.sources {
-            let bytes = counter.bytes.load(Ordering::Relaxed);
+        for counter in within.sources().iter() {
+            let bytes = counter.bytes();
             came += bytes;
-            if let Some(source) = self.sources.iter().find(|source| source.peer == counter.peer) {
-                source.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if let Some(source) = self.sources().iter().find(|source| source.peer == counter.peer) {
+                source.add(bytes);
             }
         }
         came
@@ -196,20 +211,19 @@ impl Progress {
         self.within.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Verified bytes that came from the source in that place.
-    pub(super) fn of(&self, slot: usize) -> u64 {
-        self.sources.get(slot).map_or(0, |counter| counter.bytes.load(Ordering::Relaxed))
+    /// Verified bytes that came from others than `peer`.
+    pub fn from_others(&self, peer: &PeerId) -> u64 {
+        self.sources().iter().filter(|counter| counter.peer != *peer).map(|counter| counter.bytes()).sum()
     }
 
-    pub(super) fn add(&self, slot: usize, bytes: u64) {
-        if let Some(counter) = self.sources.get(slot) {
-            counter.bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
+    /// The counter of one more source.
+    pub(super) fn join(&self, peer: PeerId) -> Arc<Counter> {
+        let counter = Arc::new(Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) });
+        self.sources().push(counter.clone());
+        counter
     }
 
-    pub(super) fn ended(&self, slot: usize) {
-        if let Some(counter) = self.sources.get(slot) {
-            counter.active.store(false, Ordering::Relaxed);
-        }
+    fn sources(&self) -> MutexGuard<'_, Vec<Arc<Counter>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection::{Framed, Identity, nothing_came};
-use crate::content::{ChunkIndex, Manifest, Root};
+use crate::content::{ChunkIndex, ChunkSet, Manifest, Root};
 use crate::topology::{Peer, PeerId};
 use crate::transport::{Cancel, Closer, Network};
 use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
@@ -32,6 +32,9 @@ pub enum SourceError {
     /// It does not have the content (any more).
     #[error("it does not serve that file")]
     NotServing,
+    /// It does not have that chunk yet.
+    #[error("it does not have that chunk yet")]
+    NotYet,
     /// It sent a chunk that is not what it was said to be.
     #[error("it sent a chunk that does not verify")]
     BadChunk,
@@ -49,7 +52,7 @@ impl SourceError {
     /// Whether the source may work again after a pause.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Lost(_) | Self::Stalled => true,
+            Self::Unreachable(_) | Self::Lost(_) | Self::Stalled | Self::NotYet => true,
             Self::Refused(refusal) => refusal.code == ErrorCode::Busy,
             Self::Changed | Self::NotServing | Self::BadChunk | Self::Misbehaved(_) => false,
         }
@@ -77,9 +80,34 @@ impl From<Refusal> for SourceError {
         match refusal.code {
             ErrorCode::Changed => Self::Changed,
             ErrorCode::NotFound => Self::NotServing,
+            ErrorCode::NotYet => Self::NotYet,
             _ => Self::Refused(refusal),
         }
     }
+}
+
+/// A request for what a swarm's source has handed to nobody yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Next<'a> {
+    /// How much of the log is known.
+    pub seen: u64,
+    /// Whether a chunk is wanted, or only the news.
+    pub want: bool,
+    /// With the first request: the chunks that are here already.
+    pub have: Option<&'a ChunkSet>,
+}
+
+/// What a swarm's source handed out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handed {
+    /// What we are handed; its bytes follow.
+    pub chunk: Option<ChunkIndex>,
+    /// What others were handed.
+    pub others: Vec<(PeerId, Vec<ChunkIndex>)>,
+    /// How much of the log that makes.
+    pub seen: u64,
+    /// Whether everything was handed out, and told.
+    pub all: bool,
 }
 
 /// A peer that may become a source: knows how to reach it, again after a failure.
@@ -101,13 +129,31 @@ pub trait Source {
     /// Asks for a chunk; the answer is read later.
     fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError>;
 
-    /// Reads the answer to the oldest request, which was for `index`, into `buffer`, which is as
-    /// long as that chunk. No wait for further bytes is longer than `stall`.
-    fn receive(&mut self, index: ChunkIndex, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError>;
+    /// Waits for the answer to the oldest request, which was for `index`, at most `stall`.
+    fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError>;
+
+    /// Reads the chunk whose answer has come into `buffer`, which is as long as that chunk. No wait
+    /// for further bytes is longer than `stall`.
+    fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError>;
+
+    /// Asks for a chunk that was handed to nobody yet, and for the news; see [`Next`].
+    fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
+        Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here: {next:?}"))))
+    }
+
+    /// Waits for the answer to the oldest such request; when it brings a chunk, that is received next.
+    fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
+        Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here for {stall:?}"))))
+    }
 
     /// Why a chunk may not have verified, asked of the source itself: `Changed` when it says so,
     /// else it sent a bad chunk.
     fn excuse(&mut self) -> SourceError;
+
+    /// Is called now and then while there is nothing to ask.
+    fn idle(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
 
     /// Ends the connection from another thread; `None` where it must outlive the transfer.
     fn closer(&self) -> Option<Closer>;
@@ -121,13 +167,19 @@ pub struct FramedPeer {
     layout: ChunkLayout,
     /// A connection that is already open.
     connection: Option<Framed>,
+    wait_ms: u32,
 }
 
 impl FramedPeer {
     /// Will fetch the content of `manifest` from `peer`; `connection` is used first where one is
     /// open already.
     pub fn new(peer: Peer, caller: Caller, manifest: &Manifest, connection: Option<Framed>) -> Self {
-        Self { peer, caller, root: manifest.root(), layout: *manifest.layout(), connection }
+        Self { peer, caller, root: manifest.root(), layout: *manifest.layout(), connection, wait_ms: 0 }
+    }
+
+    /// Answers may wait for chunks that the peer is still receiving itself.
+    pub fn member(peer: Peer, caller: Caller, manifest: &Manifest) -> Self {
+        Self { wait_ms: config::MEMBER_WAIT_MS, ..Self::new(peer, caller, manifest, None) }
     }
 }
 
@@ -159,7 +211,8 @@ impl Dial for FramedPeer {
             None => self.caller.connect(&self.peer, cancel)?,
         };
         let closer = Some(connection.closer());
-        Ok(Box::new(FramedSource { connection, root: self.root, layout: self.layout, closer }))
+        let (root, layout, wait_ms) = (self.root, self.layout, self.wait_ms);
+        Ok(Box::new(FramedSource { connection, root, layout, closer, wait_ms }))
     }
 }
 
@@ -169,15 +222,28 @@ struct FramedSource {
     root: Root,
     layout: ChunkLayout,
     closer: Option<Closer>,
+    wait_ms: u32,
 }
 
 impl Source for FramedSource {
     fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
-        request_chunk(&mut self.connection, self.root, &self.layout, index)
+        request_chunk(&mut self.connection, self.root, &self.layout, (index, self.wait_ms))
     }
 
-    fn receive(&mut self, index: ChunkIndex, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
-        receive_chunk(&mut self.connection, &self.layout, index, buffer, stall)
+    fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
+        await_chunk(&mut self.connection, index, stall)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
+        Ok(self.connection.read_payload(buffer, stall)?)
+    }
+
+    fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
+        request_next(&mut self.connection, self.root, &self.layout, next)
+    }
+
+    fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
+        await_next(&mut self.connection, &self.layout, stall)
     }
 
     fn excuse(&mut self) -> SourceError {
@@ -189,30 +255,65 @@ impl Source for FramedSource {
     }
 }
 
-/// Sends the request for one chunk.
+/// Sends the request for one chunk, which may wait at the other side for so many milliseconds.
 pub(super) fn request_chunk(
     connection: &mut Framed,
     root: Root,
     layout: &ChunkLayout,
-    index: ChunkIndex,
+    (index, wait_ms): (ChunkIndex, u32),
 ) -> Result<(), SourceError> {
-    let request = Request::Read { root, chunk: index.get(), chunk_size: layout.chunk_size() };
+    let request = Request::Read { root, chunk: index.get(), chunk_size: layout.chunk_size(), wait_ms };
     Ok(connection.send(&request, &[])?)
 }
 
-/// Reads the answer to the oldest such request.
-pub(super) fn receive_chunk(
+/// Waits for the answer to the oldest such request; its payload is the chunk.
+pub(super) fn await_chunk(
     connection: &mut Framed,
-    layout: &ChunkLayout,
     index: ChunkIndex,
-    buffer: &mut [u8],
     stall: Duration,
 ) -> Result<(), SourceError> {
-    debug_assert_eq!(buffer.len(), layout.chunk_len(index));
     match connection.answer(stall)?.message {
-        Response::Chunk { chunk } if chunk == index.get() => Ok(connection.read_payload(buffer, stall)?),
+        Response::Chunk { chunk } if chunk == index.get() => Ok(()),
         Response::Error(refusal) => Err(refusal.into()),
         other => Err(misbehaved(format!("{other:?} in answer to a read of chunk {}", index.get()))),
+    }
+}
+
+/// Sends the request for what was handed to nobody yet.
+pub(super) fn request_next(
+    connection: &mut Framed,
+    root: Root,
+    layout: &ChunkLayout,
+    next: &Next<'_>,
+) -> Result<(), SourceError> {
+    let request = Request::Next { root, chunk_size: layout.chunk_size(), seen: next.seen, want: next.want };
+    Ok(connection.send(&request, next.have.map_or(&[], ChunkSet::as_bytes))?)
+}
+
+/// Waits for the answer to the oldest such request; its payload is the chunk, if it names one.
+pub(super) fn await_next(
+    connection: &mut Framed,
+    layout: &ChunkLayout,
+    stall: Duration,
+) -> Result<Handed, SourceError> {
+    let misbehaved = |what: String| SourceError::Misbehaved(WireError::Unexpected(what));
+    match connection.answer(stall)?.message {
+        Response::Handed { chunk, handed, seen, all } => {
+            let index = |number: u32| {
+                layout
+                    .index(number)
+                    .ok_or_else(|| misbehaved(format!("chunk {number} of {}", layout.count())))
+            };
+            let other = |(peer, chunks): (String, Vec<u32>)| {
+                let peer =
+                    peer.parse().map_err(|bad: crate::topology::BadPeerId| misbehaved(bad.to_string()))?;
+                Ok((peer, chunks.into_iter().map(index).collect::<Result<_, SourceError>>()?))
+            };
+            let others = handed.into_iter().map(other).collect::<Result<_, SourceError>>()?;
+            Ok(Handed { chunk: chunk.map(index).transpose()?, others, seen, all })
+        }
+        Response::Error(refusal) => Err(refusal.into()),
+        other => Err(misbehaved(format!("{other:?} in answer to next"))),
     }
 }
 

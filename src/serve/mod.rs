@@ -1,12 +1,14 @@
 //! Answers requests for listings, manifests and chunks from a store, over any connection.
 //!
 //! * [`Responder`]: answers one request after the other
+//! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
 //! * [`rights`]: the one place that may refuse a request
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
+pub mod handout;
 pub mod offer;
 pub mod responder;
 pub mod rights;
 
-pub use responder::Responder;
+pub use responder::{Handouts, Responder};
 pub use rights::Rights;

@@ -26,17 +26,6 @@ pub enum OfferError {
     Wire(#[from] WireError),
 }
 
-/// What is offered.
-#[derive(Clone, Copy)]
-pub struct Goods<'a> {
-    /// What the file is, and the name it is to have.
-    pub manifest: &'a Manifest,
-    /// What it has beside its content.
-    pub attributes: Attributes,
-    /// Whether another file of that name is to give way.
-    pub replace: bool,
-}
-
 /// What a target says of a folder at the end.
 #[derive(Debug)]
 pub struct FolderReport {
@@ -52,21 +41,42 @@ pub struct FolderReport {
     pub failures: Vec<Failed>,
 }
 
-/// Offers a file over a connection of our own and serves it until the target reports an end.
-/// `progress` is told how many verified bytes the target has.
+/// What is offered, and how.
+#[derive(Clone, Copy)]
+pub struct Offer<'a> {
+    /// The file.
+    pub manifest: &'a Manifest,
+    /// What it has beside its content.
+    pub attributes: Attributes,
+    /// Whether another file of that name gives way.
+    pub replace: bool,
+    /// Whether it goes to several peers at once that are to fetch from one another.
+    pub swarm: bool,
+}
+
+/// How much of an offered file is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Taken {
+    /// Verified bytes at the target.
+    pub done: u64,
+    /// Of these, bytes that it had from others than us.
+    pub from_others: u64,
+}
+
+/// Makes an offer over a connection of our own and serves the file until the target reports an end.
+/// `progress` is told what the target has.
 pub fn offer(
     connection: &mut Framed,
     responder: &mut Responder,
-    goods: &Goods<'_>,
-    progress: &mut dyn FnMut(u64),
+    offer: Offer<'_>,
+    progress: &mut dyn FnMut(Taken),
 ) -> Result<Offered, OfferError> {
-    let Goods { manifest, attributes, replace } = *goods;
-    let digests = Response::digests_of(manifest);
-    let request = Request::offer(manifest, attributes, replace);
+    let digests = Response::digests_of(offer.manifest);
+    let request = Request::offer(offer.manifest, offer.attributes, offer.replace, offer.swarm);
     let answer = connection.ask(&request, &digests)?.map_err(OfferError::Refused)?;
     match answer.message {
         Response::AlreadyHere => return Ok(Offered::AlreadyThere),
-        Response::Accepted { have } => progress(have),
+        Response::Accepted { have } => progress(Taken { done: have, from_others: 0 }),
         other => return Err(WireError::Unexpected(format!("{other:?} in answer to an offer")).into()),
     }
     loop {
@@ -74,9 +84,13 @@ pub fn offer(
             return Err(WireError::Closed.into());
         };
         match message {
-            Request::Report { report: Report::Progress { done } } => progress(done),
-            Request::Report { report: Report::Finished } => return Ok(Offered::Delivered),
-            Request::Report { report: Report::Failed(refusal) } => return Err(OfferError::Refused(refusal)),
+            Request::Report { report } => match report {
+                Report::Progress { done, from_others } => progress(Taken { done, from_others }),
+                Report::Finished => return Ok(Offered::Delivered),
+                // These are about folders.
+                Report::Folder { .. } | Report::FolderFinished { .. } => {}
+                Report::Failed(refusal) => return Err(OfferError::Refused(refusal)),
+            },
             request => responder.answer(connection, request)?,
         }
     }

@@ -1,19 +1,56 @@
 //! One request in, one answer out.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::handout::{Handout, News};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkSet, Digest, Manifest, Root, RootPrefix};
-use crate::store::{Content, ListQuery, Store, StoreError};
+use crate::content::{ChunkLayout, ChunkSet, Digest, Manifest, Root, RootPrefix};
+use crate::store::{Content, ListQuery, Partial, Store, StoreError};
+use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
 
 /// Answers requests from a store. One for each connection: it keeps the file that was read last
 /// open.
 pub struct Responder {
     store: Store,
-    open: Option<(Root, Content)>,
+    open: Option<(Root, Open)>,
+    /// Who reads from a file that is being received.
+    reader: Option<PeerId>,
+    handouts: Handouts,
+    /// The one that this connection takes part in; while anybody does, it lives.
+    handout: Option<(Root, Arc<Mutex<Handout>>)>,
+}
+
+/// What is read from: a whole file, or one that is being received.
+enum Open {
+    Whole(Content),
+    Part(Partial),
+}
+
+/// What is handed out at the moment, by content and chunk size; shared by all connections over which
+/// it is. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Handouts(Arc<Mutex<HashMap<HandoutKey, Weak<Mutex<Handout>>>>>);
+
+/// Content and chunk size in bytes.
+type HandoutKey = (Root, u32);
+
+impl Handouts {
+    /// The handout of that content, which begins with whoever asks first.
+    fn find(&self, root: Root, layout: ChunkLayout) -> Arc<Mutex<Handout>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, handout| handout.strong_count() > 0);
+        let known = all.get(&(root, layout.chunk_size())).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let handout = Arc::new(Mutex::new(Handout::new(layout)));
+            all.insert((root, layout.chunk_size()), Arc::downgrade(&handout));
+            handout
+        })
+    }
 }
 
 /// A request for one chunk.
@@ -21,20 +58,36 @@ struct Read {
     root: Root,
     chunk: u32,
     chunk_size: u32,
+    /// Until when the answer may wait.
+    deadline: Instant,
+}
+
+/// A request for what was handed to nobody yet.
+struct Next {
+    root: Root,
+    chunk_size: u32,
+    seen: u64,
+    want: bool,
 }
 
 impl Responder {
-    /// Answers from that store.
-    pub fn new(store: Store) -> Self {
-        Self { store, open: None }
+    /// Answers from that store. Connections with the same `handouts` hand every chunk out once among
+    /// them.
+    pub fn new(store: Store, handouts: Handouts) -> Self {
+        Self { store, open: None, reader: None, handouts, handout: None }
     }
 
     /// Answers one request. Errors of the store are answers too; only a broken connection is an
     /// error here.
     pub fn answer(&mut self, connection: &mut Framed, request: Request) -> Result<(), WireError> {
         let refused = match request {
-            Request::Read { root, chunk, chunk_size } => {
-                return self.read(connection, Read { root, chunk, chunk_size });
+            Request::Read { root, chunk, chunk_size, wait_ms } => {
+                let deadline =
+                    Instant::now() + Duration::from_millis(wait_ms.min(config::MEMBER_WAIT_MS).into());
+                return self.read(connection, Read { root, chunk, chunk_size, deadline });
+            }
+            Request::Next { root, chunk_size, seen, want } => {
+                return self.next(connection, Next { root, chunk_size, seen, want });
             }
             Request::Describe { subject, wait_ms, digests_up_to } => {
                 self.describe(&subject, wait_ms).map(|answer| without_more(answer, digests_up_to))
@@ -64,12 +117,22 @@ impl Responder {
     }
 
     fn read(&mut self, connection: &mut Framed, read: Read) -> Result<(), WireError> {
-        let Read { root, chunk, chunk_size } = read;
-        let extent = self.content(root).and_then(|content| content.cut(chunk, chunk_size));
+        let Read { root, chunk, chunk_size, deadline } = read;
+        if self.reader.is_none() && deadline > Instant::now() {
+            // Members of a swarm are counted by what they were sent, not by what waits to be.
+            connection.set_unsent_limit(config::UNSENT)?;
+            self.reader = connection.peer().cloned();
+        }
+        let extent = self.open(root, deadline).and_then(|open| match open {
+            Open::Whole(content) => content.cut(chunk, chunk_size),
+            Open::Part(part) => part.cut(chunk, chunk_size, deadline),
+        });
         match extent {
             Ok(extent) => {
                 let head = Response::Chunk { chunk };
-                connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)
+                connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
+                self.count(connection, chunk);
+                Ok(())
             }
             Err(error) => {
                 let refusal = refusal_of(&error);
@@ -79,16 +142,81 @@ impl Responder {
         }
     }
 
-    /// The content, kept open from the last request where it is the same.
-    fn content(&mut self, root: Root) -> Result<&Content, StoreError> {
+    /// Remembers that the peer of this connection was sent a chunk that we are passing on.
+    fn count(&self, connection: &Framed, chunk: u32) {
+        if let (Some((_, Open::Part(part))), Some(peer)) = (&self.open, connection.peer()) {
+            part.sent(peer.as_str(), chunk);
+        }
+    }
+
+    /// The content, kept open from the last request where it is the same. One that is not here at
+    /// all may take until `deadline` to be received.
+    fn open(&mut self, root: Root, deadline: Instant) -> Result<&Open, StoreError> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != root) {
             self.open = None;
-            self.open = Some((root, self.store.open_content(&root)?));
+            let open = match self.store.open_content(&root) {
+                Ok(content) => Open::Whole(content),
+                Err(error) => self.store.partial(&root, deadline).map(Open::Part).ok_or(error)?,
+            };
+            self.open = Some((root, open));
         }
         match &self.open {
-            Some((_, content)) => Ok(content),
+            Some((_, open)) => Ok(open),
             None => Err(StoreError::NoSuchContent { root }),
         }
+    }
+
+    /// Hands out a chunk, and tells who was handed the others.
+    fn next(&mut self, connection: &mut Framed, next: Next) -> Result<(), WireError> {
+        let have = connection.take_payload()?;
+        match self.hand_out(connection, &next, &have) {
+            Ok((response, None)) => connection.send(&response, &[]),
+            Ok((response, Some(chunk))) => {
+                let now = Instant::now();
+                let extent = self.open(next.root, now).and_then(|open| match open {
+                    Open::Whole(content) => content.cut(chunk, next.chunk_size),
+                    Open::Part(part) => part.cut(chunk, next.chunk_size, now),
+                });
+                match extent {
+                    Ok(extent) => {
+                        connection.send_file(&response, extent.file.as_fd(), extent.offset, extent.len)
+                    }
+                    Err(error) => connection.send(&Response::Error(refusal_of(&error)), &[]),
+                }
+            }
+            Err(refusal) => connection.send(&Response::Error(refusal), &[]),
+        }
+    }
+
+    fn hand_out(
+        &mut self,
+        connection: &mut Framed,
+        next: &Next,
+        have: &[u8],
+    ) -> Result<(Response, Option<u32>), Refusal> {
+        let nobody = || refusal(ErrorCode::Refused, "only a peer with an id takes part in a swarm");
+        let peer = connection.peer().cloned().ok_or_else(nobody)?;
+        let peer = peer.as_str();
+        let manifest = match self.open(next.root, Instant::now()).map_err(|error| refusal_of(&error))? {
+            Open::Whole(content) => content.manifest().clone(),
+            Open::Part(_) => return Err(refusal(ErrorCode::NotYet, "the file is still being received here")),
+        };
+        let bad = |error| refusal(ErrorCode::BadRequest, format!("{error}"));
+        let layout = ChunkLayout::new(manifest.length(), next.chunk_size).map_err(bad)?;
+        if self.handout.as_ref().is_none_or(|(root, _)| *root != next.root) {
+            // One that is slow to take its chunks must not have many of them queued.
+            let limited = connection.set_unsent_limit(config::UNSENT);
+            limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
+            self.handout = Some((next.root, self.handouts.find(next.root, layout)));
+        }
+        let Some((_, handout)) = &self.handout else { return Err(nobody()) };
+        let mut handout = handout.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (false, Some(have)) = (have.is_empty(), ChunkSet::from_bytes(handout.layout(), have)) {
+            handout.brings(peer, &have);
+        }
+        let chunk = if next.want { handout.next(peer).map(|index| index.get()) } else { None };
+        let News { handed, seen, all } = handout.news(peer, next.seen);
+        Ok((Response::Handed { chunk, handed, seen, all }, chunk))
     }
 
     fn describe(&self, subject: &Subject, wait_ms: u32) -> Result<(Response, Vec<u8>), Refusal> {
@@ -149,14 +277,27 @@ impl Responder {
         Ok((Response::Gathered { lengths }, payload))
     }
 
-    fn have(&self, root: Root) -> Result<(Response, Vec<u8>), Refusal> {
-        let content = self.store.open_content(&root).map_err(|error| refusal_of(&error))?;
-        let layout = content.manifest().layout();
-        if let Some(first) = layout.index(0) {
-            // Looks whether the file is still what it was.
-            content.chunk(first).map_err(|error| refusal_of(&error))?;
+    fn have(&mut self, root: Root) -> Result<(Response, Vec<u8>), Refusal> {
+        let chunks = match self.open(root, Instant::now()).map_err(|error| refusal_of(&error))? {
+            Open::Part(part) => part.have(),
+            Open::Whole(content) => {
+                let layout = content.manifest().layout();
+                if let Some(first) = layout.index(0) {
+                    // Looks whether the file is still what it was.
+                    content.chunk(first).map_err(|error| refusal_of(&error))?;
+                }
+                ChunkSet::all(layout)
+            }
+        };
+        Ok((Response::Have, chunks.as_bytes().to_vec()))
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let (Some((_, Open::Part(part))), Some(reader)) = (&self.open, &self.reader) {
+            part.forget(reader.as_str());
         }
-        Ok((Response::Have, ChunkSet::all(layout).as_bytes().to_vec()))
     }
 }
 
@@ -178,6 +319,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         }
         StoreError::Outside { .. } | StoreError::BadName(_) => ErrorCode::Refused,
         StoreError::Changed { .. } => ErrorCode::Changed,
+        StoreError::NotYet { .. } => ErrorCode::NotYet,
         StoreError::NoSpace { .. } => ErrorCode::NoSpace,
         StoreError::InTheWay { .. } => ErrorCode::InTheWay,
         StoreError::Interrupted => ErrorCode::Busy,

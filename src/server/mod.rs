@@ -20,11 +20,11 @@ pub use program::{Options, run};
 
 use crate::config;
 use crate::connection::{Framed, Identity};
-use crate::serve::Rights;
+use crate::serve::{Handouts, Rights};
 use crate::store::Store;
-use crate::topology::TopologyFile;
+use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
-use crate::transport::{Cancel, Closer, Stream};
+use crate::transport::{Cancel, Closer, Network, Stream};
 use crate::wire::{ErrorCode, Refusal};
 
 /// A running server. Dropping it stops it.
@@ -45,6 +45,16 @@ struct Shared {
     rights: Rights,
     max_connections: usize,
     sessions: Arc<Sessions>,
+    handouts: Handouts,
+    neighbours: Option<Neighbours>,
+}
+
+/// The other peers, for passing chunks on.
+pub struct Neighbours {
+    /// The topology in force.
+    pub topology: Arc<Mutex<Topology>>,
+    /// How they are reached.
+    pub network: Arc<dyn Network>,
 }
 
 /// The sessions under way: how many, and a way to end them all.
@@ -61,7 +71,23 @@ impl Host {
     /// A peer that serves `store`; nobody is connected yet.
     pub fn new(store: Store, identity: Identity, rights: Rights, max_connections: usize) -> Self {
         let sessions = Sessions { cancel: Cancel::new(), count: Mutex::new(0), ended: Condvar::new() };
-        Self(Arc::new(Shared { store, identity, rights, max_connections, sessions: Arc::new(sessions) }))
+        Self(Arc::new(Shared {
+            store,
+            identity,
+            rights,
+            max_connections,
+            sessions: Arc::new(sessions),
+            handouts: Handouts::default(),
+            neighbours: None,
+        }))
+    }
+
+    /// The same peer, before it serves anybody, knowing the others: it passes chunks on to them.
+    pub fn among(mut self, neighbours: Neighbours) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.neighbours = Some(neighbours);
+        }
+        self
     }
 
     /// Serves a connection in a thread of its own; turns it away when too many are served already.
@@ -191,6 +217,10 @@ impl AcceptLoop {
             Ok(false) => {}
             Ok(true) => {
                 let peers: Vec<String> = file.current().peers().iter().map(|peer| peer.to_string()).collect();
+                if let Some(neighbours) = &self.host.0.neighbours {
+                    *neighbours.topology.lock().unwrap_or_else(PoisonError::into_inner) =
+                        file.current().clone();
+                }
                 log::info!("{} was edited; peers are now: {}", file.path().display(), peers.join(", "));
             }
             Err(error) => log::error!("{error}; the peers stay as they were"),

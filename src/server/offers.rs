@@ -1,6 +1,6 @@
 //! An upload to us: check the offer, say yes, and fetch over the very connection it came on.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
@@ -9,8 +9,11 @@ use super::Shared;
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkLayout, Digest, FileName, Manifest};
-use crate::fetch::offered::Offerer;
-use crate::fetch::{Event, Fetch, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError};
+use crate::fetch::offered::{Offerer, progress_report};
+use crate::fetch::{
+    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply,
+    TransferError,
+};
 use crate::serve::responder::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
 use crate::topology::PeerId;
@@ -21,8 +24,9 @@ pub(super) fn receive(shared: &Shared, connection: &mut Framed, offer: Request) 
     if let Request::OfferFolder { share, replace } = offer {
         return receive_folder(shared, connection, &share, replace);
     }
+    let swarm = matches!(offer, Request::Offer { swarm: true, .. });
     match prepare(shared, connection, offer)? {
-        Ok(Reception::Part(part)) => fetch(shared, connection, part),
+        Ok(Reception::Part(part)) => fetch(shared, connection, part, swarm),
         Ok(Reception::AlreadyHere) => connection.send(&Response::AlreadyHere, &[]),
         Ok(Reception::Busy) => {
             connection.send(&Response::error(ErrorCode::Receiving, "currently receiving that file"), &[])
@@ -44,7 +48,7 @@ fn prepare(
     connection: &mut Framed,
     offer: Request,
 ) -> Result<Result<Reception, Refusal>, WireError> {
-    let Request::Offer { name, length, chunk_size, root, attributes, replace } = offer else {
+    let Request::Offer { name, length, chunk_size, root, attributes, replace, .. } = offer else {
         return Err(WireError::Unexpected("not an offer".to_owned()));
     };
     let payload = connection.take_payload()?;
@@ -61,18 +65,19 @@ fn prepare(
 }
 
 /// The turned connection: we ask, the offering peer answers, and at the end we report.
-fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(), WireError> {
+fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile, swarm: bool) -> Result<(), WireError> {
     let manifest = part.manifest().clone();
     let peer = uploader(connection);
     let name = manifest.name().clone();
     let from = format!("{peer} ({})", connection.remote());
-    let progress = Progress::new(manifest.length(), [peer.clone()]);
+    let progress = Progress::new(manifest.length());
     progress.resume(part.received());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
     log::info!("receiving {name} ({} bytes) from {from}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
-    let report = || Report::Progress { done: progress.done() };
+    let report = || progress_report(&progress, &peer);
     let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
+    let meet = |id: &PeerId| shared.meet(id, &manifest);
     let transfer = Fetch {
         part: &part,
         sources: vec![Box::new(offerer)],
@@ -80,9 +85,10 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
         cancel: &shared.sessions.cancel,
         stall: config::STALL_TIMEOUT,
         observer: &observer,
+        swarm: swarm.then_some(&meet),
     };
     let result = match transfer.run() {
-        Ok(()) => complete(connection, part, &progress)?,
+        Ok(()) => complete(connection, part, &progress, &peer)?,
         Err(error) => {
             // Whoever hears of the failure may offer the file again at once.
             drop(part);
@@ -92,6 +98,7 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile) -> Result<(),
     match result {
         Ok(()) => {
             log::info!("received {name} from {from}");
+            connection.send(&Request::Report { report: progress_report(&progress, &peer) }, &[])?;
             connection.send(&Request::Report { report: Report::Finished }, &[])
         }
         Err(error) => {
@@ -115,7 +122,7 @@ fn receive_folder(
     let peer = uploader(connection);
     connection.send(&Response::Accepted { have: 0 }, &[])?;
     log::info!("receiving a folder from {peer}");
-    let progress = Progress::new(0, [peer.clone()]);
+    let progress = Progress::new(0);
     let observer = |event: Event| log::debug!("folder from {peer}: {event:?}");
     let fetch = FolderFetch {
         store: &shared.store,
@@ -178,6 +185,7 @@ fn complete(
     connection: &mut Framed,
     part: PartFile,
     progress: &Progress,
+    peer: &PeerId,
 ) -> Result<Result<(), TransferError>, WireError> {
     let (done, completed) = bounded(1);
     thread::scope(|scope| {
@@ -186,13 +194,24 @@ fn complete(
             match completed.recv_timeout(config::HEARTBEAT) {
                 Ok(result) => return Ok(result.map(drop).map_err(TransferError::Store)),
                 Err(RecvTimeoutError::Timeout) => {
-                    let report = Report::Progress { done: progress.done() };
+                    let report = progress_report(progress, peer);
                     connection.send(&Request::Report { report }, &[])?;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Ok(Err(TransferError::Interrupted)),
             }
         }
     })
+}
+
+impl Shared {
+    /// The way to another member of a swarm, by our own settings; none to ourselves or to a stranger.
+    fn meet(&self, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
+        let neighbours = self.neighbours.as_ref()?;
+        let topology = neighbours.topology.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = topology.find(id).filter(|_| self.identity.peer.as_ref() != Some(id))?.clone();
+        let caller = Caller { identity: self.identity.clone(), network: neighbours.network.clone() };
+        Some(Box::new(FramedPeer::member(peer, caller, manifest)))
+    }
 }
 
 fn uploader(connection: &Framed) -> PeerId {

@@ -3,16 +3,17 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Host, Server};
+use super::{Host, Neighbours, Server};
 use crate::connection::Identity;
 use crate::serve::Rights;
 use crate::store::Store;
 use crate::topology::{PeerId, TopologyFile};
-use crate::transport::tcp::Listener;
+use crate::transport::tcp::{Listener, Tcp};
 
 /// What the command line says.
 pub struct Options {
@@ -72,6 +73,8 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     let identity = Identity { peer: Some(id.clone()), read_only: options.read_only };
     let rights = Rights { read_only: options.read_only };
     let host = Host::new(store.clone(), identity, rights, options.max_connections);
+    let current = Arc::new(Mutex::new(topology.current().clone()));
+    let host = host.among(Neighbours { topology: current, network: Arc::new(Tcp) });
     let server =
         Server::start(listener, host, Some(topology)).map_err(|error| format!("cannot start: {error}"))?;
     let read_only = if options.read_only { ", read-only" } else { "" };

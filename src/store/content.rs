@@ -60,7 +60,21 @@ impl Content {
     /// Reads a chunk to the front of `buffer` and says how long it is. Fails as [`Self::chunk`] does,
     /// and when the buffer is shorter than the chunk.
     pub fn read_chunk(&self, index: ChunkIndex, buffer: &mut [u8]) -> Result<usize, StoreError> {
-        let Extent { offset, len, .. } = self.chunk(index)?;
+        self.read(self.chunk(index)?, buffer)
+    }
+
+    /// The same for a chunk of a given size in bytes, as [`Self::cut`].
+    pub(super) fn read_cut(
+        &self,
+        number: u32,
+        chunk_size: u32,
+        buffer: &mut [u8],
+    ) -> Result<usize, StoreError> {
+        self.read(self.cut(number, chunk_size)?, buffer)
+    }
+
+    fn read(&self, extent: Extent<'_>, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        let Extent { offset, len, .. } = extent;
         let what = || format!("cannot read {}", self.manifest.name());
         let Some(chunk) = buffer.get_mut(..len) else {
             return Err(StoreError::io(what())(std::io::ErrorKind::InvalidInput.into()));

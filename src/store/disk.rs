@@ -11,6 +11,7 @@ use super::StoreError;
 use super::catalog::Catalog;
 use super::folder::Folder;
 use super::identity::Identity;
+use super::live::Live;
 use super::private::PrivateFolder;
 use crate::content::FileName;
 use crate::content::name::PRIVATE_FOLDER;
@@ -22,6 +23,7 @@ pub(super) struct Disk {
     pub(super) catalog: Catalog,
     /// `.peershare/parts`.
     pub(super) parts: PrivateFolder,
+    pub(super) live: Live,
     /// One group is named at a time: the system renames one by one anyway, and would let the others spin.
     pub(super) naming: Mutex<()>,
     /// Where `.peershare` is when it must not be in the folder; goes with this.
@@ -51,7 +53,7 @@ impl Disk {
         }?;
         let parts = PrivateFolder::open(private.dir(), "parts")?;
         let (catalog, naming) = (Catalog::new(private), Mutex::default());
-        Ok(Self { folder, catalog, parts, naming, _scratch: scratch })
+        Ok(Self { folder, catalog, parts, live: Live::default(), naming, _scratch: scratch })
     }
 
     /// Brings to the disk whatever was written to this file system: dearer than syncing one file, and

@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::io::Errno;
 
+use crate::content::layout::BadLayout;
 use crate::content::name::BadName;
 use crate::content::pattern::BadPattern;
 use crate::content::{FileName, Root};
@@ -80,6 +81,12 @@ pub enum StoreError {
         /// The file it was to become part of.
         name: FileName,
     },
+    /// The file is being received, and the chunk is not here yet.
+    #[error("that chunk of {name} is not here yet")]
+    NotYet {
+        /// Which file.
+        name: FileName,
+    },
     /// A chunk that the file does not have was asked for.
     #[error("{name} has no chunk {number} of {chunk_size} bytes")]
     NoSuchChunk {
@@ -111,6 +118,12 @@ impl StoreError {
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::Io { what, error }
+    }
+
+    /// A chunk size that does not fit the file.
+    pub(super) fn layout(name: &FileName) -> impl FnOnce(BadLayout) -> Self {
+        let what = format!("cannot cut {name}");
+        move |bad| Self::Io { what, error: io::Error::new(io::ErrorKind::InvalidInput, bad) }
     }
 
     /// An error met on the way to `name` when a file is read, in the words of this enum.

@@ -46,6 +46,7 @@ mod index;
 mod job;
 mod journal;
 mod listing;
+mod live;
 mod looking;
 mod many;
 mod part;
@@ -63,7 +64,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -71,6 +72,7 @@ pub use content::{Content, Extent};
 pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
 pub use listing::{ListPage, ListQuery};
+pub use live::Partial;
 pub use many::{Standing, Wanted};
 pub use part::PartFile;
 pub use reception::Reception;
@@ -79,7 +81,7 @@ pub use crate::content::Entry;
 
 use crate::config;
 use crate::content::name::BadName;
-use crate::content::{Attributes, ChunkLayout, FileName, Manifest, Root, RootPrefix};
+use crate::content::{Attributes, ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
 use disk::Disk;
 use hashing::Hashing;
 use identity::Identity;
@@ -230,6 +232,27 @@ impl Store {
         }
         let lent = self.lent(root).ok_or(StoreError::NoSuchContent { root: *root })?;
         Ok(Content::new(lent.open()?, lent.identity, lent.manifest))
+    }
+
+    /// The manifest of the same content with chunks of another size in bytes; reads and hashes all of
+    /// it.
+    pub fn cut_again(&self, manifest: &Manifest, chunk_size: u32) -> Result<Manifest, StoreError> {
+        let name = manifest.name();
+        let content = self.open_content(&manifest.root())?;
+        let layout = ChunkLayout::new(manifest.length(), chunk_size).map_err(StoreError::layout(name))?;
+        let mut buffer = vec![0; chunk_size as usize];
+        let mut digests = Vec::with_capacity(layout.count() as usize);
+        for index in layout.indices() {
+            let len = content.read_cut(index.get(), chunk_size, &mut buffer)?;
+            digests.push(merkle::chunk_digest(&layout, buffer.get(..len).unwrap_or_default()));
+        }
+        Manifest::new(name.clone(), layout, manifest.root(), digests)
+            .map_err(|_| StoreError::Changed { name: name.clone() })
+    }
+
+    /// A file with that content while it is received here; it may take until `deadline` to appear.
+    pub fn partial(&self, root: &Root, deadline: Instant) -> Option<Partial> {
+        self.inner.disk.live.find(root, deadline).map(Partial)
     }
 
     /// Serves a file from anywhere on this machine by its content id, under the last part of its path,

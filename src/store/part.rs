@@ -17,9 +17,10 @@ use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::identity::Identity;
+use super::live::{Deliveries, Waiting};
 use super::{StoreError, attributes, journal, locked};
 use crate::config;
-use crate::content::{Attributes, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
+use crate::content::{Attributes, ChunkIndex, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
 
 /// A file that is being received. Nobody else can receive the same content or the same name into
 /// this folder while it lives.
@@ -28,7 +29,7 @@ use crate::content::{Attributes, ChunkSet, FileName, Manifest, Root, VerifiedChu
 #[derive(Debug)]
 pub struct PartFile {
     disk: Arc<Disk>,
-    part: Part,
+    part: Arc<Part>,
     _name: NameLock,
     replace: bool,
     attributes: Attributes,
@@ -38,10 +39,13 @@ pub struct PartFile {
 
 /// The file and what is known to be in it.
 #[derive(Debug)]
-struct Part {
-    file: File,
-    manifest: Arc<Manifest>,
-    have: Mutex<ChunkSet>,
+pub(super) struct Part {
+    pub(super) file: File,
+    pub(super) manifest: Arc<Manifest>,
+    pub(super) have: Mutex<ChunkSet>,
+    /// Who waits for which chunk.
+    pub(super) waiting: Waiting,
+    pub(super) deliveries: Mutex<Deliveries>,
     /// Bytes written since the journal was.
     unsynced: AtomicU64,
     /// When the journal was written; locked by the one thread that writes it.
@@ -91,7 +95,9 @@ impl PartFile {
     pub(super) fn new(claim: Claim, manifest: Arc<Manifest>, have: ChunkSet, replace: bool) -> Self {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
-        let part = Part { file, manifest, have: Mutex::new(have), unsynced, synced };
+        let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
+        let part = Arc::new(Part { file, manifest, have, waiting, deliveries, unsynced, synced });
+        name.disk.live.enter(&part);
         Self {
             disk: Arc::clone(&name.disk),
             part,
@@ -135,8 +141,19 @@ impl PartFile {
         let written = self.part.file.write_all_at(chunk.bytes(), chunk.offset());
         written.map_err(|error| self.unwritable(error))?;
         locked(&self.part.have).insert(chunk.index());
+        self.part.waiting.wake(chunk.index());
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
         self.sync_if_due()
+    }
+
+    /// Notes that a chunk was given to us before anybody else, so that others wait for it at us.
+    pub fn own(&self, index: ChunkIndex) {
+        locked(&self.part.deliveries).own(self.manifest().layout(), index);
+    }
+
+    /// Whether the chunks of our own reach our readers about as fast as we receive them.
+    pub fn keeps_up(&self) -> bool {
+        locked(&self.part.deliveries).keeps_up()
     }
 
     /// Makes the received file visible under its name, synced to disk and entered in the catalog,
@@ -242,6 +259,8 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
+        self.disk.live.leave(&self.manifest().root());
+        self.part.waiting.end();
         if self.settled {
             return;
         }

@@ -37,6 +37,12 @@ pub trait Stream: Read + Write + Send {
         copy_file(self, file, offset, len)
     }
 
+    /// Lets no more than `bytes` lie in the system's buffers unsent, where that can be said, so that
+    /// what was written is soon sent; who passes chunks on must know how far its readers are.
+    fn set_unsent_limit(&mut self, _bytes: u32) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A handle that ends both directions from any thread; reads and writes under way return.
     fn closer(&self) -> Closer;
 

@@ -158,6 +158,11 @@ impl Stream for TcpLink {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
+    fn set_unsent_limit(&mut self, bytes: u32) -> io::Result<()> {
+        SockRef::from(&self.stream).set_tcp_notsent_lowat(bytes)
+    }
+
     fn closer(&self) -> Closer {
         let stream = Arc::downgrade(&self.stream);
         Closer::new(move || {

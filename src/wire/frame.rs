@@ -215,11 +215,11 @@ mod tests {
                 r#"{"type":"describe","id":"abcdef","wait_ms":0,"digests_up_to":1}"#.into(),
             ),
             (
-                Request::Read { root, chunk: 1, chunk_size: 16384 },
+                Request::Read { root, chunk: 1, chunk_size: 16384, wait_ms: 0 },
                 format!(r#"{{"type":"read","root":"{zeros}","chunk":1,"chunk_size":16384}}"#),
             ),
             (
-                Request::Report { report: Report::Progress { done: 4 } },
+                Request::Report { report: Report::Progress { done: 4, from_others: 0 } },
                 r#"{"type":"report","report":"progress","done":4}"#.into(),
             ),
             (Request::Ping, r#"{"type":"ping"}"#.into()),

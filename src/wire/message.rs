@@ -1,5 +1,6 @@
 //! The messages, as they stand in the JSON headers of frames.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,21 @@ pub enum Request {
         chunk: u32,
         /// How large the asking side's chunks are, in bytes; the two sides need not cut alike.
         chunk_size: u32,
+        /// How long the answer may wait for a chunk that is still being received, in milliseconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        wait_ms: u32,
+    },
+    /// A chunk that was handed to nobody yet, and who was handed which. The payload of the first one
+    /// is the set of chunks that the asking side has already.
+    Next {
+        /// Of which content.
+        root: Root,
+        /// How large chunks are, in bytes; the same for all that fetch together.
+        chunk_size: u32,
+        /// How much of the log of handed chunks is known already.
+        seen: u64,
+        /// Whether a chunk is wanted, or only the news.
+        want: bool,
     },
     /// Small files as a whole. The payload is their roots.
     Gather,
@@ -84,6 +100,9 @@ pub enum Request {
         /// Whether another file of that name is to be replaced.
         #[serde(default)]
         replace: bool,
+        /// Whether it goes to several peers that are to fetch from one another (`next`).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        swarm: bool,
     },
     /// Here is a folder, fetch it from me.
     OfferFolder {
@@ -109,6 +128,14 @@ pub enum Request {
 
 fn any_number() -> u32 {
     u32::MAX
+}
+
+fn is_none_of_them(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What `describe` is about.
@@ -152,6 +179,9 @@ pub enum Report {
     Progress {
         /// Bytes of the file, those of earlier attempts included.
         done: u64,
+        /// Bytes of these that came from others than the offering side.
+        #[serde(default, skip_serializing_if = "is_none_of_them")]
+        from_others: u64,
     },
     /// The same of a folder.
     Folder {
@@ -236,6 +266,19 @@ pub enum Response {
         /// The length of each file that was asked for, in bytes; null where it is not here.
         lengths: Vec<Option<u32>>,
     },
+    /// What was handed out; the payload is the chunk, if there is one.
+    Handed {
+        /// Which chunk the asking side is handed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chunk: Option<u32>,
+        /// Which chunks went to which peers, in the order in which they went.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        handed: BTreeMap<String, Vec<u32>>,
+        /// How much of the log that makes.
+        seen: u64,
+        /// Whether every chunk was handed out, and told.
+        all: bool,
+    },
     /// Which chunks are here; the payload is the set.
     Have,
     /// The offer is taken; the connection turns round.
@@ -280,6 +323,8 @@ pub enum ErrorCode {
     Unsupported,
     /// No such file or content here.
     NotFound,
+    /// The chunk is not here yet.
+    NotYet,
     /// A shortened id fits several contents.
     Ambiguous,
     /// The file changed while it was read.
@@ -328,7 +373,7 @@ impl Response {
 
 impl Request {
     /// An offer's header; the manifest's digests are the payload.
-    pub fn offer(manifest: &Manifest, attributes: Attributes, replace: bool) -> Self {
+    pub fn offer(manifest: &Manifest, attributes: Attributes, replace: bool, swarm: bool) -> Self {
         Self::Offer {
             name: manifest.name().clone(),
             length: manifest.length(),
@@ -336,6 +381,7 @@ impl Request {
             root: manifest.root(),
             attributes,
             replace,
+            swarm,
         }
     }
 }

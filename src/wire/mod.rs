@@ -48,10 +48,11 @@
 //! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
-//! | `read` root, chunk, chunk_size | | `chunk` chunk | the chunk |
+//! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk | the chunk |
+//! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
 //! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
 //! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
-//! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace | digests | `accepted` have, or `already_here` | |
+//! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace, swarm | digests | `accepted` have, or `already_here` | |
 //! | `offer_folder` pattern, except, beneath, replace | | `accepted` | |
 //! | `ping` | | `pong` | |
 //! | `report` … | | none | |
@@ -88,6 +89,16 @@
 //! An `offer_folder` is accepted without looking: who accepted it lists what the pattern selects at the
 //! other side, puts it `beneath` that folder, and fetches what it lacks. Its reports are `folder` and
 //! at the end `folder_finished`, whose payload is a JSON array of files that it could not have.
+//!
+//! # Swarms
+//!
+//! When one peer gives a file to several at once (an offer with `swarm`, or downloads that ask for
+//! it), each of them asks it for the `next` chunk. It hands every chunk to one of them and tells all
+//! of them who was handed which, by peer id; addresses never cross the wire, each side looks the ids
+//! up in its own settings. They `read` the other chunks from one another, with a `wait_ms`, because
+//! a chunk may be asked for before it is there, and even before its receiver has accepted the offer.
+//! When everything is handed out (`all`), ordinary reads of chunks that did not come are answered
+//! as ever, so a member that died or cannot be reached costs time, not the file.
 //!
 //! # Versions
 //!

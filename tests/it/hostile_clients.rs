@@ -119,7 +119,7 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
     lab.client().run("download x").succeeded();
     let mut speaker = Speaker::introduced(&lab, "a");
     let root = manifest("x", &bytes(1, LONG)).root();
-    let read = |root, chunk, chunk_size| Request::Read { root, chunk, chunk_size };
+    let read = |root, chunk, chunk_size| Request::Read { root, chunk, chunk_size, wait_ms: 0 };
     let unknown = manifest("y", b"never seen").root();
     let usual = CHUNK as u32;
     for (request, code) in [
@@ -154,7 +154,7 @@ fn a_report_outside_of_an_offer_does_no_harm() {
 fn an_offer_whose_digests_do_not_lead_to_its_root_is_refused() {
     let lab = lab();
     let offered = manifest("new", &bytes(2, LONG));
-    let offer = Request::offer(&offered, Attributes::default(), false);
+    let offer = Request::offer(&offered, Attributes::default(), false, false);
     let mut wrong = Response::digests_of(&offered);
     wrong[0] ^= 1;
     let mut speaker = Speaker::introduced(&lab, "a");
@@ -179,6 +179,7 @@ fn offers_of_impossible_layouts_are_refused() {
             root,
             attributes: Attributes::default(),
             replace: false,
+            swarm: false,
         };
         assert_eq!(code_of(speaker.ask(&offer, &[])), ErrorCode::BadRequest);
     }
@@ -193,8 +194,8 @@ fn an_offer_that_fits_no_disk_is_refused_for_space() {
     let digests = vec![Digest::ZERO; layout.count() as usize];
     let huge = peershare::content::Manifest::from_digests("huge".parse().unwrap(), layout, digests).unwrap();
     let mut speaker = Speaker::introduced(&lab, "a");
-    let answer =
-        speaker.ask(&Request::offer(&huge, Attributes::default(), false), &Response::digests_of(&huge));
+    let answer = speaker
+        .ask(&Request::offer(&huge, Attributes::default(), false, false), &Response::digests_of(&huge));
     assert_eq!(code_of(answer), ErrorCode::NoSpace);
 }
 
@@ -203,7 +204,7 @@ fn a_client_that_vanishes_at_any_step_of_an_offer_leaves_nothing_in_the_way() {
     let data = bytes(2, LONG);
     let offered = manifest("new", &data);
     let (offer, digests) =
-        (Request::offer(&offered, Attributes::default(), false), Response::digests_of(&offered));
+        (Request::offer(&offered, Attributes::default(), false, false), Response::digests_of(&offered));
     let frame = [peershare::wire::encode(&offer, digests.len()).unwrap(), digests].concat();
     let steps: [&dyn Fn(&mut Speaker); 6] = [
         &|speaker| speaker.raw(&frame[..5]),
@@ -293,7 +294,7 @@ fn pipelined_requests_are_answered_in_order() {
     let root = manifest("x", &bytes(1, LONG)).root();
     let mut speaker = Speaker::introduced(&lab, "a");
     for chunk in (0..20).rev() {
-        speaker.send(&Request::Read { root, chunk, chunk_size: CHUNK as u32 }, &[]);
+        speaker.send(&Request::Read { root, chunk, chunk_size: CHUNK as u32, wait_ms: 0 }, &[]);
     }
     for chunk in (0..20).rev() {
         assert_eq!(speaker.answer(), Response::Chunk { chunk });

@@ -16,7 +16,7 @@ use peershare::config;
 use peershare::connection::Identity;
 use peershare::content::{ChunkLayout, FileName, Manifest, merkle};
 use peershare::serve::Rights;
-use peershare::server::Host;
+use peershare::server::{Host, Neighbours};
 use peershare::store::Store;
 use peershare::topology::{Peer, TopologyFile};
 use peershare::transport::memory::MemoryNetwork;
@@ -150,7 +150,10 @@ impl Lab {
     pub fn start_with(&mut self, peer: &str, rights: Rights, max_connections: usize) {
         let store = Store::open(&self.folder(peer)).unwrap();
         let identity = Identity { peer: Some(peer.parse().unwrap()), read_only: rights.read_only };
-        let host = Host::new(store, identity, rights, max_connections);
+        let topology = TopologyFile::read(&self.settings()).unwrap().current().clone();
+        let neighbours =
+            Neighbours { topology: Arc::new(Mutex::new(topology)), network: self.network.clone() };
+        let host = Host::new(store, identity, rights, max_connections).among(neighbours);
         let accepting = host.clone();
         self.network.attach(peer.parse().unwrap(), move |stream| accepting.serve(stream));
         self.hosts.insert(peer.to_owned(), host);

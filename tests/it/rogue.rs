@@ -211,7 +211,7 @@ impl Rogue {
                 }
                 Some((Response::manifest(manifest, Attributes::default()), Response::digests_of(manifest)))
             }
-            Request::Read { root, chunk, chunk_size } if *root == manifest.root() => {
+            Request::Read { root, chunk, chunk_size, .. } if *root == manifest.root() => {
                 let start = (*chunk as usize) * (*chunk_size as usize);
                 let end = data.len().min(start + *chunk_size as usize);
                 Some((Response::Chunk { chunk: *chunk }, data.get(start..end)?.to_vec()))
@@ -219,7 +219,7 @@ impl Rogue {
             Request::Have { root } if *root == manifest.root() => {
                 Some((Response::Have, ChunkSet::all(manifest.layout()).as_bytes().to_vec()))
             }
-            Request::Read { .. } | Request::Have { .. } => not_found(),
+            Request::Read { .. } | Request::Have { .. } | Request::Next { .. } => not_found(),
             Request::List { .. } => {
                 let (name, length) = (manifest.name().clone(), manifest.length());
                 let entry = Entry {

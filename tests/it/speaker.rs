@@ -111,8 +111,10 @@ impl Speaker {
     /// Offers a file and expects a yes.
     #[track_caller]
     pub fn offer(&mut self, manifest: &Manifest) {
-        let answer = self
-            .ask(&Request::offer(manifest, Attributes::default(), false), &Response::digests_of(manifest));
+        let answer = self.ask(
+            &Request::offer(manifest, Attributes::default(), false, false),
+            &Response::digests_of(manifest),
+        );
         assert!(matches!(answer, Response::Accepted { .. }), "{answer:?}");
     }
 

@@ -1,29 +1,29 @@
-//! Small contents, many with one request: a thread a source asks and reads, a few prove and write.
+//! Small contents, many with one request: a thread a source asks and reads (`worker`), a few prove and
+//! write.
 //!
 //! What is in memory is bounded: an answer is at most [`config::GATHER_BYTES`] long, every source's
 //! thread has one in hand, and two for each writing thread wait in the channel between them.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::batches::{Batches, Content, Lease};
+use super::batches::{Batches, Content};
 use super::plan::{Plan, Small};
 use super::supply::Supply;
+use super::worker::Worker;
 use super::{FileError, FolderFetch, Record, locked};
 use crate::config;
-use crate::content::{Digest, Root, WholeFile, whole};
+use crate::content::{Root, WholeFile, whole};
 use crate::fetch::engine::TransferError;
-use crate::fetch::progress::{Event, Progress};
-use crate::fetch::source::{SourceError, misbehaved};
+use crate::fetch::progress::{Counter, Event, Progress};
 use crate::store::{Group, Salvage, Store, StoreError};
 use crate::transport::Cancel;
-use crate::wire::{Request, Response};
 
 /// Fetches all small contents of the plan and gives them their names.
-pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record) {
+pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record, counters: &[Arc<Counter>]) {
     if plan.small.is_empty() {
         return;
     }
@@ -40,6 +40,7 @@ pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record) {
         batches: Mutex::new(batches),
         changed: Condvar::new(),
         progress: fetch.progress,
+        counters,
         observer: fetch.observer,
         record,
         cancel,
@@ -54,28 +55,30 @@ pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record) {
 }
 
 /// What all threads share.
-struct Gather<'a> {
-    contents: &'a [Small],
+pub(super) struct Gather<'a> {
+    pub(super) contents: &'a [Small],
     store: &'a Store,
     replace: bool,
-    batches: Mutex<Batches>,
+    pub(super) batches: Mutex<Batches>,
     /// The batches have news for sources with nothing to do.
-    changed: Condvar,
-    progress: &'a Progress,
-    observer: &'a (dyn Fn(Event) + Sync),
-    record: &'a Record,
+    pub(super) changed: Condvar,
+    pub(super) progress: &'a Progress,
+    /// What each source contributed, in their order.
+    pub(super) counters: &'a [Arc<Counter>],
+    pub(super) observer: &'a (dyn Fn(Event) + Sync),
+    pub(super) record: &'a Record,
     /// Ends this part of the transfer.
-    cancel: Cancel,
-    stall: Duration,
+    pub(super) cancel: Cancel,
+    pub(super) stall: Duration,
 }
 
 /// An answer as it came, not proven yet.
-struct Arrived {
-    source: usize,
+pub(super) struct Arrived {
+    pub(super) source: usize,
     /// With the length of each, in the order of the payload.
-    contents: Vec<(Content, usize)>,
-    payload: Vec<u8>,
-    bad: Sender<()>,
+    pub(super) contents: Vec<(Content, usize)>,
+    pub(super) payload: Vec<u8>,
+    pub(super) bad: Sender<()>,
 }
 
 impl Gather<'_> {
@@ -115,12 +118,12 @@ impl Gather<'_> {
         self.end();
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.cancel.cancel();
         self.changed.notify_all();
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
@@ -138,6 +141,10 @@ impl Gather<'_> {
             }
         }
         self.settle(&mut group);
+    }
+
+    pub(super) fn contributed(&self, source: usize) -> u64 {
+        self.counters.get(source).map_or(0, |counter| counter.bytes())
     }
 
     fn group(&self) -> Option<Group> {
@@ -192,7 +199,9 @@ impl Gather<'_> {
                 }
             }
         }
-        self.progress.add(source, sum);
+        if let Some(counter) = self.counters.get(source) {
+            counter.add(sum);
+        }
         self.record.outcome().bytes += sum;
         landed.iter().for_each(|(small, whole)| self.put(group, small, whole));
         self.changed.notify_all();
@@ -228,168 +237,6 @@ impl Gather<'_> {
         let failed: Vec<Content> = locked(&self.batches).failed().collect();
         for small in failed.into_iter().filter_map(|content| self.contents.get(content)) {
             small.names.iter().for_each(|(name, _)| self.record.fail(name, FileError::NoSource));
-        }
-    }
-}
-
-/// The thread of one source.
-struct Worker<'g, 'a> {
-    gather: &'g Gather<'a>,
-    source: usize,
-    arrived: Sender<Arrived>,
-    /// A writing thread says here that something of this source was bad.
-    bad: (Sender<()>, Receiver<()>),
-}
-
-impl<'g, 'a> Worker<'g, 'a> {
-    fn new(gather: &'g Gather<'a>, source: usize, arrived: Sender<Arrived>) -> Self {
-        Self { gather, source, arrived, bad: bounded(1) }
-    }
-
-    /// Uses the source until everything is there or the source is beyond hope.
-    fn run(self, supply: &mut Supply<'_>) {
-        let (gather, source) = (self.gather, self.source);
-        let mut failures = 0;
-        while !gather.is_over() {
-            let before = gather.progress.of(source);
-            let result = self.drain(supply);
-            let Err(error) = result else { break };
-            supply.hang_up();
-            failures = if gather.progress.of(source) > before { 1 } else { failures + 1 };
-            let hopeless = !error.is_passing() || !supply.can_redial() || failures > config::SOURCE_RETRIES;
-            locked(&gather.batches).leave(source, hopeless);
-            gather.changed.notify_all();
-            if gather.is_over() {
-                break;
-            }
-            let (peer, reason) = (supply.peer().clone(), error.to_string());
-            if hopeless {
-                (gather.observer)(Event::SourceLost { peer: peer.clone(), reason });
-                gather.record.lose(&peer, error);
-                break;
-            }
-            (gather.observer)(Event::SourceRetried { peer, reason });
-            self.pause(config::RETRY_PAUSE * failures);
-        }
-        locked(&gather.batches).leave(source, true);
-        gather.changed.notify_all();
-        gather.progress.ended(source);
-        if locked(&gather.batches).is_complete() {
-            gather.end();
-        }
-    }
-
-    fn pause(&self, time: Duration) {
-        let until = Instant::now() + time;
-        while !self.gather.is_over() && Instant::now() < until {
-            self.wait_for_news();
-        }
-    }
-
-    fn wait_for_news(&self) {
-        let batches = locked(&self.gather.batches);
-        let waited = self.gather.changed.wait_timeout(batches, config::IDLE_POLL);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Asks and reads until nothing is left to do.
-    fn drain(&self, supply: &mut Supply<'_>) -> Result<(), SourceError> {
-        let _registration = supply.connect(&self.gather.cancel)?;
-        loop {
-            if self.bad.1.try_recv().is_ok() {
-                return Err(SourceError::BadChunk);
-            }
-            let complete = self.ask(supply)?;
-            let oldest = locked(&self.gather.batches).oldest(self.source);
-            match oldest {
-                Some(batch) => {
-                    self.receive(supply, batch)?;
-                    supply.report(self.gather.progress)?;
-                }
-                None if complete || self.gather.is_over() => return Ok(()),
-                None => self.wait_for_news(),
-            }
-        }
-    }
-
-    /// Sends requests as long as there is something to ask for. Says whether everything is there.
-    fn ask(&self, supply: &mut Supply<'_>) -> Result<bool, SourceError> {
-        loop {
-            let lease = {
-                let mut batches = locked(&self.gather.batches);
-                if batches.under_way(self.source) >= config::GATHERS_AHEAD {
-                    return Ok(false);
-                }
-                batches.lease(self.source, Instant::now())
-            };
-            match lease {
-                Lease::Batch(batch) => {
-                    let root =
-                        |content: &Content| self.gather.contents.get(*content).map(|small| small.root.0);
-                    let roots: Vec<Digest> = batch.iter().filter_map(root).collect();
-                    supply.connection()?.send(&Request::Gather, &Digest::join(&roots))?;
-                }
-                Lease::Nothing => return Ok(false),
-                Lease::Complete => return Ok(true),
-            }
-        }
-    }
-
-    /// Reads one answer and passes it on.
-    fn receive(&self, supply: &mut Supply<'_>, batch: Vec<Content>) -> Result<(), SourceError> {
-        let connection = supply.connection()?;
-        let head = connection.answer(self.gather.stall)?;
-        let lengths = match head.message {
-            Response::Gathered { lengths } => lengths,
-            Response::Error(refusal) => return Err(refusal.into()),
-            other => return Err(misbehaved(format!("{other:?} in answer to gather"))),
-        };
-        let contents = self.sort(&batch, &lengths, head.payload as usize)?;
-        let mut payload = vec![0; head.payload as usize];
-        connection.read_payload(&mut payload, self.gather.stall)?;
-        let mut batches = locked(&self.gather.batches);
-        for (content, length) in batch.into_iter().zip(lengths) {
-            if length.is_none() {
-                batches.missed(content, self.source);
-            }
-        }
-        batches.answered(self.source);
-        let complete = batches.is_complete();
-        drop(batches);
-        if complete {
-            self.gather.end();
-        }
-        let arrived = Arrived { source: self.source, contents, payload, bad: self.bad.0.clone() };
-        // The writing threads live until every worker has dropped its end of the channel.
-        let _ = self.arrived.send(arrived);
-        Ok(())
-    }
-
-    /// Which contents came; an answer that is not what was asked for is an error before its payload is
-    /// read.
-    fn sort(
-        &self,
-        batch: &[Content],
-        lengths: &[Option<u32>],
-        payload: usize,
-    ) -> Result<Vec<(Content, usize)>, SourceError> {
-        if lengths.len() != batch.len() {
-            return Err(misbehaved(format!("{} lengths for {} files", lengths.len(), batch.len())));
-        }
-        let mut contents = Vec::with_capacity(batch.len());
-        let mut sum: usize = 0;
-        for (content, length) in batch.iter().zip(lengths) {
-            let Some(length) = length.map(|length| length as usize) else { continue };
-            let expected = self.gather.contents.get(*content).map(|small| small.length);
-            if expected != Some(length as u64) {
-                return Err(misbehaved("a file of another length than it was listed with"));
-            }
-            sum = sum.saturating_add(length);
-            contents.push((*content, length));
-        }
-        match sum == payload {
-            true => Ok(contents),
-            false => Err(misbehaved(format!("{payload} bytes of files that are {sum} bytes long"))),
         }
     }
 }

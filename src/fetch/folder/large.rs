@@ -134,13 +134,13 @@ impl File<'_, '_> {
     }
 
     fn transfer(&self, part: PartFile, sources: Sources<'_>) -> Result<(), FileError> {
-        let peers = sources.iter().map(|source| source.peer().clone());
-        let progress = Arc::new(Progress::new(self.file.length, peers));
+        let progress = Arc::new(Progress::new(self.file.length));
         progress.resume(part.received());
         self.fetch.progress.begin(&progress);
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
         let stall = self.fetch.stall;
-        let transfer = Fetch { part: &part, sources, progress: &progress, cancel, observer, stall };
+        let transfer =
+            Fetch { part: &part, sources, progress: &progress, cancel, observer, stall, swarm: None };
         let result = transfer.run();
         let bytes = self.fetch.progress.end();
         result.map_err(FileError::Transfer)?;

@@ -20,6 +20,7 @@ const PAGES_AHEAD: usize = 4;
 /// Lists all sources and makes the plan. An error when not one source could be listed.
 pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan, TransferError> {
     let mut supplies = std::mem::take(&mut fetch.supplies);
+    let peers = supplies.iter().map(|supply| supply.peer().clone()).collect();
     let share = fetch.share;
     let (pattern, except) = (share.pattern.clone(), share.except.clone());
     let request = ListRequest { pattern, except, folders: true, hashed: true };
@@ -36,7 +37,7 @@ pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan,
                 Err(error) => log::warn!("cannot start a thread: {error}"),
             }
         }
-        let mut planner = Planner::new(fetch, record, streams.len());
+        let mut planner = Planner::new(fetch, record, peers);
         while let Some((name, versions)) = next(&mut streams) {
             planner.add(name, versions);
         }

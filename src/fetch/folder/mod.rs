@@ -6,8 +6,8 @@
 //!    different sources are failures; the rest is small contents and large files
 //! 3. `large`: large files one after the other, each by the engine of single files from all sources
 //!    that have it
-//! 4. `gather`: small contents in batches (`batches` says who fetches which), proven and written by a few
-//!    threads, each with a group of the store
+//! 4. `gather`, `worker`: small contents in batches (`batches` says who fetches which), proven and written
+//!    by a few threads, each with a group of the store
 //! 5. folders get their times, and the disk is synced once
 //!
 //! What fails for one file is told at the end and stops nothing else.
@@ -18,6 +18,7 @@ mod large;
 mod listing;
 mod plan;
 mod supply;
+mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -143,6 +144,8 @@ impl FolderFetch<'_> {
     /// files is part of the outcome.
     pub fn run(mut self) -> Result<FolderOutcome, TransferError> {
         let record = Record::default();
+        let counters: Vec<_> =
+            self.supplies.iter().map(|supply| self.progress.join(supply.peer().clone())).collect();
         let plan = listing::plan(&mut self, &record)?;
         self.check(&record)?;
         for name in plan.folders.iter().map(|(name, _)| name) {
@@ -155,7 +158,7 @@ impl FolderFetch<'_> {
             large::fetch(&mut self, file, &record);
         }
         self.check(&record)?;
-        gather::run(&mut self, &plan, &record);
+        gather::run(&mut self, &plan, &record, &counters);
         self.check(&record)?;
         self.store.finish_folders(plan.folders.iter().rev().map(|(name, attributes)| (name, *attributes)));
         if record.outcome().received > 0 {

@@ -62,8 +62,7 @@ struct Candidate {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(fetch: &'a FolderFetch<'a>, record: &'a Record, _sources: usize) -> Self {
-        let peers = fetch.progress.snapshot().sources.into_iter().map(|source| source.peer).collect();
+    pub(super) fn new(fetch: &'a FolderFetch<'a>, record: &'a Record, peers: Vec<PeerId>) -> Self {
         let (plan, places, waiting) = (Plan::default(), HashMap::new(), Vec::new());
         Self { fetch, record, peers, plan, places, waiting }
     }

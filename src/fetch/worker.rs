@@ -1,0 +1,225 @@
+//! The thread of one source: asks, reads, and passes chunks on to be verified.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::engine::{Arrived, Engine, lock};
+use super::ledger::{Grant, SourceId};
+use super::progress::{Counter, Event};
+use super::source::{Dial, Source, SourceError};
+use crate::config;
+use crate::content::ChunkIndex;
+use crate::topology::PeerId;
+use crate::transport::Closer;
+
+/// What a source is to a transfer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// Has all chunks and answers reads.
+    Plain,
+    /// Hands every chunk to one of several peers first.
+    Origin,
+    /// One of those peers.
+    Member,
+}
+
+impl Role {
+    /// The first source of a swarm hands its chunks out.
+    pub(super) fn of(slot: usize, swarm: bool) -> Self {
+        if slot == 0 && swarm { Self::Origin } else { Self::Plain }
+    }
+}
+
+/// The thread of one source.
+pub(super) struct Worker<'e, 'a> {
+    pub(super) engine: &'e Engine<'a>,
+    pub(super) id: SourceId,
+    role: Role,
+    counter: Arc<Counter>,
+    pub(super) filled: Sender<Arrived>,
+    /// A verify thread says here that a chunk of this source was bad.
+    bad: (Sender<()>, Receiver<()>),
+}
+
+impl<'e, 'a> Worker<'e, 'a> {
+    pub(super) fn new(engine: &'e Engine<'a>, role: Role, peer: &PeerId, filled: Sender<Arrived>) -> Self {
+        let id = match role {
+            Role::Member => lock(&engine.ledger).join_member(),
+            Role::Plain | Role::Origin => lock(&engine.ledger).join(),
+        };
+        engine.buffers.add_one();
+        Self { engine, id, role, counter: engine.progress.join(peer.clone()), filled, bad: bounded(1) }
+    }
+
+    /// Uses the source until the transfer is over or the source is beyond hope.
+    pub(super) fn run<'scope>(self, mut dial: Box<dyn Dial + '_>, scope: &'scope Scope<'scope, '_>)
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        let peer = dial.peer().clone();
+        let mut failures = 0;
+        while !self.engine.is_over() {
+            let before = self.counter.bytes();
+            let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source, scope));
+            lock(&self.engine.ledger).leave(self.id);
+            self.engine.changed.notify_all();
+            let Err(error) = self.judged(result) else { break };
+            // A source that ends with the transfer is not lost, but a bad chunk is always told.
+            if self.engine.is_over() && !error.is_integrity() {
+                break;
+            }
+            failures = if self.counter.bytes() > before { 1 } else { failures + 1 };
+            if !error.is_passing() || !dial.can_redial() || failures > config::SOURCE_RETRIES {
+                self.lose(peer, error);
+                break;
+            }
+            let reason = error.to_string();
+            (self.engine.observer)(Event::SourceRetried { peer: peer.clone(), reason });
+            self.pause(config::RETRY_PAUSE * failures);
+        }
+        self.counter.end();
+        if self.role != Role::Member {
+            self.engine.origins.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a member that has had nothing for us for so long will have nothing any more: nobody is
+    /// left who hands anything out.
+    fn is_dry(&self, idle: Duration) -> bool {
+        let orphaned = self.engine.origins.load(Ordering::Relaxed) == 0;
+        self.role == Role::Member && orphaned && idle >= config::ORPHANED
+    }
+
+    fn lose(&self, peer: PeerId, error: SourceError) {
+        let reason = error.to_string();
+        lock(&self.engine.losses).push((peer.clone(), error));
+        (self.engine.observer)(Event::SourceLost { peer, reason });
+    }
+
+    /// The word about a bad chunk may come when the source is not listened to any more.
+    fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
+        if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
+    }
+
+    fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.engine.is_over() && Instant::now() < until {
+            self.wait_for_news();
+        }
+    }
+
+    /// Waits until the ledger changed, or a moment.
+    pub(super) fn wait_for_news(&self) {
+        let ledger = lock(&self.engine.ledger);
+        let waited = self.engine.changed.wait_timeout(ledger, config::IDLE_POLL);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Fetches from a connected source until nothing is left to do.
+    fn drain<'scope>(
+        &self,
+        mut source: Box<dyn Source + '_>,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), SourceError>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
+        lock(&self.engine.ledger).rejoin(self.id);
+        if self.role == Role::Origin {
+            self.take_part(&mut *source, scope)?;
+        }
+        let mut busy = Instant::now();
+        loop {
+            if self.was_bad() {
+                // The others need not wait for what this one says.
+                lock(&self.engine.ledger).leave(self.id);
+                self.engine.changed.notify_all();
+                return Err(source.excuse());
+            }
+            let asked_all = self.ask(&mut *source)?;
+            let oldest = lock(&self.engine.ledger).oldest(self.id);
+            match oldest {
+                Some(index) => {
+                    self.receive(&mut *source, index)?;
+                    busy = Instant::now();
+                }
+                None if asked_all || self.engine.is_over() => return Ok(()),
+                None if self.is_dry(busy.elapsed()) => return Err(SourceError::NotServing),
+                None => {
+                    source.idle()?;
+                    self.wait_for_news();
+                }
+            }
+        }
+    }
+
+    pub(super) fn was_bad(&self) -> bool {
+        self.bad.1.try_recv().is_ok()
+    }
+
+    /// Sends requests as long as the ledger grants them. Says whether the transfer is complete.
+    fn ask(&self, source: &mut dyn Source) -> Result<bool, SourceError> {
+        loop {
+            if self.engine.is_over() {
+                return Ok(true);
+            }
+            let grant = lock(&self.engine.ledger).lease(self.id, Instant::now());
+            match grant {
+                Grant::Chunk(index) => source.request(index)?,
+                Grant::Nothing => return Ok(false),
+                Grant::Complete => return Ok(true),
+            }
+        }
+    }
+
+    /// Reads one answer and passes it on to be verified.
+    fn receive(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<(), SourceError> {
+        match source.await_chunk(index, self.engine.stall) {
+            Err(SourceError::NotYet) => {
+                lock(&self.engine.ledger).not_yet(self.id);
+                return Ok(());
+            }
+            other => other?,
+        }
+        let buffer = self.read(source, index)?;
+        log::trace!("chunk {} came as {:?}", index.get(), self.role);
+        let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());
+        self.pass_on(index, buffer, wanted, false);
+        Ok(())
+    }
+
+    /// Reads the chunk that has come.
+    pub(super) fn read(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<Vec<u8>, SourceError> {
+        let len = self.engine.manifest.layout().chunk_len(index);
+        let mut buffer = self.engine.buffers.take(len);
+        let received = match buffer.get_mut(..len) {
+            Some(space) => source.receive(space, self.engine.stall),
+            None => Ok(()),
+        };
+        match received {
+            Ok(()) => Ok(buffer),
+            Err(error) => {
+                self.engine.buffers.give(buffer);
+                Err(error)
+            }
+        }
+    }
+
+    /// Has a chunk verified and written, if anybody still wants it.
+    pub(super) fn pass_on(&self, index: ChunkIndex, buffer: Vec<u8>, wanted: bool, own: bool) {
+        if !wanted {
+            self.engine.buffers.give(buffer);
+            return;
+        }
+        let (counter, bad) = (self.counter.clone(), self.bad.0.clone());
+        // The verify threads live until every worker has dropped its end of the channel.
+        let _ = self.filled.send(Arrived { index, buffer, counter, own, bad });
+    }
+}
