@@ -99,7 +99,9 @@ mod framing {
         let entry = |number: u64| Entry {
             name: format!("holidays/2024/picture {number:04}.jpeg").parse().unwrap(),
             length: 3_000_000 + number,
-            modified: Some(1_700_000_000 + number),
+            folder: false,
+            mtime_ns: Some(1_700_000_000_000_000_000 + number as i64),
+            mode: Some(0o644),
             root: Some(Root(Digest::of(&number.to_be_bytes()))),
         };
         (0..PAGE).map(entry).collect()
@@ -108,7 +110,7 @@ mod framing {
     #[divan::bench]
     fn write_list_page(bencher: Bencher) {
         let entries = page();
-        let message = Response::Listing { more: true, left_out: 0 };
+        let message = Response::Listing { next: None, left_out: 0 };
         bencher.counter(ItemsCount::new(PAGE)).bench(|| {
             let payload = serde_json::to_vec(black_box(&entries)).unwrap();
             let mut frame = encode(&message, payload.len()).unwrap();
@@ -120,7 +122,7 @@ mod framing {
     #[divan::bench]
     fn read_list_page(bencher: Bencher) {
         let payload = serde_json::to_vec(&page()).unwrap();
-        let mut frame = encode(&Response::Listing { more: true, left_out: 0 }, payload.len()).unwrap();
+        let mut frame = encode(&Response::Listing { next: None, left_out: 0 }, payload.len()).unwrap();
         frame.extend_from_slice(&payload);
         bencher.counter(ItemsCount::new(PAGE)).bench(|| {
             let mut rest = black_box(&frame[..]);

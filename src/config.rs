@@ -30,6 +30,9 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer to a small request (listing, manifest, offer) may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a page of a listing may take, for which the other side may have to hash files.
+pub const LISTING_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Longest JSON header of a frame in bytes.
 pub const MAX_HEADER: u32 = 64 << 10;
 
@@ -188,6 +191,40 @@ pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// How long the names of a listing are kept for those who ask for its next page.
 pub const LISTING_KEPT: Duration = Duration::from_secs(10);
+
+/// Longest file in bytes that travels as a whole among others, instead of chunk by chunk.
+pub const SMALL_FILE: u64 = 4 << 20;
+
+/// Most small files that are asked for at once.
+pub const GATHER_FILES: usize = 256;
+
+/// Most bytes of small files that are asked for at once; at least the longest of them.
+pub const GATHER_BYTES: u64 = 4 << 20;
+
+/// How many such requests a source has under way, so that it never runs dry. So many answers wait at
+/// the source; in our memory are at most one a source and two a writing thread.
+pub const GATHERS_AHEAD: usize = 4;
+
+/// A group of received files is synced and gets its names after so many of them …
+pub const GROUP_FILES: usize = 1024;
+
+/// … or so many bytes …
+pub const GROUP_BYTES: u64 = 64 << 20;
+
+/// … or so much time, whichever comes first.
+pub const GROUP_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes of small files that are hashed at once for one page of a listing.
+pub const HASH_GROUP: u64 = 32 << 20;
+
+/// Most files that a peer may list before it counts as endless.
+pub const MAX_LISTED: usize = 4 << 20;
+
+/// Most patterns that one command leaves out.
+pub const MAX_EXCEPTIONS: usize = 64;
+
+/// Files that could not be transferred that are told one by one; the others are counted.
+pub const SHOWN_FAILURES: usize = 100;
 
 /// Longest pattern of a listing in bytes.
 pub const MAX_PATTERN: usize = 1024;

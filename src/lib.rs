@@ -39,6 +39,10 @@
 //! | upload, download | what the user does; each is a serve at one end and a fetch at the other |
 //! | offer | "here is a manifest, fetch it from me": how an upload begins |
 //! | source | a peer that a transfer fetches from |
+//! | small file | one that travels as a whole among others, proven by its root alone |
+//! | gather, batch | a request for many small files; the files of one such request |
+//! | group | small files that are synced, named and entered in the catalog together |
+//! | attributes | modification time and permission bits: what travels beside the content |
 //! | swarm | the targets of one upload, when they pass chunks on; the uploader is its origin |
 //! | handout | which chunk of a swarm went to whom |
 //!
@@ -109,8 +113,9 @@
 //! * `println!` or stdout outside [`client`] (the binaries and `demo` print through it, or to stderr)
 //! * `unwrap` or `expect`
 //! * a way to make a [`VerifiedChunk`](content::VerifiedChunk) but [`Manifest::verify`], or to write
-//!   received bytes to a part file without one; what comes in the classic dialect alone has no proof and
-//!   goes another way ([`store::Incoming`]), is never resumed, and the user is told
+//!   received bytes to a part file without one; and no way from received bytes to a
+//!   [`Group`](store::Group) but [`content::whole::prove`]. What comes in the classic dialect alone has
+//!   no proof and goes another way ([`store::Incoming`]), is never resumed, and the user is told
 //! * a sleep that waits for another thread
 //!
 //! [`Manifest::verify`]: content::Manifest::verify
@@ -167,6 +172,25 @@
 //! 7. The target reports that the file is complete, or why not, and the connection has its first
 //!    direction again.
 //!
+//! ## Folder
+//!
+//! 1. `client/folder.rs` makes one `fetch/folder` transfer of the command; an upload of a folder is an
+//!    `offer_folder`, after which the target runs the same transfer over the turned connection.
+//! 2. `fetch/folder/listing.rs` lists all sources at once (`fetch/list.rs`) and merges their pages by name.
+//!    The other side hashes small files for it (`store/many.rs`, `store/small.rs`).
+//! 3. `fetch/folder/plan.rs` has the store compare what is listed with what is here, and sorts the rest
+//!    into small contents, each once, and large files.
+//! 4. Large files take the steps 2 to 9 of a download, one after the other (`fetch/folder/large.rs`); the
+//!    chunks that an older version has are taken from it first (`store/donor.rs`).
+//! 5. `fetch/folder/batches.rs` leases batches of small contents; a thread a source sends the `gather` and
+//!    reads the answer (`fetch/folder/gather.rs`).
+//! 6. A writing thread has `content/whole.rs` hash all files of an answer together and compare the roots.
+//!    Only a [`WholeFile`](content::WholeFile) that was proven goes on.
+//! 7. `store/group.rs` writes it, with its attributes, to the group's own folder. Every thousand files or so
+//!    it syncs the file system once, renames them to their names without overwriting, and enters them in the
+//!    catalog with one write.
+//! 8. At the end folders get their times, and one more sync makes the names certain.
+//!
 //! # Where it differs from the first design
 //!
 //! * A `read` names the asking side's chunk size. Peers need not cut a file alike, as the root does not
@@ -179,10 +203,17 @@
 //! * `fs` is not the store's alone: `topology` reads its one file itself, as a room that knows files but
 //!   not served ones would say no more than that.
 //! * The demo is a room of its own, because nothing else may name client and server both.
+//! * Files of up to 4 MiB need no manifest: whoever has all bytes can compute the root. So most files of
+//!   most folders travel in batches, and only larger ones by themselves.
+//! * Large files of a folder go before the small ones, but one at a time: they share the sources'
+//!   connections with nobody, and an upload has only one.
+//! * A second run leaves the time and mode of a *file* that is here by content alone; those of folders are
+//!   set at the end of every run, because files that are put into them move them.
 //! * An offer does not name the members of its swarm. They learn of one another from who was handed
 //!   which chunk, so a member that never takes part is never waited for.
 //! * A swarm has at most [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members; an upload to more is cut
 //!   into groups. That simultaneous downloads help one another is still to come.
+//! * Folders are given to each target by itself.
 //! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
 //!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.
 #![forbid(unsafe_code)]

@@ -16,6 +16,7 @@
 //! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
+//! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
@@ -38,6 +39,7 @@ mod it {
     mod content_ids;
     mod downloads;
     mod failing_sources;
+    mod folders;
     mod hostile_clients;
     mod listings;
     mod prompt;

@@ -10,7 +10,7 @@ use super::text::{Text, Texts};
 use super::uploads::{Offered, Spoiled, Taken, Upload, Uploads};
 use crate::config;
 use crate::connection::Buffered;
-use crate::content::{FileName, Root};
+use crate::content::{Attributes, FileName, Root};
 use crate::store::{Arrival, ListQuery, Store, StoreError};
 use crate::transport::{Cancel, timed_out};
 use crate::wire::{self, Refusal, Subject};
@@ -47,7 +47,7 @@ impl Service {
 
     /// The files' names as far as they fit in one message. One with a blank would be taken for two.
     fn list(&self) -> Result<String, StoreError> {
-        let query = ListQuery { pattern: None, after: None, limit: config::CLASSIC_MESSAGE };
+        let query = ListQuery { limit: config::CLASSIC_MESSAGE, ..ListQuery::default() };
         let mut answer = "200 Files served:".to_owned();
         for entry in self.store.list(&query)?.entries {
             let name = entry.name.as_str();
@@ -182,6 +182,7 @@ impl Session<'_> {
             length: length_said,
             chunk_size: CHUNK as u32,
             root,
+            attributes: Attributes::default(),
             replace: false,
             swarm: false,
         };

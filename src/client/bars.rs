@@ -145,6 +145,8 @@ impl Bar {
         let message = message(snapshot, state.rate.update(snapshot));
         match &state.drawn {
             Some(bar) => {
+                // The total of a folder grows while it is listed.
+                bar.set_length(snapshot.total);
                 bar.set_position(snapshot.done);
                 bar.set_message(message);
             }
@@ -210,7 +212,11 @@ pub(super) fn in_words(event: &Event) -> String {
 
 /// What stands beside the bar and in the line below it.
 fn message(snapshot: &Snapshot, rate: u64) -> String {
-    let mut text = format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate));
+    let mut text = match snapshot.of_files {
+        0 => String::new(),
+        of_files => format!("{} / {of_files} files  ", snapshot.files),
+    };
+    text.push_str(&format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate)));
     let missing = snapshot.total.saturating_sub(snapshot.done);
     if let Some(seconds) = missing.checked_div(rate) {
         text = format!("{text}  {} left", span(Duration::from_secs(seconds)));
@@ -276,7 +282,7 @@ mod tests {
 
     fn at(seconds: u64, done: u64) -> Snapshot {
         let elapsed = Duration::from_secs(seconds);
-        Snapshot { total: 1000 * MIB, done, resumed: 100 * MIB, elapsed, sources: Vec::new() }
+        Snapshot { total: 1000 * MIB, done, resumed: 100 * MIB, elapsed, ..Snapshot::default() }
     }
 
     #[test]
@@ -296,6 +302,12 @@ mod tests {
         snapshot.sources = vec![source("peer1", 42 * MIB, true), source("peer2", 58 * MIB, false)];
         let expected = "200.0 MiB / 1000.0 MiB  10.0 MiB/s  1 min 20 s left\n  peer1 42% · peer2 58% (gone)";
         assert_eq!(message(&snapshot, 10 * MIB), expected);
+    }
+
+    #[test]
+    fn a_folder_tells_its_files_too() {
+        let snapshot = Snapshot { files: 7, of_files: 9, ..at(5, 200 * MIB) };
+        assert!(message(&snapshot, 0).starts_with("7 / 9 files  200.0 MiB / "));
     }
 
     #[test]

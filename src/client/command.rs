@@ -3,8 +3,9 @@
 //! [`super::forms`] is what can be typed; [`Command`] is what it means. A new flag is a field of
 //! `Flags` with its line in `Flags::set`, and its name in the forms that take it.
 
-use super::forms::{FORMS, Form, NO_SWARM, REPLACE, Verb};
+use super::forms::{EXCEPT, FORMS, Form, NO_SWARM, REPLACE, Verb};
 use super::words::Unclosed;
+use crate::content::pattern::is_pattern;
 use crate::topology::{BadPeerId, PeerId};
 
 /// What the user asked for.
@@ -14,26 +15,32 @@ pub enum Command {
     FileList {
         /// Whom to ask.
         peers: Vec<PeerId>,
+        /// Only these: a folder with a `/` behind, or a pattern.
+        pattern: Option<String>,
     },
-    /// Offer a file to these peers.
+    /// Offer a file or a folder to these peers.
     Upload {
-        /// A name in the own served folder, or a path.
+        /// A name in the own served folder, a pattern, or a path.
         file: String,
         /// To whom.
         peers: Vec<PeerId>,
         /// Another file of that name may be replaced.
         replace: bool,
+        /// What is left out of a folder.
+        except: Vec<String>,
         /// Several targets fetch from one another.
         swarm: bool,
     },
     /// Fetch a file from these peers.
     Download {
-        /// A name, or a content id or the beginning of one.
+        /// A name, a folder with a `/` behind, a pattern, or a content id or the beginning of one.
         wanted: String,
         /// From whom.
         peers: Vec<PeerId>,
         /// Another file of that name may be replaced.
         replace: bool,
+        /// What is left out of a folder.
+        except: Vec<String>,
     },
     /// Explain one command, or all.
     Help {
@@ -100,6 +107,14 @@ pub enum UsageError {
         /// The ids in the settings.
         known: String,
     },
+    /// A flag whose value is not there.
+    #[error("what {flag} leaves out is missing; expected: {usage}")]
+    NoValue {
+        /// Which flag.
+        flag: &'static str,
+        /// How the command is typed.
+        usage: &'static str,
+    },
     /// Every peer that was named, or that is in the settings, is this peer itself.
     #[error("nobody to ask: {0} is this peer itself; name another peer")]
     OnlyOneself(PeerId),
@@ -115,15 +130,19 @@ impl Command {
         let (name, rest) = words.split_first().ok_or(UsageError::NoCommand)?;
         let form = named(name)?;
         let mut given = Arguments::sort(form, rest)?;
-        let replace = given.flags.replace;
+        let Flags { replace, no_swarm, except } = std::mem::take(&mut given.flags);
         let command = match form.verb {
-            Verb::FileList => Self::FileList { peers: given.peers()? },
+            Verb::FileList => {
+                let pattern = given.pattern();
+                Self::FileList { peers: given.peers()?, pattern }
+            }
             Verb::Upload => {
-                let swarm = !given.flags.no_swarm;
-                Self::Upload { file: given.required("file")?, peers: given.peers()?, replace, swarm }
+                let (file, peers) = (given.required("file")?, given.peers()?);
+                Self::Upload { file, peers, replace, except, swarm: !no_swarm }
             }
             Verb::Download => {
-                Self::Download { wanted: given.required("file or id")?, peers: given.peers()?, replace }
+                let wanted = given.required("file or id")?;
+                Self::Download { wanted, peers: given.peers()?, replace, except }
             }
             Verb::Help => Self::Help { topic: given.topic()? },
             Verb::Quit => Self::Quit,
@@ -145,6 +164,7 @@ fn named(typed: &str) -> Result<&'static Form, UsageError> {
 #[derive(Default)]
 struct Flags {
     replace: bool,
+    except: Vec<String>,
     no_swarm: bool,
 }
 
@@ -175,6 +195,10 @@ impl<'a> Arguments<'a> {
         while let Some(word) = words.next() {
             match word {
                 "--" => others.extend(words.by_ref()),
+                EXCEPT if form.flags.contains(&EXCEPT) => match words.next() {
+                    Some(pattern) => flags.except.push(pattern.to_owned()),
+                    None => return Err(UsageError::NoValue { flag: EXCEPT, usage: form.usage }),
+                },
                 flag if flag.len() > 1 && flag.starts_with('-') => {
                     if !form.flags.contains(&flag) || !flags.set(flag) {
                         return Err(UsageError::UnknownFlag { typed: flag.to_owned(), usage: form.usage });
@@ -191,6 +215,15 @@ impl<'a> Arguments<'a> {
             None | Some("") => Err(UsageError::Missing { what, usage: self.form.usage }),
             Some(word) => Ok(word.to_owned()),
         }
+    }
+
+    /// Takes the first word that cannot be a peer but can be a pattern out of what is left.
+    fn pattern(&mut self) -> Option<String> {
+        let mut words: Vec<&str> = self.others.by_ref().collect();
+        let place = words.iter().position(|word| is_pattern(word));
+        let pattern = place.map(|place| words.remove(place).to_owned());
+        self.others = words.into_iter();
+        pattern
     }
 
     /// All that is left, as peer ids.
@@ -249,7 +282,7 @@ mod tests {
     #[test]
     fn case_and_hash_do_not_matter() {
         for line in ["#FILELIST p1 p2", "filelist p1 p2", "#FileList p1 p2"] {
-            assert_eq!(parse(line), Ok(Command::FileList { peers: peers(&["p1", "p2"]) }));
+            assert_eq!(parse(line), Ok(Command::FileList { peers: peers(&["p1", "p2"]), pattern: None }));
         }
         assert_eq!(parse("#QUIT"), Ok(Command::Quit));
         assert_eq!(parse("exit"), Ok(Command::Quit));
@@ -258,21 +291,43 @@ mod tests {
     #[test]
     fn files_come_first_and_peers_follow() {
         let file = "my file".to_owned();
-        let expected = Command::Upload { file, peers: peers(&["p1"]), replace: false, swarm: true };
+        let expected =
+            Command::Upload { file, peers: peers(&["p1"]), replace: false, except: vec![], swarm: true };
         assert_eq!(parse("upload 'my file' p1"), Ok(expected));
-        let expected = Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false };
+        let expected =
+            Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false, except: vec![] };
         assert_eq!(parse("#download 4f2a9c"), Ok(expected));
     }
 
     #[test]
     fn flags_may_stand_anywhere_up_to_two_dashes() {
         for line in ["download --replace a p1", "download a --replace p1", "download a p1 --replace"] {
-            let expected = Command::Download { wanted: "a".to_owned(), peers: peers(&["p1"]), replace: true };
+            let expected = Command::Download {
+                wanted: "a".to_owned(),
+                peers: peers(&["p1"]),
+                replace: true,
+                except: vec![],
+            };
             assert_eq!(parse(line), Ok(expected));
         }
-        let expected =
-            Command::Upload { file: "--replace".to_owned(), peers: vec![], replace: false, swarm: true };
+        let file = "--replace".to_owned();
+        let expected = Command::Upload { file, peers: vec![], replace: false, except: vec![], swarm: true };
         assert_eq!(parse("upload -- --replace"), Ok(expected));
+    }
+
+    #[test]
+    fn folders_and_patterns_are_told_from_peers_and_may_leave_out() {
+        let pattern = Some("photos/".to_owned());
+        for line in ["filelist photos/ p1", "filelist p1 photos/"] {
+            let expected = Command::FileList { peers: peers(&["p1"]), pattern: pattern.clone() };
+            assert_eq!(parse(line), Ok(expected));
+        }
+        let (wanted, except) = ("photos/**".to_owned(), vec!["*.tmp".to_owned(), "old/".to_owned()]);
+        let expected = Command::Download { wanted, peers: peers(&["p1"]), replace: false, except };
+        assert_eq!(parse("download -x *.tmp 'photos/**' -x 'old/' p1"), Ok(expected));
+        assert!(error_of("download a -x").starts_with("what -x leaves out is missing"));
+        assert!(error_of("filelist -x a").starts_with("unknown flag \"-x\""));
+        assert!(error_of("filelist a/ b/").contains("is not a peer id"));
     }
 
     #[test]
@@ -301,12 +356,13 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_was_expected() {
-        let usage = "expected: #UPLOAD <file> [peer…] [--replace] [--no-swarm]";
+        let usage = "expected: #UPLOAD <file|folder> [peer…] [--replace] [--no-swarm] [-x PATTERN]";
         assert_eq!(error_of("upload"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("upload ''"), format!("the file is missing; {usage}"));
         assert_eq!(error_of("quit now"), "unexpected \"now\"; expected: #QUIT");
         assert!(
-            error_of("upload a --force").starts_with("unknown flag \"--force\"; expected: #UPLOAD <file>")
+            error_of("upload a --force")
+                .starts_with("unknown flag \"--force\"; expected: #UPLOAD <file|folder>")
         );
         assert!(
             error_of("filelist --replace").starts_with("unknown flag \"--replace\"; expected: #FILELIST")

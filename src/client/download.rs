@@ -237,6 +237,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     let Some(manifest) = manifest(work, &mut found).map(Arc::new) else {
         return ExitStatus::of_peers(found.failures.iter().map(|(_, error)| ExitStatus::from(error)));
     };
+    let attributes = found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();
     let name = manifest.name().clone();
     let fail = |status, message: String| {
         bars.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
@@ -253,7 +254,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
             let what = format!("another file of that name is here ({length} bytes); --replace overwrites it");
             fail(ExitStatus::Refused, what)
         }
-        Ok(Reception::Part(part)) => match fetch(work, found, part) {
+        Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes)) {
             Ok(snapshot) => say(bars, summary(&name, &snapshot)),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
@@ -319,7 +320,18 @@ fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Di
 }
 
 fn summary(name: &FileName, snapshot: &Snapshot) -> String {
-    let came: u64 = snapshot.sources.iter().map(|source| source.bytes).sum();
+    let rate = text::rate(came(snapshot), snapshot.elapsed);
+    format!("downloaded {}: {}{rate}{}", shown(name.as_str()), size(snapshot.total), shares(snapshot))
+}
+
+/// Bytes that came in this transfer.
+pub(super) fn came(snapshot: &Snapshot) -> u64 {
+    snapshot.sources.iter().map(|source| source.bytes).sum()
+}
+
+/// From whom they came, such as ` from peer1 42%, peer2 58%`.
+pub(super) fn shares(snapshot: &Snapshot) -> String {
+    let came = came(snapshot);
     let share = |bytes: u64| (u128::from(bytes) * 100).checked_div(came.into()).unwrap_or(0);
     let named = |(peer, bytes): (&PeerId, u64)| format!("{peer} {}%", share(bytes));
     let sources: Vec<String> = snapshot
@@ -328,12 +340,10 @@ fn summary(name: &FileName, snapshot: &Snapshot) -> String {
         .filter(|source| source.bytes > 0)
         .map(|source| named((&source.peer, source.bytes)))
         .collect();
-    let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
-    let rate = text::rate(came, snapshot.elapsed);
-    format!("downloaded {}: {}{rate}{from}", shown(name.as_str()), size(snapshot.total))
+    if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) }
 }
 
-fn status_of(error: &TransferError) -> ExitStatus {
+pub(super) fn status_of(error: &TransferError) -> ExitStatus {
     match error {
         TransferError::Interrupted => ExitStatus::Interrupted,
         TransferError::Store(error) => error.into(),

@@ -37,26 +37,26 @@ pub const FORMS: [Form; 5] = [
     Form {
         verb: Verb::FileList,
         names: &["#FILELIST"],
-        usage: "#FILELIST [peer…]",
+        usage: "#FILELIST [folder/|pattern] [peer…]",
         does: "list the files that peers serve",
-        example: "#FILELIST peer1 peer2",
+        example: "#FILELIST photos/ peer1",
         flags: &[],
     },
     Form {
         verb: Verb::Upload,
         names: &["#UPLOAD"],
-        usage: "#UPLOAD <file> [peer…] [--replace] [--no-swarm]",
-        does: "give a file to peers, all at once",
+        usage: "#UPLOAD <file|folder> [peer…] [--replace] [--no-swarm] [-x PATTERN]",
+        does: "give a file or a folder to peers, all at once",
         example: "#UPLOAD \"holiday photos.zip\" peer2 peer3",
-        flags: &[REPLACE, NO_SWARM],
+        flags: &[REPLACE, NO_SWARM, EXCEPT],
     },
     Form {
         verb: Verb::Download,
         names: &["#DOWNLOAD"],
-        usage: "#DOWNLOAD <file|id> [peer…] [--replace]",
-        does: "fetch a file from all who have it",
+        usage: "#DOWNLOAD <file|id|folder/|pattern> [peer…] [--replace] [-x PATTERN]",
+        does: "fetch files from all who have them",
         example: "#DOWNLOAD big.iso",
-        flags: &[REPLACE],
+        flags: &[REPLACE, EXCEPT],
     },
     Form {
         verb: Verb::Help,
@@ -78,6 +78,9 @@ pub const FORMS: [Form; 5] = [
 
 /// The flag that lets another file of that name be replaced.
 pub const REPLACE: &str = "--replace";
+
+/// The flag that leaves out what the pattern behind it fits.
+pub const EXCEPT: &str = "-x";
 
 /// The flag that has every target of an upload fetch from the uploader alone.
 pub const NO_SWARM: &str = "--no-swarm";

@@ -29,17 +29,25 @@ fn all_commands() -> String {
         lines.push_str(&format!("  {}\n", form.example));
     }
     lines.push_str("\nwithout a peer, all others are meant; --replace replaces another file of that name\n");
+    lines.push_str("photos/ is a folder, *.iso and photos/** are patterns; -x leaves out what fits\n");
     lines.push_str("names with blanks are quoted: \"a b\", 'a b' or a\\ b; after -- nothing is a flag\n");
     lines
 }
 
+/// Columns that a command may take with what it does beside it.
+const USAGE_COLUMNS: usize = 40;
+
 fn commands(title: &str) -> String {
-    let columns = FORMS.iter().map(|form| text::width(form.usage)).max().unwrap_or(0);
+    let widths = FORMS.iter().map(|form| text::width(form.usage));
+    let columns = widths.filter(|width| *width <= USAGE_COLUMNS).max().unwrap_or(0);
     let mut lines = format!("{title}\n");
     for form in &FORMS {
         lines.push_str("  ");
         lines.push_str(form.usage);
-        text::pad(&mut lines, text::width(form.usage), columns + 2);
+        match text::width(form.usage) {
+            width if width <= columns => text::pad(&mut lines, width, columns + 2),
+            _ => lines.push_str("\n      "),
+        }
         lines.push_str(form.does);
         lines.push('\n');
     }
@@ -63,7 +71,7 @@ mod tests {
     #[test]
     fn one_command_is_explained_with_its_example() {
         let help = about(Some(Verb::Download));
-        assert!(help.starts_with("#DOWNLOAD <file|id>"));
+        assert!(help.starts_with("#DOWNLOAD <file|id|folder/|pattern>"));
         assert!(help.ends_with("for example: #DOWNLOAD big.iso\n"));
     }
 

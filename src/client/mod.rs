@@ -18,6 +18,7 @@ pub mod command;
 mod download;
 pub mod editor;
 mod filelist;
+mod folder;
 pub mod forms;
 pub mod help;
 mod interrupts;

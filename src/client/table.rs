@@ -9,9 +9,11 @@ use crate::config;
 use crate::content::{FileName, Root};
 use crate::topology::PeerId;
 
-/// One file as one peer listed it.
+/// One file, or one folded folder, as one peer listed it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
+    /// How many files are beneath it, when it stands for a whole folder.
+    pub files: Option<u64>,
     /// Who has it.
     pub peer: PeerId,
     /// What it is called there.
@@ -25,7 +27,8 @@ pub struct Listed {
 impl Listed {
     /// What it is, as far as that is known; an empty file needs no hashing.
     fn content(&self) -> (Option<u64>, Option<Root>) {
-        (self.length, self.root.or_else(|| (self.length == Some(0)).then(Root::of_nothing)))
+        let empty = self.length == Some(0) && self.files.is_none();
+        (self.length, self.root.or_else(|| empty.then(Root::of_nothing)))
     }
 }
 
@@ -42,6 +45,41 @@ impl Layout {
     /// Aligned when stdout is a terminal.
     pub fn of_stdout() -> Self {
         if io::stdout().is_terminal() { Self::Aligned } else { Self::Tabs }
+    }
+}
+
+/// Folds a peer's files, which come in the order of their names, into the files and folders that lie
+/// directly in `within` (empty, or a folder with a `/` behind).
+pub struct Fold {
+    within: String,
+    rows: Vec<Listed>,
+}
+
+impl Fold {
+    /// Nothing folded yet.
+    pub fn new(within: &str) -> Self {
+        Self { within: within.to_owned(), rows: Vec::new() }
+    }
+
+    /// Adds one file.
+    pub fn add(&mut self, file: Listed) {
+        let rest = file.name.as_str().strip_prefix(&self.within);
+        let folder = rest.and_then(|rest| Some(self.within.len() + rest.find('/')?));
+        let folder = folder.and_then(|end| file.name.as_str().get(..end)?.parse::<FileName>().ok());
+        let Some(name) = folder else { return self.rows.push(file) };
+        match self.rows.last_mut() {
+            // What lies in one folder comes together.
+            Some(row) if row.files.is_some() && row.name == name => {
+                row.length = row.length.zip(file.length).map(|(sum, more)| sum.saturating_add(more));
+                row.files = row.files.map(|files| files + 1);
+            }
+            _ => self.rows.push(Listed { name, files: Some(1), root: None, ..file }),
+        }
+    }
+
+    /// The rows, in the order of their names.
+    pub fn rows(self) -> Vec<Listed> {
+        self.rows
     }
 }
 
@@ -78,6 +116,11 @@ fn rows<'a>(sorted: &'a [&'a Listed]) -> impl Iterator<Item = Row<'a>> {
     })
 }
 
+/// Writes the lines of one name, for who reads them before all names are known.
+pub fn write_namesakes(listed: &[Listed], out: &mut dyn Write) -> io::Result<()> {
+    write(listed, Layout::Tabs, out)
+}
+
 /// Whether some of these, sorted, certainly are not the same file; one still being hashed may be.
 fn differ(namesakes: &[&Listed]) -> bool {
     let mut lengths = namesakes.iter().filter_map(|listed| listed.length);
@@ -99,9 +142,11 @@ impl Row<'_> {
         let (length, root) = self.first.content();
         let unknown = if length.is_some() { "not hashed" } else { "classic" };
         let id = root.map_or(unknown.to_owned(), |root| root.short());
+        let id = self.first.files.map_or(id, |files| format!("{files} files"));
         let mark = if self.differs { "≠ " } else { "  " };
         let rest = (shown_size(length), id, format!("{mark}{}", self.peers(", ")));
-        columns.line(&shown(self.first.name.as_str()), rest)
+        let slash = if self.first.files.is_some() { "/" } else { "" };
+        columns.line(&format!("{}{slash}", shown(self.first.name.as_str())), rest)
     }
 
     fn peers(&self, separator: &str) -> String {
@@ -129,7 +174,8 @@ impl Columns {
     fn for_all(sorted: &[&Listed]) -> Self {
         let mut columns = Self { name: "name".len(), size: "size".len() };
         for row in rows(sorted) {
-            columns.name = columns.name.max(width(&shown(row.first.name.as_str())));
+            let slash = usize::from(row.first.files.is_some());
+            columns.name = columns.name.max(width(&shown(row.first.name.as_str())) + slash);
             columns.size = columns.size.max(shown_size(row.first.length).len());
         }
         columns.name = columns.name.min(config::NAME_COLUMNS);
@@ -170,7 +216,7 @@ mod tests {
     fn listed(peer: &str, name: &str, length: u64, content: Option<&str>) -> Listed {
         let root = content.map(|content| Root(Digest::of(content.as_bytes())));
         let length = Some(length);
-        Listed { peer: peer.parse().unwrap(), name: name.parse().unwrap(), length, root }
+        Listed { files: None, peer: peer.parse().unwrap(), name: name.parse().unwrap(), length, root }
     }
 
     fn table(listed: &[Listed], layout: Layout) -> String {
@@ -202,6 +248,25 @@ notes     2.0 KiB  ca978112ca1b ≠ peer1
 ≠ same name, different content; #DOWNLOAD <id> fetches the one you mean
 ";
         assert_eq!(table(&example(), Layout::Aligned), expected);
+    }
+
+    #[test]
+    fn folders_are_folded_with_count_and_size() {
+        let names = ["a.txt", "p/a", "p/b", "p/q/c", "p/q/d", "z"];
+        let folded = |within: &str| {
+            let mut fold = Fold::new(within);
+            let beneath = names.iter().filter(|name| name.starts_with(within));
+            beneath.for_each(|name| fold.add(listed("peer1", name, 1000, Some("a"))));
+            table(&fold.rows(), Layout::Aligned)
+        };
+        let expected = "\
+name      size  id             peers
+a.txt   1000 B  ca978112ca1b   peer1
+p/     3.9 KiB  4 files        peer1
+z       1000 B  ca978112ca1b   peer1
+";
+        assert_eq!(folded(""), expected);
+        assert!(folded("p/").contains("p/q/  2.0 KiB  2 files"), "{}", folded("p/"));
     }
 
     #[test]

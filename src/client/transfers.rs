@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::interrupts::Interrupts;
-use super::{Command, Execute, ExitStatus, Surroundings, classic, download, filelist, targets, upload};
+use super::{
+    Command, Execute, ExitStatus, Surroundings, classic, download, filelist, folder, targets, upload,
+};
 use crate::connection::Identity;
+use crate::content::pattern::is_pattern;
 use crate::fetch::{Caller, SourceError};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
@@ -48,9 +51,9 @@ impl Transfers {
 impl Execute for Transfers {
     fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
         let named = match command {
-            Command::FileList { peers } | Command::Upload { peers, .. } | Command::Download { peers, .. } => {
-                peers
-            }
+            Command::FileList { peers, .. }
+            | Command::Upload { peers, .. }
+            | Command::Download { peers, .. } => peers,
             Command::Help { .. } | Command::Quit => return ExitStatus::Success,
         };
         let own = self.surroundings.own.as_ref();
@@ -68,9 +71,14 @@ impl Execute for Transfers {
         let caller = Caller { identity, network: self.surroundings.network.clone() };
         let work = Work { transfers: self, peers, caller, cancel };
         match command {
-            Command::FileList { .. } => filelist::run(&work),
-            Command::Upload { file, replace, swarm, .. } => {
-                upload::run(&work, file, upload::Flags { replace: *replace, swarm: *swarm })
+            Command::FileList { pattern, .. } => filelist::run(&work, pattern.as_deref()),
+            Command::Upload { file, replace, except, swarm, .. } => match folder::shared(&work, file, except)
+            {
+                Some(shared) => folder::upload(&work, shared, *replace),
+                None => upload::run(&work, file, upload::Flags { replace: *replace, swarm: *swarm }),
+            },
+            Command::Download { wanted, replace, except, .. } if is_pattern(wanted) => {
+                folder::download(&work, wanted, except, *replace)
             }
             Command::Download { wanted, replace, .. } => download::run(&work, wanted, *replace),
             Command::Help { .. } | Command::Quit => ExitStatus::Success,

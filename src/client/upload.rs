@@ -47,6 +47,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
         },
         false => manifest,
     };
+    let attributes = store.attributes_of(manifest.name(), &manifest.root());
     // A member of a swarm fetches from all others, so their number has a limit: each group is a
     // swarm of its own.
     let groups: Vec<Handouts> =
@@ -57,8 +58,9 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
             .iter()
             .enumerate()
             .map(|(at, peer)| {
+                let Flags { replace, .. } = flags;
                 let (store, offer) =
-                    (store.clone(), Offer { manifest: &manifest, replace: flags.replace, swarm });
+                    (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm });
                 let handouts = groups.get(at / (config::SWARM_MEMBERS + 1)).cloned().unwrap_or_default();
                 scope.spawn(move || Upload { work, peer, store, handouts, offer }.run())
             })
@@ -180,11 +182,11 @@ impl Upload<'_> {
 }
 
 /// Why one peer does not have the file.
-struct Failure {
-    message: String,
-    status: ExitStatus,
+pub(super) struct Failure {
+    pub(super) message: String,
+    pub(super) status: ExitStatus,
     /// No framed peer answers there.
-    foreign: bool,
+    pub(super) foreign: bool,
 }
 
 impl From<SourceError> for Failure {

@@ -45,7 +45,12 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // Long listings print many of these.
+        let mut text = [0; 2 * Self::LEN];
+        for ([high, low], byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            (*high, *low) = (hex_digit(byte >> 4), hex_digit(byte & 15));
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -76,6 +81,10 @@ impl FromStr for Digest {
         }
         Ok(Self(bytes))
     }
+}
+
+fn hex_digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + (value - 10) }
 }
 
 fn hex_value(digit: u8) -> Option<u8> {

@@ -18,6 +18,18 @@ pub fn hash_leaves(data: &[u8], leaves: &mut Vec<Digest>) {
     hash_plain(data, leaves);
 }
 
+/// The digests of many messages, which need not be of one length; fastest when they are.
+pub fn hash_messages(messages: &[&[u8]]) -> Vec<Digest> {
+    #[cfg(feature = "wide-hash")]
+    {
+        let mut digests = vec![[0; Digest::LEN]; messages.len()];
+        tape_sha256::hash_many(messages, &mut digests);
+        digests.into_iter().map(Digest).collect()
+    }
+    #[cfg(not(feature = "wide-hash"))]
+    messages.iter().map(|message| Digest::of(message)).collect()
+}
+
 #[cfg(feature = "wide-hash")]
 fn hash_wide(data: &[u8], leaves: &mut Vec<Digest>) {
     /// Leaves handed over at once; a stack of slices instead of a heap of them.

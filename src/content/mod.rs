@@ -11,8 +11,10 @@
 //! * [`leaf`]: the one function that hashes leaves
 //! * [`merkle`]: geometry of the tree: from leaves to chunk digests to the root
 //! * [`layout`]: from a length to chunks: [`ChunkLayout`], [`ChunkIndex`], [`ChunkSet`]
-//! * [`entry`]: [`Entry`], one line of a listing
+//! * [`entry`]: [`Entry`], one line of a listing, and [`Attributes`], what travels beside the content
+//! * [`pattern`]: [`Selection`], which names somebody wants
 //! * [`manifest`]: [`Manifest`], and [`VerifiedChunk`], which only a manifest can make
+//! * [`whole`]: [`WholeFile`], a small file proven by its root alone
 
 pub mod digest;
 pub mod entry;
@@ -21,9 +23,13 @@ pub mod leaf;
 pub mod manifest;
 pub mod merkle;
 pub mod name;
+pub mod pattern;
+pub mod whole;
 
 pub use digest::{Digest, Root, RootPrefix};
-pub use entry::Entry;
+pub use entry::{Attributes, Entry};
 pub use layout::{ChunkIndex, ChunkLayout, ChunkSet};
 pub use manifest::{Manifest, VerifiedChunk};
 pub use name::FileName;
+pub use pattern::Selection;
+pub use whole::WholeFile;

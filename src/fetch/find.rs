@@ -9,7 +9,7 @@ use super::progress::Event;
 use super::source::{Caller, SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, Digest, FileName, Manifest, Root};
+use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Head, Request, Response, Subject};
@@ -33,6 +33,8 @@ pub struct Outline {
     pub layout: ChunkLayout,
     /// What it is.
     pub root: Root,
+    /// What it has there beside its content.
+    pub attributes: Attributes,
     /// The digests where they came along, not proven yet.
     digests: Option<Vec<Digest>>,
 }
@@ -45,6 +47,21 @@ impl Outline {
             Subject::Id(prefix) => prefix.matches(&self.root),
         }
     }
+
+    fn proven(&self, digests: Vec<Digest>) -> Result<Manifest, SourceError> {
+        Manifest::new(self.name.clone(), self.layout, self.root, digests).map_err(misbehaved)
+    }
+}
+
+/// A file's whole manifest over a connection that is open, and what the file has beside its content.
+pub(super) fn manifest_over(
+    connection: &mut Framed,
+    subject: &Subject,
+    hashing: &dyn Fn(u64, u64),
+) -> Result<(Manifest, Attributes), SourceError> {
+    let mut outline = describe(connection, subject, u32::MAX, hashing)?;
+    let digests = outline.digests.take().ok_or_else(|| misbehaved("a manifest without digests"))?;
+    Ok((outline.proven(digests)?, outline.attributes))
 }
 
 impl Holder {
@@ -54,8 +71,7 @@ impl Holder {
             Some(digests) => digests,
             None => self.ask_for_digests()?,
         };
-        let Outline { name, layout, root, .. } = self.outline.clone();
-        Manifest::new(name, layout, root, digests).map_err(misbehaved)
+        self.outline.proven(digests)
     }
 
     fn ask_for_digests(&mut self) -> Result<Vec<Digest>, SourceError> {
@@ -140,28 +156,37 @@ impl Find<'_> {
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
-        let request = Request::Describe {
-            subject: self.subject.clone(),
-            wait_ms: config::HASHING_WAIT_MS,
-            digests_up_to: config::DIGESTS_AT_ONCE,
-        };
-        let mut told: Option<Instant> = None;
-        loop {
-            let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
-            match head.message {
-                Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
-                Response::Hashing { done, total } => {
-                    told = Some(Instant::now());
-                    (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
+        let hashing = |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
+        let outline = describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &hashing)?;
+        Ok(Holder { peer: peer.clone(), outline, connection })
+    }
+}
+
+/// Asks what a file is, as often as the other side says that it is hashing.
+fn describe(
+    connection: &mut Framed,
+    subject: &Subject,
+    digests_up_to: u32,
+    hashing: &dyn Fn(u64, u64),
+) -> Result<Outline, SourceError> {
+    let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
+    let request =
+        Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS, digests_up_to };
+    let mut told: Option<Instant> = None;
+    loop {
+        let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
+        match head.message {
+            Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
+            Response::Hashing { done, total } => {
+                told = Some(Instant::now());
+                hashing(done, total);
+            }
+            _ => {
+                let outline = read_outline(connection, head)?;
+                if !outline.is_about(subject) {
+                    return Err(misbehaved(format!("a manifest of another file, {}", outline.name)));
                 }
-                _ => {
-                    let outline = read_outline(&mut connection, head)?;
-                    if !outline.is_about(self.subject) {
-                        return Err(misbehaved(format!("a manifest of another file, {}", outline.name)));
-                    }
-                    return Ok(Holder { peer: peer.clone(), outline, connection });
-                }
+                return Ok(outline);
             }
         }
     }
@@ -169,11 +194,11 @@ impl Find<'_> {
 
 /// Reads the rest of a manifest whose head came.
 fn read_outline(connection: &mut Framed, head: Head<Response>) -> Result<Outline, SourceError> {
-    let Response::Manifest { name, length, chunk_size, root } = head.message else {
+    let Response::Manifest { name, length, chunk_size, root, attributes } = head.message else {
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
     let layout = ChunkLayout::new(length, chunk_size).map_err(misbehaved)?;
     let digests = Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests"))?;
     let digests = (digests.len() == layout.count() as usize).then_some(digests);
-    Ok(Outline { name, layout, root, digests })
+    Ok(Outline { name, layout, root, attributes, digests })
 }

@@ -2,42 +2,121 @@
 
 use super::source::{Caller, SourceError, misbehaved};
 use crate::config;
-use crate::content::{Entry, FileName};
+use crate::connection::Framed;
+use crate::content::{Entry, FileName, Selection};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Request, Response, WireError};
 
-/// Asks a peer for all files that match `pattern`, page by page, so that no more than a page is in
-/// memory at once; `each` is given every page in the order of the names. Gives the number of files
-/// that the peer left out because they cannot be served.
+/// What is asked for of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// Only names that this pattern selects.
+    pub pattern: Option<String>,
+    /// And of these none that one of these patterns fits.
+    pub except: Vec<String>,
+    /// Folders too.
+    pub folders: bool,
+    /// With the roots of small files, which are hashed for it.
+    pub hashed: bool,
+}
+
+/// Asks a peer for its files, page by page, so that no more than two pages are in memory at once;
+/// `each` is given every page in the order of the names. Gives the number of things that the peer left
+/// out because they cannot be served.
 pub fn list(
     peer: &Peer,
-    pattern: Option<&str>,
+    request: &ListRequest,
     caller: &Caller,
     cancel: &Cancel,
     each: &mut dyn FnMut(Vec<Entry>),
 ) -> Result<u64, SourceError> {
     let mut connection = caller.connect(peer, cancel)?;
     let _registration = cancel.closes(connection.closer());
-    let (mut after, mut room): (Option<FileName>, usize) = (None, config::MAX_LISTING);
+    list_over(&mut connection, request, each)
+}
+
+/// The same over a connection that is open. While a page is looked at here, the peer makes the next.
+pub(super) fn list_over(
+    connection: &mut Framed,
+    request: &ListRequest,
+    each: &mut dyn FnMut(Vec<Entry>),
+) -> Result<u64, SourceError> {
+    let selection = Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
+    let mut checked = Checked {
+        selection,
+        folders: request.folders,
+        last: None,
+        next: None,
+        count: 0,
+        room: config::MAX_LISTING,
+    };
+    ask(connection, request, None)?;
     loop {
-        let request =
-            Request::List { pattern: pattern.map(str::to_owned), after: after.clone(), limit: None };
-        let head = connection.ask(&request, &[])??;
-        let Response::Listing { more, left_out } = head.message else {
-            return Err(misbehaved(format!("{:?} in answer to list", head.message)));
+        let head = connection.answer(config::LISTING_TIMEOUT)?;
+        let (next, left_out) = match head.message {
+            Response::Listing { next, left_out } => (next, left_out),
+            Response::Error(refusal) => return Err(refusal.into()),
+            other => return Err(misbehaved(format!("{other:?} in answer to list"))),
         };
         let payload = connection.take_payload()?;
-        let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
-        let last = entries.last().map(|entry| entry.name.clone());
-        if last.is_some() && last <= after {
-            return Err(misbehaved("a page that does not go on after the one before"));
+        let more = next.is_some();
+        checked.check_next(next.as_ref())?;
+        if more {
+            ask(connection, request, next)?;
         }
-        room = room.checked_sub(payload.len()).ok_or_else(|| misbehaved("a listing without end"))?;
-        after = last;
+        let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
+        checked.room =
+            checked.room.checked_sub(payload.len()).ok_or_else(|| misbehaved("a listing without end"))?;
+        checked.check(&entries)?;
         each(entries);
-        if !more || after.is_none() {
+        if !more {
             return Ok(left_out);
         }
+    }
+}
+
+fn ask(connection: &mut Framed, request: &ListRequest, after: Option<FileName>) -> Result<(), SourceError> {
+    let ListRequest { pattern, except, folders, hashed } = request.clone();
+    Ok(connection.send(&Request::List { pattern, except, folders, hashed, after, limit: None }, &[])?)
+}
+
+/// Sees to it that a listing is what was asked for, and that it ends.
+struct Checked {
+    selection: Selection,
+    folders: bool,
+    last: Option<FileName>,
+    /// Where the next page begins.
+    next: Option<FileName>,
+    count: usize,
+    /// Bytes that it may still have.
+    room: usize,
+}
+
+impl Checked {
+    fn check_next(&mut self, next: Option<&FileName>) -> Result<(), SourceError> {
+        if next.is_some() && next <= self.next.as_ref() {
+            return Err(misbehaved("a page that does not go on after the one before"));
+        }
+        self.next = next.cloned();
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+
+    fn check(&mut self, entries: &[Entry]) -> Result<(), SourceError> {
+        self.count = self.count.saturating_add(entries.len());
+        if entries.len() > config::LIST_PAGE || self.count > config::MAX_LISTED {
+            return Err(misbehaved("a listing without end"));
+        }
+        for entry in entries {
+            if self.last.as_ref().is_some_and(|last| entry.name <= *last) {
+                return Err(misbehaved("a page that does not go on after the one before"));
+            }
+            if !self.selection.matches(&entry.name) || (entry.folder && !self.folders) {
+                return Err(misbehaved("a name in a listing that was not asked for"));
+            }
+            self.last = Some(entry.name.clone());
+        }
+        Ok(())
     }
 }

@@ -4,12 +4,14 @@
 //! * [`list`](mod@list): what one peer serves
 //! * [`source`]: where chunks come from, in whatever dialect
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
+//! * [`folder`]: whole folders
 //! * `ledger`, `policy`: who fetches which chunk, and why; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together
 //! * [`progress`]: what a transfer tells about itself
 
 pub mod engine;
 pub mod find;
+pub mod folder;
 // Public for `benches/micro.rs` alone.
 #[doc(hidden)]
 pub mod ledger;
@@ -22,5 +24,6 @@ mod swarm;
 mod worker;
 
 pub use engine::{Fetch, Meet, TransferError};
+pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};

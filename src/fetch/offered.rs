@@ -18,19 +18,19 @@ pub struct Offerer<'a> {
     peer: PeerId,
     connection: &'a mut Framed,
     manifest: &'a Manifest,
-    progress: &'a Progress,
+    report: &'a (dyn Fn() -> Report + Sync),
 }
 
 impl<'a> Offerer<'a> {
     /// The other side of `connection` now answers requests for chunks of `manifest`, and is told
-    /// `progress` now and then.
+    /// `report` now and then.
     pub fn new(
         peer: PeerId,
         connection: &'a mut Framed,
         manifest: &'a Manifest,
-        progress: &'a Progress,
+        report: &'a (dyn Fn() -> Report + Sync),
     ) -> Self {
-        Self { peer, connection, manifest, progress }
+        Self { peer, connection, manifest, report }
     }
 }
 
@@ -45,20 +45,18 @@ impl Dial for Offerer<'_> {
 
     fn dial(&mut self, _cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
         Ok(Box::new(OfferedSource {
-            peer: self.peer.clone(),
             connection: self.connection,
             manifest: self.manifest,
-            progress: self.progress,
+            report: self.report,
             reported: Instant::now(),
         }))
     }
 }
 
 struct OfferedSource<'a> {
-    peer: PeerId,
     connection: &'a mut Framed,
     manifest: &'a Manifest,
-    progress: &'a Progress,
+    report: &'a (dyn Fn() -> Report + Sync),
     reported: Instant,
 }
 
@@ -68,7 +66,7 @@ impl OfferedSource<'_> {
             return Ok(());
         }
         self.reported = Instant::now();
-        let report = progress_report(self.progress, &self.peer);
+        let report = (self.report)();
         Ok(self.connection.send(&Request::Report { report }, &[])?)
     }
 }

@@ -55,6 +55,10 @@ pub struct Snapshot {
     pub resumed: u64,
     /// Time since the transfer began.
     pub elapsed: Duration,
+    /// Files that are complete, where it is a folder.
+    pub files: u64,
+    /// Files of the folder; 0 for a single file.
+    pub of_files: u64,
     /// What each source contributed, in the order in which they were named.
     pub sources: Vec<Contribution>,
 }
@@ -74,8 +78,12 @@ pub struct Contribution {
 #[derive(Debug)]
 pub struct Progress {
     started: Instant,
-    total: u64,
+    total: AtomicU64,
     resumed: AtomicU64,
+    files: AtomicU64,
+    of_files: AtomicU64,
+    /// One large file of a folder, while it is transferred.
+    within: Mutex<Option<Arc<Progress>>>,
     sources: Mutex<Vec<Arc<Counter>>>,
 }
 
@@ -107,7 +115,15 @@ impl Counter {
 impl Progress {
     /// Nothing done yet of a file of `total` bytes; the clock starts now.
     pub fn new(total: u64) -> Self {
-        Self { started: Instant::now(), total, resumed: AtomicU64::new(0), sources: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            total: AtomicU64::new(total),
+            resumed: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            of_files: AtomicU64::new(0),
+            within: Mutex::default(),
+            sources: Mutex::default(),
+        }
     }
 
     /// Tells how many bytes were here before the transfer began.
@@ -122,19 +138,78 @@ impl Progress {
             bytes: counter.bytes(),
             active: counter.active.load(Ordering::Relaxed),
         };
-        Snapshot {
-            total: self.total,
+        let mut snapshot = Snapshot {
+            total: self.total.load(Ordering::Relaxed),
             done: self.done(),
             resumed: self.resumed.load(Ordering::Relaxed),
             elapsed: self.started.elapsed(),
+            files: self.files.load(Ordering::Relaxed),
+            of_files: self.of_files.load(Ordering::Relaxed),
             sources: self.sources().iter().map(contribution).collect(),
+        };
+        if let Some(within) = &*self.within() {
+            snapshot.resumed += within.resumed.load(Ordering::Relaxed);
+            for counter in within.sources().iter() {
+                let bytes = counter.bytes();
+                let source = snapshot.sources.iter_mut().find(|source| source.peer == counter.peer);
+                source.into_iter().for_each(|source| source.bytes += bytes);
+            }
         }
+        snapshot
     }
 
     /// Verified bytes, those of earlier attempts included.
     pub fn done(&self) -> u64 {
         let fresh: u64 = self.sources().iter().map(|counter| counter.bytes()).sum();
-        fresh + self.resumed.load(Ordering::Relaxed)
+        let within = self.within().as_ref().map_or(0, |within| within.done());
+        fresh + self.resumed.load(Ordering::Relaxed) + within
+    }
+
+    /// So many files and bytes more belong to the folder.
+    pub(super) fn announce(&self, files: u64, bytes: u64) {
+        self.of_files.fetch_add(files, Ordering::Relaxed);
+        let total = self.total.load(Ordering::Relaxed);
+        self.total.store(total.saturating_add(bytes), Ordering::Relaxed);
+    }
+
+    /// A file of the folder was here before.
+    pub(super) fn found_here(&self, bytes: u64) {
+        self.completed(1);
+        self.resume_more(bytes);
+    }
+
+    /// Bytes of the folder that were here before, of a file that is counted elsewhere.
+    pub(super) fn resume_more(&self, bytes: u64) {
+        self.resumed.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many files of the folder are complete.
+    pub(super) fn completed(&self, files: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+    }
+
+    /// From now on a file of the folder is transferred, whose progress is part of this.
+    pub(super) fn begin(&self, file: &Arc<Self>) {
+        *self.within() = Some(Arc::clone(file));
+    }
+
+    /// That file has ended; gives the bytes that came for it.
+    pub(super) fn end(&self) -> u64 {
+        let Some(within) = self.within().take() else { return 0 };
+        self.resume_more(within.resumed.load(Ordering::Relaxed));
+        let mut came = 0;
+        for counter in within.sources().iter() {
+            let bytes = counter.bytes();
+            came += bytes;
+            if let Some(source) = self.sources().iter().find(|source| source.peer == counter.peer) {
+                source.add(bytes);
+            }
+        }
+        came
+    }
+
+    fn within(&self) -> MutexGuard<'_, Option<Arc<Self>>> {
+        self.within.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Verified bytes that came from others than `peer`.

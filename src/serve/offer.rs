@@ -3,8 +3,8 @@
 use super::Responder;
 use crate::config;
 use crate::connection::Framed;
-use crate::content::Manifest;
-use crate::wire::{Head, Refusal, Report, Request, Response, WireError};
+use crate::content::{Attributes, Manifest};
+use crate::wire::{Failed, Head, Refusal, Report, Request, Response, Share, WireError};
 
 /// How an offer ended well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,11 +26,28 @@ pub enum OfferError {
     Wire(#[from] WireError),
 }
 
+/// What a target says of a folder at the end.
+#[derive(Debug)]
+pub struct FolderReport {
+    /// Files that it received.
+    pub received: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that it had before.
+    pub here: u64,
+    /// Files that it could not have.
+    pub failed: u64,
+    /// Which ones, and why; may be fewer.
+    pub failures: Vec<Failed>,
+}
+
 /// What is offered, and how.
 #[derive(Clone, Copy)]
 pub struct Offer<'a> {
     /// The file.
     pub manifest: &'a Manifest,
+    /// What it has beside its content.
+    pub attributes: Attributes,
     /// Whether another file of that name gives way.
     pub replace: bool,
     /// Whether it goes to several peers at once that are to fetch from one another.
@@ -55,7 +72,7 @@ pub fn offer(
     progress: &mut dyn FnMut(Taken),
 ) -> Result<Offered, OfferError> {
     let digests = Response::digests_of(offer.manifest);
-    let request = Request::offer(offer.manifest, offer.replace, offer.swarm);
+    let request = Request::offer(offer.manifest, offer.attributes, offer.replace, offer.swarm);
     let answer = connection.ask(&request, &digests)?.map_err(OfferError::Refused)?;
     match answer.message {
         Response::AlreadyHere => return Ok(Offered::AlreadyThere),
@@ -70,8 +87,41 @@ pub fn offer(
             Request::Report { report } => match report {
                 Report::Progress { done, from_others } => progress(Taken { done, from_others }),
                 Report::Finished => return Ok(Offered::Delivered),
+                // These are about folders.
+                Report::Folder { .. } | Report::FolderFinished { .. } => {}
                 Report::Failed(refusal) => return Err(OfferError::Refused(refusal)),
             },
+            request => responder.answer(connection, request)?,
+        }
+    }
+}
+
+/// Offers a folder over a connection of our own and serves it until the target reports an end.
+/// `progress` is told every report on the way.
+pub fn offer_folder(
+    connection: &mut Framed,
+    responder: &mut Responder,
+    (share, replace): (&Share, bool),
+    progress: &mut dyn FnMut(&Report),
+) -> Result<FolderReport, OfferError> {
+    let request = Request::OfferFolder { share: share.clone(), replace };
+    let answer = connection.ask(&request, &[])?.map_err(OfferError::Refused)?;
+    if !matches!(answer.message, Response::Accepted { .. }) {
+        let what = format!("{:?} in answer to the offer of a folder", answer.message);
+        return Err(WireError::Unexpected(what).into());
+    }
+    loop {
+        let Some(Head { message, .. }) = connection.receive(config::OFFER_SILENCE)? else {
+            return Err(WireError::Closed.into());
+        };
+        match message {
+            Request::Report { report: Report::FolderFinished { received, bytes, here, failed } } => {
+                let failures =
+                    serde_json::from_slice(&connection.take_payload()?).map_err(WireError::BadHeader)?;
+                return Ok(FolderReport { received, bytes, here, failed, failures });
+            }
+            Request::Report { report: Report::Failed(refusal) } => return Err(OfferError::Refused(refusal)),
+            Request::Report { report } => progress(&report),
             request => responder.answer(connection, request)?,
         }
     }

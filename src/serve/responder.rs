@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::handout::{Handout, News};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
+use crate::content::{ChunkLayout, ChunkSet, Digest, Manifest, Root, RootPrefix};
 use crate::store::{Content, ListQuery, Partial, Store, StoreError};
 use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
@@ -92,12 +92,20 @@ impl Responder {
             Request::Describe { subject, wait_ms, digests_up_to } => {
                 self.describe(&subject, wait_ms).map(|answer| without_more(answer, digests_up_to))
             }
-            Request::List { pattern, after, limit } => self.list(pattern, after, limit),
+            Request::List { pattern, except, folders, hashed, after, limit } => {
+                let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
+                let limit = limit.clamp(1, config::LIST_PAGE);
+                self.list(&ListQuery { pattern, except, folders, hashed, after, limit })
+            }
+            Request::Gather => {
+                let roots = connection.take_payload()?;
+                self.gather(&roots)
+            }
             Request::Have { root } => self.have(root),
             Request::Ping => Ok((Response::Pong, Vec::new())),
             // A report gets no answer, and outside of an offer it means nothing.
             Request::Report { .. } => return Ok(()),
-            Request::Hello { .. } | Request::Offer { .. } => {
+            Request::Hello { .. } | Request::Offer { .. } | Request::OfferFolder { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
             }
             Request::Unknown => Err(refusal(ErrorCode::Unsupported, "this peer does not know that request")),
@@ -223,7 +231,7 @@ impl Responder {
             Instant::now() < deadline
         };
         match self.store.manifest(&name, &mut progress) {
-            Ok(manifest) => Ok(manifest_answer(&manifest)),
+            Ok(manifest) => Ok(self.manifest_answer(&manifest)),
             Err(StoreError::Interrupted) => {
                 Ok((Response::Hashing { done: state.0, total: state.1 }, Vec::new()))
             }
@@ -237,7 +245,7 @@ impl Responder {
         roots.dedup();
         match roots[..] {
             [root] => match self.store.by_root(&root) {
-                Some(manifest) => Ok(manifest_answer(&manifest)),
+                Some(manifest) => Ok(self.manifest_answer(&manifest)),
                 None => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
             },
             [] => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
@@ -248,18 +256,25 @@ impl Responder {
         }
     }
 
-    fn list(
-        &self,
-        pattern: Option<String>,
-        after: Option<FileName>,
-        limit: Option<u32>,
-    ) -> Result<(Response, Vec<u8>), Refusal> {
-        let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize).clamp(1, config::LIST_PAGE);
-        let page =
-            self.store.list(&ListQuery { pattern, after, limit }).map_err(|error| refusal_of(&error))?;
+    fn manifest_answer(&self, manifest: &Manifest) -> (Response, Vec<u8>) {
+        let attributes = self.store.attributes_of(manifest.name(), &manifest.root());
+        (Response::manifest(manifest, attributes), Response::digests_of(manifest))
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<(Response, Vec<u8>), Refusal> {
+        let page = self.store.list(query).map_err(|error| refusal_of(&error))?;
         let payload = serde_json::to_vec(&page.entries)
             .map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-        Ok((Response::Listing { more: page.more, left_out: page.left_out }, payload))
+        Ok((Response::Listing { next: page.next, left_out: page.left_out }, payload))
+    }
+
+    fn gather(&self, roots: &[u8]) -> Result<(Response, Vec<u8>), Refusal> {
+        let roots = Digest::split(roots).filter(|roots| roots.len() <= config::GATHER_FILES);
+        let roots = roots.ok_or_else(|| refusal(ErrorCode::BadRequest, "too many files at once"))?;
+        let roots: Vec<Root> = roots.into_iter().map(Root).collect();
+        let mut payload = Vec::new();
+        let lengths = self.store.gather(&roots, config::GATHER_BYTES as usize, &mut payload);
+        Ok((Response::Gathered { lengths }, payload))
     }
 
     fn have(&mut self, root: Root) -> Result<(Response, Vec<u8>), Refusal> {
@@ -290,10 +305,6 @@ impl Drop for Responder {
 fn without_more((response, payload): (Response, Vec<u8>), digests_up_to: u32) -> (Response, Vec<u8>) {
     let too_many = payload.len() / Digest::LEN > digests_up_to as usize;
     (response, if too_many { Vec::new() } else { payload })
-}
-
-fn manifest_answer(manifest: &Manifest) -> (Response, Vec<u8>) {
-    (Response::manifest(manifest), Response::digests_of(manifest))
 }
 
 fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {

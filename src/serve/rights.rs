@@ -13,7 +13,7 @@ impl Rights {
     /// Refuses what must not be done.
     pub fn check(&self, request: &Request) -> Result<(), Refusal> {
         match request {
-            Request::Offer { .. } if self.read_only => Err(Refusal {
+            Request::Offer { .. } | Request::OfferFolder { .. } if self.read_only => Err(Refusal {
                 code: ErrorCode::Refused,
                 message: "this peer is read-only and takes no uploads".to_owned(),
             }),

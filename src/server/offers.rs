@@ -8,16 +8,22 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::Shared;
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, Digest, Manifest};
+use crate::content::{ChunkLayout, Digest, FileName, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
-use crate::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, TransferError};
+use crate::fetch::{
+    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply,
+    TransferError,
+};
 use crate::serve::responder::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
 use crate::topology::PeerId;
-use crate::wire::{ErrorCode, Refusal, Report, Request, Response, WireError};
+use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, WireError};
 
 /// Answers an offer; when it is accepted, returns after the file is complete or given up.
 pub(super) fn receive(shared: &Shared, connection: &mut Framed, offer: Request) -> Result<(), WireError> {
+    if let Request::OfferFolder { share, replace } = offer {
+        return receive_folder(shared, connection, &share, replace);
+    }
     let swarm = matches!(offer, Request::Offer { swarm: true, .. });
     match prepare(shared, connection, offer)? {
         Ok(Reception::Part(part)) => fetch(shared, connection, part, swarm),
@@ -42,7 +48,7 @@ fn prepare(
     connection: &mut Framed,
     offer: Request,
 ) -> Result<Result<Reception, Refusal>, WireError> {
-    let Request::Offer { name, length, chunk_size, root, replace, .. } = offer else {
+    let Request::Offer { name, length, chunk_size, root, attributes, replace, .. } = offer else {
         return Err(WireError::Unexpected("not an offer".to_owned()));
     };
     let payload = connection.take_payload()?;
@@ -53,7 +59,8 @@ fn prepare(
             Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
         });
     Ok(manifest.map_err(bad).and_then(|manifest| {
-        shared.store.receive(Arc::new(manifest), replace).map_err(|error| refusal_of(&error))
+        let reception = shared.store.receive(Arc::new(manifest), replace);
+        reception.map(|reception| reception.with(attributes)).map_err(|error| refusal_of(&error))
     }))
 }
 
@@ -68,7 +75,8 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile, swarm: bool) 
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
     log::info!("receiving {name} ({} bytes) from {from}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
-    let offerer = Offerer::new(peer.clone(), connection, &manifest, &progress);
+    let report = || progress_report(&progress, &peer);
+    let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
     let meet = |id: &PeerId| shared.meet(id, &manifest);
     let transfer = Fetch {
         part: &part,
@@ -102,6 +110,73 @@ fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile, swarm: bool) 
             Ok(())
         }
     }
+}
+
+/// The offer of a folder: we list, fetch what we lack, and tell at the end what we could not have.
+fn receive_folder(
+    shared: &Shared,
+    connection: &mut Framed,
+    share: &Share,
+    replace: bool,
+) -> Result<(), WireError> {
+    let peer = uploader(connection);
+    connection.send(&Response::Accepted { have: 0 }, &[])?;
+    log::info!("receiving a folder from {peer}");
+    let progress = Progress::new(0);
+    let observer = |event: Event| log::debug!("folder from {peer}: {event:?}");
+    let fetch = FolderFetch {
+        store: &shared.store,
+        share,
+        replace,
+        supplies: vec![Supply::turned(peer.clone(), connection)],
+        progress: &progress,
+        cancel: &shared.sessions.cancel,
+        stall: config::STALL_TIMEOUT,
+        observer: &observer,
+    };
+    match fetch.run() {
+        Ok(outcome) => {
+            log::info!("received {} files from {peer}", outcome.received);
+            report_folder(connection, &outcome)
+        }
+        Err(error) => {
+            log::warn!("did not receive a folder from {peer}: {error}");
+            let report = Report::Failed(refusal_for(&error));
+            connection.send(&Request::Report { report }, &[])?;
+            connection.closer().close();
+            Ok(())
+        }
+    }
+}
+
+/// Tells the offering side how it ended. A connection on which answers may still be under way is of
+/// no use afterwards.
+fn report_folder(connection: &mut Framed, outcome: &FolderOutcome) -> Result<(), WireError> {
+    let told =
+        |(name, error): &(FileName, FileError)| Failed { name: name.clone(), reason: refusal_of_file(error) };
+    let failures: Vec<Failed> = outcome.failures.iter().take(config::SHOWN_FAILURES).map(told).collect();
+    let report = Report::FolderFinished {
+        received: outcome.received,
+        bytes: outcome.bytes,
+        here: outcome.here,
+        failed: outcome.failures.len() as u64,
+    };
+    connection.send(&Request::Report { report }, &serde_json::to_vec(&failures)?)?;
+    if !outcome.lost.is_empty() {
+        connection.closer().close();
+    }
+    Ok(())
+}
+
+fn refusal_of_file(error: &FileError) -> Refusal {
+    let code = match error {
+        FileError::Conflict(_) | FileError::InTheWay => ErrorCode::InTheWay,
+        FileError::Busy => ErrorCode::Receiving,
+        FileError::NoSource => ErrorCode::NotFound,
+        FileError::Transfer(error) => return refusal_for(error),
+        FileError::Store(error) => return refusal_of(error),
+    };
+    Refusal { code, message: error.to_string() }
 }
 
 /// Completes the part file while telling the other side that we are alive; a slow disk takes its

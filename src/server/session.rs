@@ -51,7 +51,9 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
             continue;
         }
         match request {
-            Request::Offer { .. } => offers::receive(shared, &mut connection, request)?,
+            Request::Offer { .. } | Request::OfferFolder { .. } => {
+                offers::receive(shared, &mut connection, request)?;
+            }
             request => responder.answer(&mut connection, request)?,
         }
     }

@@ -49,6 +49,11 @@ impl Catalog {
         Some(self.fresh().index.known(name, identity)?.root)
     }
 
+    /// Whether the content id of a file is known, without looking for what others appended.
+    pub(super) fn is_known(&self, name: &FileName, identity: &Identity) -> bool {
+        locked(&self.state).index.known(name, identity).is_some()
+    }
+
     /// The content ids of many files at once, for a page of a listing.
     pub(super) fn roots<'a>(
         &self,
@@ -99,6 +104,25 @@ impl Catalog {
         });
         let known = Known { identity, layout, root, digests, loaded: Arc::downgrade(manifest), size };
         state.index.insert(head.name, known);
+    }
+
+    /// Names and identities of the files that had each of these contents when they were hashed.
+    pub(super) fn places_of(&self, roots: &[Root]) -> Vec<Vec<(FileName, Identity)>> {
+        let state = self.fresh();
+        roots.iter().map(|root| state.index.places_of(root)).collect()
+    }
+
+    /// Remembers many files with one write.
+    pub(super) fn remember_all(&self, files: Vec<(Head, Vec<Digest>)>) {
+        if files.is_empty() {
+            return;
+        }
+        let count = files.len();
+        if let Err(error) = locked(&self.state).append_all(&self.private, files) {
+            log::warn!(
+                "cannot write down in the catalog what {count} files are: {error}; they are hashed again"
+            );
+        }
     }
 
     /// The state after reading what anybody has appended.
@@ -179,6 +203,36 @@ impl State {
         digests: &[Digest],
     ) -> io::Result<(Digests, u64)> {
         let (record, digests_at) = record::encode(head, &Digest::join(digests))?;
+        let file = self.open_end(private)?;
+        file.write_all_at(&record, self.end)?;
+        let digests = Digests::At(self.end + digests_at);
+        self.end += record.len() as u64;
+        Ok((digests, record.len() as u64))
+    }
+
+    /// Appends many records at once.
+    fn append_all(&mut self, private: &PrivateFolder, files: Vec<(Head, Vec<Digest>)>) -> io::Result<()> {
+        let file = self.open_end(private)?;
+        let (mut bytes, mut known) = (Vec::new(), Vec::with_capacity(files.len()));
+        for (head, digests) in files {
+            let Some(layout) = head.layout() else { continue };
+            let (record, digests_at) = record::encode(&head, &Digest::join(&digests))?;
+            let digests = Digests::At(self.end + bytes.len() as u64 + digests_at);
+            let Head { name, root, identity, .. } = head;
+            let size = record.len() as u64;
+            known.push((name, Known { identity, layout, root, digests, loaded: Weak::new(), size }));
+            bytes.extend(record);
+        }
+        file.write_all_at(&bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        for (name, known) in known {
+            self.index.insert(name, known);
+        }
+        Ok(())
+    }
+
+    /// Locks the catalog, with nothing but sound records before its end.
+    fn open_end(&mut self, private: &PrivateFolder) -> io::Result<File> {
         let file = private.hold(ENTRY)?;
         self.refresh(private)?;
         if file.metadata()?.len() > self.end {
@@ -189,10 +243,7 @@ impl State {
             file.write_all_at(MAGIC, 0)?;
             self.end = MAGIC.len() as u64;
         }
-        file.write_all_at(&record, self.end)?;
-        let digests = Digests::At(self.end + digests_at);
-        self.end += record.len() as u64;
-        Ok((digests, record.len() as u64))
+        Ok(file)
     }
 
     fn is_half_garbage(&self) -> bool {

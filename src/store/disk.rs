@@ -1,7 +1,9 @@
 //! What lies on disk, as everybody in this room sees it.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 
 use rustix::fs::fstatvfs;
 
@@ -22,16 +24,48 @@ pub(super) struct Disk {
     /// `.peershare/parts`.
     pub(super) parts: PrivateFolder,
     pub(super) live: Live,
+    /// One group is named at a time: the system renames one by one anyway, and would let the others spin.
+    pub(super) naming: Mutex<()>,
+    /// Where `.peershare` is when it must not be in the folder; goes with this.
+    _scratch: Option<tempfile::TempDir>,
 }
 
 impl Disk {
     /// Opens the folder and makes what is missing.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let cannot = |what: &str| StoreError::io(format!("cannot {what} the folder {}", path.display()));
-        let folder = Folder::open(path).map_err(cannot("open"))?;
-        let private = PrivateFolder::open(folder.dir(), PRIVATE_FOLDER).map_err(cannot("write to"))?;
-        let parts = PrivateFolder::open(private.dir(), "parts").map_err(cannot("write to"))?;
-        Ok(Self { folder, catalog: Catalog::new(private), parts, live: Live::default() })
+        let folder = Folder::make_top(path).map_err(cannot("open"))?;
+        Self::within(folder, None).map_err(cannot("write to"))
+    }
+
+    /// Opens a folder that is read only, and leaves nothing in it.
+    pub(super) fn borrow(path: &Path) -> Result<Self, StoreError> {
+        let folder = Folder::open(path)
+            .map_err(StoreError::io(format!("cannot open the folder {}", path.display())))?;
+        let scratch = tempfile::tempdir().and_then(|scratch| Self::within(folder, Some(scratch)));
+        scratch.map_err(StoreError::io("cannot make a temporary folder"))
+    }
+
+    fn within(folder: Folder, scratch: Option<tempfile::TempDir>) -> io::Result<Self> {
+        let private = match &scratch {
+            Some(scratch) => PrivateFolder::open(Folder::open(scratch.path())?.dir(), PRIVATE_FOLDER),
+            None => PrivateFolder::open(folder.dir(), PRIVATE_FOLDER),
+        }?;
+        let parts = PrivateFolder::open(private.dir(), "parts")?;
+        let (catalog, naming) = (Catalog::new(private), Mutex::default());
+        Ok(Self { folder, catalog, parts, live: Live::default(), naming, _scratch: scratch })
+    }
+
+    /// Brings to the disk whatever was written to this file system: dearer than syncing one file, and
+    /// far cheaper than syncing thousands.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::fs::syncfs(self.parts.dir())?);
+        #[cfg(not(target_os = "linux"))]
+        {
+            rustix::fs::sync();
+            Ok(())
+        }
     }
 
     /// Opens a file of the served folder that must still be what it was.
@@ -44,7 +78,7 @@ impl Disk {
     }
 
     /// Bytes that can still be written.
-    pub(super) fn free_space(&self) -> std::io::Result<u64> {
+    pub(super) fn free_space(&self) -> io::Result<u64> {
         let space = fstatvfs(self.parts.dir())?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }

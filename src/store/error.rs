@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::content::layout::BadLayout;
 use crate::content::name::BadName;
+use crate::content::pattern::BadPattern;
 use crate::content::{FileName, Root};
 
 /// Why the store could not do it.
@@ -100,13 +101,8 @@ pub enum StoreError {
     #[error("interrupted")]
     Interrupted,
     /// The pattern of a listing is not a glob.
-    #[error("{pattern:?} is not a pattern: {reason}")]
-    BadPattern {
-        /// What was asked for.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    BadPattern(#[from] BadPattern),
     /// Whatever else the system refused.
     #[error("{what}: {error}")]
     Io {

@@ -41,8 +41,13 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Opens the folder, after making it when it is missing.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn make_top(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
+        Self::open(path)
+    }
+
+    /// Opens the folder.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let dir = File::from(rustix::fs::open(&path, ENTER, Mode::empty())?);
         Ok(Self { dir, path })
@@ -90,22 +95,24 @@ impl Folder {
     /// Opens the folder that `name` lies in, after making what is missing of it.
     pub(super) fn make_parent(&self, name: &FileName) -> io::Result<File> {
         match name.folder() {
-            Some(folder) => self.make(Path::new(folder)),
+            Some(folder) => self.make(Path::new(folder), &|made| made.sync_all()),
             None => self.dir.try_clone(),
         }
     }
 
-    fn make(&self, path: &Path) -> io::Result<File> {
+    /// Opens a folder, after making what is missing of it; `made` is given each folder that got a new
+    /// one.
+    pub(super) fn make(&self, path: &Path, made: &dyn Fn(&File) -> io::Result<()>) -> io::Result<File> {
         match self.enter(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
         let parent = match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => self.make(parent)?,
+            Some(parent) => self.make(parent, made)?,
             None => self.dir.try_clone()?,
         };
         match mkdirat(&parent, path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o777)) {
-            Ok(()) => parent.sync_all()?,
+            Ok(()) => made(&parent)?,
             Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -204,7 +211,7 @@ mod tests {
     #[test]
     fn walking_part_by_part_leads_where_one_call_leads() {
         let top = tempfile::tempdir().unwrap();
-        let folder = Folder::open(top.path()).unwrap();
+        let folder = Folder::make_top(top.path()).unwrap();
         fs::create_dir_all(top.path().join("a/b")).unwrap();
         fs::write(top.path().join("a/b/f"), b"x").unwrap();
         symlink("a", top.path().join("link")).unwrap();

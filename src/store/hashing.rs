@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use super::identity::Identity;
 use super::job::{End, Job, Open, Task};
 use super::listing::Names;
 use super::pool::HashPool;
-use super::{StoreError, locked};
+use super::{StoreError, locked, small};
 use crate::config;
 use crate::content::manifest::BadManifest;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest};
@@ -20,6 +21,8 @@ pub(super) struct Hashing {
     disk: Arc<Disk>,
     pool: HashPool,
     register: Arc<Register>,
+    /// Tells the backlog to end.
+    closed: Arc<AtomicBool>,
 }
 
 /// Files of the served folder that are being hashed, or could not be a moment ago.
@@ -34,7 +37,7 @@ enum Registered {
 impl Hashing {
     /// Nothing is hashed, and no thread started, before somebody asks.
     pub(super) fn new(disk: Arc<Disk>) -> Self {
-        Self { disk, pool: HashPool::new(), register: Arc::default() }
+        Self { disk, pool: HashPool::new(), register: Arc::default(), closed: Arc::default() }
     }
 
     /// Has a file of the served folder hashed before those that nobody asked for. Says so if that
@@ -107,16 +110,30 @@ impl Hashing {
         Ok(good)
     }
 
-    /// Hashes whatever is not hashed yet, when there is nothing else to do.
+    /// Hashes whatever is not hashed yet, when there is nothing else to do: small files together while
+    /// the backlog looks for the next large one.
     pub(super) fn hash_all(&self) -> Result<(), StoreError> {
-        let (disk, register) = (Arc::clone(&self.disk), Arc::clone(&self.register));
+        let (disk, register, closed) =
+            (Arc::clone(&self.disk), Arc::clone(&self.register), Arc::clone(&self.closed));
         let names = {
             let disk = Arc::clone(&self.disk);
             std::iter::once_with(move || Names::read(&disk.folder)).flatten().flat_map(|names| names.sorted)
         };
-        let jobs = names.filter_map(move |name| {
+        let files = names.filter(|named| !named.folder).map(|named| Some(named.name)).chain([None]);
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        let jobs = files.filter_map(move |name| {
+            if name.is_none() || bytes >= config::GATHER_BYTES || group.len() >= config::GATHER_FILES {
+                small::hash(&disk, &std::mem::take(&mut group));
+                bytes = 0;
+            }
+            let name = name.filter(|_| !closed.load(Relaxed))?;
             let identity = disk.folder.identity(&name).ok()?;
             if disk.catalog.root(&name, &identity).is_some() {
+                return None;
+            }
+            if small::is_small(identity.length) {
+                bytes += identity.length;
+                group.push((name, identity));
                 return None;
             }
             register.running_or(&name, || job_of(&disk, &register, &name, identity)).ok()
@@ -126,6 +143,7 @@ impl Hashing {
 
     /// Interrupts all of it.
     pub(super) fn close(&self) {
+        self.closed.store(true, Relaxed);
         self.pool.close();
     }
 
@@ -136,6 +154,12 @@ impl Hashing {
         let digests = job.wait(progress);
         job.interrupt();
         digests
+    }
+}
+
+impl Drop for Hashing {
+    fn drop(&mut self) {
+        self.closed.store(true, Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use serde::{Deserialize, Serialize};
+use rustix::fs::Stat;
 
 /// What the file system says of a file. While all of it stays equal, so does the content: every
 /// write moves the change time, which nobody can set back.
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Kernels before 6.13 count these times in steps of a few milliseconds, so there a write of the
 /// same length within one step of the hashing goes unnoticed here; receivers still notice it,
 /// because they verify every chunk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Identity {
     pub(super) length: u64,
     pub(super) mtime_ns: i64,
@@ -42,9 +42,15 @@ impl Identity {
         (self.length, self.mtime_ns, self.inode) == (now.length, now.mtime_ns, now.inode)
     }
 
-    /// Modification time in whole seconds since 1970.
-    pub(super) fn modified(&self) -> Option<u64> {
-        u64::try_from(self.mtime_ns.div_euclid(NANOSECONDS)).ok()
+    /// The same from the system's own form.
+    #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between systems")]
+    pub(super) fn from_stat(stat: &Stat) -> Self {
+        Self {
+            length: stat.st_size as u64,
+            mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            inode: stat.st_ino as u64,
+        }
     }
 }
 

@@ -86,6 +86,13 @@ impl Index {
         self.by_root.get(root).cloned().unwrap_or_default()
     }
 
+    /// The same with what the files were when they were hashed.
+    pub(super) fn places_of(&self, root: &Root) -> Vec<(FileName, Identity)> {
+        let names = self.by_root.get(root).map_or(&[][..], Vec::as_slice);
+        let place = |name: &FileName| Some((name.clone(), self.by_name.get(name)?.identity));
+        names.iter().filter_map(place).collect()
+    }
+
     /// Names of files whose content id begins with these digits, in the order of ids.
     pub(super) fn names_by_prefix(&self, prefix: &RootPrefix) -> Vec<(FileName, Root)> {
         // The lowest id that begins so.

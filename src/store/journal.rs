@@ -45,6 +45,12 @@ pub(super) fn encode(manifest: &Manifest, inode: u64, have: &ChunkSet) -> std::i
     Ok(bytes)
 }
 
+/// The name that a part file was to have, as far as its journal can be read.
+pub(super) fn name_of(bytes: &[u8]) -> Option<FileName> {
+    let line = bytes.strip_prefix(MAGIC)?.split(|byte| *byte == b'\n').next()?;
+    serde_json::from_slice::<Head>(line).ok().map(|head| head.name)
+}
+
 /// The chunks that a journal vouches for. `None` when it is damaged or about something else.
 pub(super) fn decode(manifest: &Manifest, inode: u64, bytes: &[u8]) -> Option<ChunkSet> {
     let (body, check) = bytes.split_last_chunk::<{ Digest::LEN }>()?;

@@ -1,4 +1,4 @@
-//! Which files there are: one walk through the served folder, patterns, and pages.
+//! Which files there are: one walk through the served folder, and pages.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -6,23 +6,26 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use globset::{GlobBuilder, GlobSet};
 use rustix::fs::{Dir, FileType};
-use serde::{Deserialize, Serialize};
 
 use super::folder::Folder;
 use super::{StoreError, locked};
 use crate::config;
 use crate::content::name::PRIVATE_FOLDER;
-use crate::content::{FileName, Root};
+use crate::content::{Entry, FileName, Selection};
 
 /// What somebody wants to see of a listing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ListQuery {
-    /// Only these files: a glob (`*` stays within a folder, `**` does not), a plain name, or
-    /// `folder/` for everything beneath it. `None` for all.
+    /// Only these names, see [`Selection`]; `None` for all.
     pub pattern: Option<String>,
-    /// Only names after this one: the last one of the page before.
+    /// And of these none that one of these patterns fits.
+    pub except: Vec<String>,
+    /// Folders too, not only files.
+    pub folders: bool,
+    /// Small files are hashed before they are listed, large ones soon.
+    pub hashed: bool,
+    /// Only names after this one: where the page before ended.
     pub after: Option<FileName>,
     /// At most so many entries.
     pub limit: usize,
@@ -33,24 +36,11 @@ pub struct ListQuery {
 pub struct ListPage {
     /// The files.
     pub entries: Vec<Entry>,
-    /// Whether files that match come after these.
-    pub more: bool,
-    /// How many things in the whole folder can never be listed: names that are not UTF-8 or hold
+    /// Where the next page begins, if there is one: after this name.
+    pub next: Option<FileName>,
+    /// How many things in the listed folder can never be listed: names that are not UTF-8 or hold
     /// control characters, links that lead out or nowhere, FIFOs, devices, unreadable folders.
     pub left_out: u64,
-}
-
-/// One file of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// What it is called.
-    pub name: FileName,
-    /// Length in bytes.
-    pub length: u64,
-    /// Last modification in seconds since 1970.
-    pub modified: Option<u64>,
-    /// Its content id, when it is hashed already.
-    pub root: Option<Root>,
 }
 
 /// The names in the served folder, kept for a while so that page after page is cheap.
@@ -61,6 +51,7 @@ pub(super) struct Listing {
 
 #[derive(Debug)]
 struct Kept {
+    beneath: String,
     names: Arc<Names>,
     since: Instant,
 }
@@ -68,32 +59,61 @@ struct Kept {
 /// All names in order, and how many things have none that could be listed.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    pub(super) sorted: Vec<FileName>,
+    pub(super) sorted: Vec<Named>,
     pub(super) left_out: u64,
 }
 
+/// A file or a folder by its name.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Named {
+    pub(super) name: FileName,
+    pub(super) folder: bool,
+}
+
 impl Listing {
-    /// The names as they are now, or for a page after the first as they were a moment ago.
-    pub(super) fn names(&self, folder: &Folder, first_page: bool) -> Result<Arc<Names>, StoreError> {
+    /// The names beneath a folder (empty, or with a `/` behind) as they are now, or for a page after
+    /// the first as they were a moment ago.
+    pub(super) fn names(
+        &self,
+        folder: &Folder,
+        beneath: &str,
+        first_page: bool,
+    ) -> Result<Arc<Names>, StoreError> {
         if !first_page
             && let Some(kept) = &*locked(&self.kept)
             && kept.since.elapsed() < config::LISTING_KEPT
+            && kept.beneath == beneath
         {
             return Ok(Arc::clone(&kept.names));
         }
-        let names = Arc::new(Names::read(folder)?);
-        *locked(&self.kept) = Some(Kept { names: Arc::clone(&names), since: Instant::now() });
+        let names = Arc::new(Names::beneath(folder, beneath)?);
+        let (beneath, since) = (beneath.to_owned(), Instant::now());
+        *locked(&self.kept) = Some(Kept { beneath, names: Arc::clone(&names), since });
         Ok(names)
     }
 }
 
 impl Names {
-    /// Walks through the folder. Only the folder itself must be readable.
+    /// Walks through the whole folder.
     pub(super) fn read(folder: &Folder) -> Result<Self, StoreError> {
-        let what = || format!("cannot list {}", folder.path().display());
-        let top = folder.enter(Path::new(".")).map_err(StoreError::io(what()))?;
+        Self::beneath(folder, "")
+    }
+
+    /// Walks through a folder of it. Only the top must be readable.
+    fn beneath(folder: &Folder, beneath: &str) -> Result<Self, StoreError> {
         let mut walk = Walk { folder, names: Self::default(), ahead: Vec::new() };
-        walk.list(&top, &Visit::default()).map_err(StoreError::io(what()))?;
+        match beneath.strip_suffix('/').map(str::parse::<FileName>) {
+            None => {
+                let what = || format!("cannot list {}", folder.path().display());
+                let top = folder.enter(Path::new(".")).map_err(StoreError::io(what()))?;
+                walk.list(&top, &Visit::default()).map_err(StoreError::io(what()))?;
+            }
+            Some(Ok(name)) if folder.enter(name.as_path()).is_ok() => {
+                walk.ahead.push(Visit::default().below(&name, 0));
+            }
+            // Nothing is there, or it must not be looked at.
+            Some(_) => {}
+        }
         while let Some(visit) = walk.ahead.pop() {
             walk.visit(&visit);
         }
@@ -102,14 +122,16 @@ impl Names {
         Ok(names)
     }
 
-    /// The names after `after` that match, in order.
+    /// The names after `after` that are selected, in order.
     pub(super) fn matching<'a>(
         &'a self,
-        pattern: &'a Pattern,
+        selection: &'a Selection,
+        folders: bool,
         after: Option<&FileName>,
-    ) -> impl Iterator<Item = &'a FileName> {
-        let start = after.map_or(0, |after| self.sorted.partition_point(|name| name <= after));
-        self.sorted.iter().skip(start).filter(|name| pattern.matches(name))
+    ) -> impl Iterator<Item = &'a Named> {
+        let start = after.map_or(0, |after| self.sorted.partition_point(|named| named.name <= *after));
+        let wanted = move |named: &&Named| (folders || !named.folder) && selection.matches(&named.name);
+        self.sorted.iter().skip(start).filter(wanted)
     }
 }
 
@@ -147,6 +169,9 @@ impl Walk<'_> {
             self.names.left_out += 1;
             return Ok(());
         }
+        if let Ok(name) = visit.prefix.trim_end_matches('/').parse() {
+            self.names.sorted.push(Named { name, folder: true });
+        }
         let mut visit = visit.clone();
         visit.within.push(place);
         for entry in Dir::read_from(dir)? {
@@ -167,7 +192,7 @@ impl Walk<'_> {
             return;
         };
         match kind {
-            FileType::RegularFile => self.names.sorted.push(name),
+            FileType::RegularFile => self.names.sorted.push(Named { name, folder: false }),
             FileType::Directory => self.ahead.push(visit.below(&name, 0)),
             FileType::Symlink | FileType::Unknown => self.look(visit, name),
             _ => self.names.left_out += 1,
@@ -177,7 +202,7 @@ impl Walk<'_> {
     /// Takes a link for what it points to, as long as that lies in the folder.
     fn look(&mut self, visit: &Visit, name: FileName) {
         match self.folder.look(name.as_path()) {
-            Ok(metadata) if metadata.is_file() => self.names.sorted.push(name),
+            Ok(metadata) if metadata.is_file() => self.names.sorted.push(Named { name, folder: false }),
             Ok(metadata) if metadata.is_dir() && visit.links < config::MAX_LINKED_FOLDERS => {
                 self.ahead.push(visit.below(&name, 1));
             }
@@ -189,43 +214,5 @@ impl Walk<'_> {
 impl Visit {
     fn below(&self, name: &FileName, links: usize) -> Self {
         Self { prefix: format!("{name}/"), within: self.within.clone(), links: self.links + links }
-    }
-}
-
-/// Which names somebody wants.
-#[derive(Debug)]
-pub(super) enum Pattern {
-    All,
-    Beneath(String),
-    Glob { text: String, glob: GlobSet },
-}
-
-impl Pattern {
-    /// Understands what was typed.
-    pub(super) fn new(text: Option<&str>) -> Result<Self, StoreError> {
-        let Some(text) = text else { return Ok(Self::All) };
-        let bad = |reason: String| StoreError::BadPattern { pattern: text.to_owned(), reason };
-        if text.len() > config::MAX_PATTERN {
-            return Err(bad("it is too long".to_owned()));
-        }
-        let plain = !text.contains(['*', '?', '[', '{']);
-        if plain && text.ends_with('/') {
-            return Ok(Self::Beneath(text.to_owned()));
-        }
-        let glob = if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
-        // A set of one: unlike a matcher of one glob, it does not panic where a glob nests too deeply.
-        let glob = GlobBuilder::new(&glob).literal_separator(true).build();
-        let glob = glob.and_then(|glob| GlobSet::builder().add(glob).build());
-        let glob = glob.map_err(|error| bad(error.kind().to_string()))?;
-        Ok(Self::Glob { text: text.to_owned(), glob })
-    }
-
-    fn matches(&self, name: &FileName) -> bool {
-        match self {
-            Self::All => true,
-            Self::Beneath(prefix) => name.as_str().starts_with(prefix),
-            // A plain name may hold the characters of a glob.
-            Self::Glob { text, glob } => name.as_str() == text || glob.is_match(name.as_path()),
-        }
     }
 }

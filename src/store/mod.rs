@@ -7,12 +7,15 @@
 //! no proof goes through `incoming`, under the same names and locks, and is never continued later).
 //!
 //! * `folder`: from a name to an open file without leaving the folder
-//! * `listing`: which files there are, patterns and pages
+//! * `listing`, `looking`: which files there are
+//! * `many`: what is done for many files at once: pages, gathers, comparing
+//! * `small`, `group`: small files while they are hashed and received, many together
 //! * `identity`, `catalog`, `index`, `record`: what the files are, remembered
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
-//! * `reception`, `part`, `journal`: a file while it is received
+//! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
+//! * `attributes`: times and permissions on arrival
 //! * `private`: our own files in `.peershare`
 //!
 //! # How a byte reaches the disk
@@ -25,14 +28,20 @@
 //! 4. [`PartFile::complete`] syncs all, renames the file to its name without overwriting, syncs the
 //!    folder, and enters the file in the catalog.
 //!
+//! Small files take a shorter way, in groups: see `group`, which also says what is certain after a
+//! power cut.
+//!
 //! Nothing here waits while it holds a lock, but for the catalog, which is read and appended to under
 //! its own.
 
+mod attributes;
 mod catalog;
 mod content;
 mod disk;
+mod donor;
 mod error;
 mod folder;
+mod group;
 mod hashing;
 mod identity;
 mod incoming;
@@ -41,17 +50,21 @@ mod job;
 mod journal;
 mod listing;
 mod live;
+mod looking;
+mod many;
 mod part;
 mod pool;
 mod private;
 mod reception;
 mod record;
+mod small;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -60,19 +73,23 @@ use rustix::fs::{Mode, OFlags};
 
 pub use content::{Content, Extent};
 pub use error::StoreError;
+pub use group::{Group, Salvage, Settled};
 pub use incoming::{Arrival, Incoming};
-pub use listing::{Entry, ListPage, ListQuery};
+pub use listing::{ListPage, ListQuery};
 pub use live::Partial;
+pub use many::{Standing, Wanted};
 pub use part::PartFile;
 pub use reception::Reception;
 
+pub use crate::content::Entry;
+
 use crate::config;
 use crate::content::name::BadName;
-use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
+use crate::content::{Attributes, ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
 use disk::Disk;
 use hashing::Hashing;
 use identity::Identity;
-use listing::{Listing, Pattern};
+use listing::Listing;
 
 /// The files that a peer serves. Clones are the same store; the last one to go stops the hashing.
 #[derive(Clone)]
@@ -92,6 +109,7 @@ struct Inner {
 struct Lent {
     path: PathBuf,
     identity: Identity,
+    mode: u32,
     manifest: Arc<Manifest>,
 }
 
@@ -123,9 +141,7 @@ impl Store {
         if let Err(error) = reception::sweep(&disk, SystemTime::now()) {
             log::warn!("cannot look for old part files: {error}");
         }
-        let hashing = Hashing::new(Arc::clone(&disk));
-        let inner = Inner { disk, hashing, listing: Listing::default(), lent: Mutex::default() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self::over(disk))
     }
 
     /// The served folder, as an absolute path without links.
@@ -133,30 +149,16 @@ impl Store {
         self.inner.disk.folder.path()
     }
 
-    /// One page of the files in the order of their names. [`StoreError::BadPattern`] when the pattern
-    /// is not a glob. Pages after the first show the names as they were a moment ago.
-    pub fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
-        let disk = &self.inner.disk;
-        let pattern = Pattern::new(query.pattern.as_deref())?;
-        let names = self.inner.listing.names(&disk.folder, query.after.is_none())?;
-        let mut matching = names.matching(&pattern, query.after.as_ref()).peekable();
-        let mut found = Vec::new();
-        while found.len() < query.limit
-            && let Some(name) = matching.next()
-        {
-            // One that went away meanwhile is not there.
-            found.extend(disk.folder.identity(name).ok().map(|identity| (name.clone(), identity)));
-        }
-        let more = matching.peek().is_some();
-        let roots = disk.catalog.roots(found.iter().map(|(name, identity)| (name, identity)));
-        let entry = |((name, identity), root): ((FileName, Identity), Option<Root>)| Entry {
-            name,
-            length: identity.length,
-            modified: identity.modified(),
-            root,
-        };
-        let entries = found.into_iter().zip(roots).map(entry).collect();
-        Ok(ListPage { entries, more, left_out: names.left_out })
+    /// A folder from anywhere on this machine, for serving it while this lives; nothing is written to
+    /// it, and nothing can be received.
+    pub fn borrow(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self::over(Arc::new(Disk::borrow(folder)?)))
+    }
+
+    fn over(disk: Arc<Disk>) -> Self {
+        let hashing = Hashing::new(Arc::clone(&disk));
+        let inner = Inner { disk, hashing, listing: Listing::default(), lent: Mutex::default() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What a file is, if that is known; else it is hashed soon, and this says how far that is.
@@ -268,7 +270,8 @@ impl Store {
         let cannot = || StoreError::io(format!("cannot open {}", path.display()));
         let path = std::path::absolute(path).map_err(cannot())?;
         let name = last_part(&path)?;
-        let identity = Identity::of(&open_anywhere(&path, &name)?).map_err(cannot())?;
+        let metadata = open_anywhere(&path, &name)?.metadata().map_err(cannot())?;
+        let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
         let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
         if let Some(lent) = locked(&self.inner.lent).values().find(lent) {
             return Ok(Arc::clone(&lent.manifest));
@@ -278,7 +281,7 @@ impl Store {
             Box::new(move || open_unchanged(&path, &name, &identity))
         };
         let manifest = self.inner.hashing.hash_elsewhere(&name, identity, open, progress)?;
-        let lent = Lent { path, identity, manifest: Arc::clone(&manifest) };
+        let lent = Lent { path, identity, mode, manifest: Arc::clone(&manifest) };
         locked(&self.inner.lent).insert(manifest.root(), lent);
         Ok(manifest)
     }
@@ -336,6 +339,10 @@ impl Store {
 }
 
 impl Lent {
+    fn attributes(&self) -> Attributes {
+        Attributes { mtime_ns: Some(self.identity.mtime_ns), mode: Some(self.mode & 0o777) }
+    }
+
     fn open(&self) -> Result<File, StoreError> {
         open_unchanged(&self.path, self.manifest.name(), &self.identity)
     }

@@ -18,9 +18,9 @@ use rustix::io::Errno;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::live::{Deliveries, Waiting};
-use super::{StoreError, journal, locked};
+use super::{StoreError, attributes, journal, locked};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
+use crate::content::{Attributes, ChunkIndex, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
 
 /// A file that is being received. Nobody else can receive the same content or the same name into
 /// this folder while it lives.
@@ -32,6 +32,7 @@ pub struct PartFile {
     part: Arc<Part>,
     _name: NameLock,
     replace: bool,
+    attributes: Attributes,
     /// Renamed or deleted: there is nothing left to keep.
     settled: bool,
 }
@@ -97,12 +98,26 @@ impl PartFile {
         let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
         let part = Arc::new(Part { file, manifest, have, waiting, deliveries, unsynced, synced });
         name.disk.live.enter(&part);
-        Self { disk: Arc::clone(&name.disk), part, _name: name, replace, settled: false }
+        Self {
+            disk: Arc::clone(&name.disk),
+            part,
+            _name: name,
+            replace,
+            attributes: Attributes::default(),
+            settled: false,
+        }
     }
 
     /// What is being received.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.part.manifest
+    }
+
+    /// What the file is to have beside its content when it is complete.
+    #[must_use]
+    pub fn with(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
     }
 
     /// The chunks that are here already.
@@ -153,6 +168,7 @@ impl PartFile {
         if missing > 0 {
             return Err(StoreError::Incomplete { name: name.clone(), missing });
         }
+        attributes::apply(&self.part.file, &self.attributes, None);
         self.part.file.sync_all().map_err(|error| self.unwritable(error))?;
         let before = self.identity()?;
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;

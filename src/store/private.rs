@@ -8,7 +8,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// How often a file may vanish under us before we take it for held by another.
@@ -94,6 +94,23 @@ impl PrivateFolder {
     pub(super) fn remove(&self, entry: &str) -> io::Result<()> {
         match unlinkat(&self.dir, entry, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a folder, if it is there and empty.
+    pub(super) fn remove_folder(&self, entry: &str) -> io::Result<()> {
+        match unlinkat(&self.dir, entry, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether something has that name.
+    pub(super) fn has(&self, entry: &str) -> io::Result<bool> {
+        match statat(&self.dir, entry, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

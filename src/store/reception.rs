@@ -12,11 +12,12 @@ use rustix::io::Errno;
 
 use super::StoreError;
 use super::disk::Disk;
+use super::donor::{self, Filled};
 use super::hashing::Hashing;
-use super::journal;
 use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
+use super::{group, journal};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
+use crate::content::{Attributes, ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
 
 /// How a reception can begin.
 #[derive(Debug)]
@@ -37,6 +38,17 @@ pub enum Reception {
     Part(PartFile),
 }
 
+impl Reception {
+    /// What the file is to have beside its content when it is complete.
+    #[must_use]
+    pub fn with(self, attributes: Attributes) -> Self {
+        match self {
+            Self::Part(part) => Self::Part(part.with(attributes)),
+            other => other,
+        }
+    }
+}
+
 /// Takes over what an earlier attempt left of the content, or begins anew.
 pub(super) fn receive(
     disk: &Arc<Disk>,
@@ -44,7 +56,7 @@ pub(super) fn receive(
     manifest: Arc<Manifest>,
     replace: bool,
 ) -> Result<Reception, StoreError> {
-    match look(disk, hashing, &manifest)? {
+    match look(disk, hashing, &manifest, replace)? {
         Some(root) if root == Some(manifest.root()) => return Ok(Reception::AlreadyHere),
         Some(root) if !replace => {
             let length = disk.folder.identity(manifest.name())?.length;
@@ -58,14 +70,24 @@ pub(super) fn receive(
     };
     make_room(disk, &claim.file, &manifest)?;
     let have = chunks_here(disk, hashing, &claim.file, &manifest)?;
-    Ok(Reception::Part(PartFile::new(claim, manifest, have, replace)))
+    let part = PartFile::new(claim, manifest, have, replace);
+    if !part.have().is_full() && donor::fill(disk, &part, replace)? == Filled::Same {
+        part.discard()?;
+        return Ok(Reception::AlreadyHere);
+    }
+    Ok(Reception::Part(part))
 }
 
 /// Whether a file has the name, and which content it has, when that is known.
 ///
 /// A file of the same length is hashed if need be, for then it may be the same; that is sooner done
-/// than receiving it.
-fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Option<Root>>, StoreError> {
+/// than receiving it. A large one that may be replaced is not: its chunks are looked at one by one soon.
+fn look(
+    disk: &Disk,
+    hashing: &Hashing,
+    manifest: &Manifest,
+    replace: bool,
+) -> Result<Option<Option<Root>>, StoreError> {
     let name = manifest.name();
     let identity = match disk.folder.identity(name) {
         Ok(identity) => identity,
@@ -73,7 +95,7 @@ fn look(disk: &Disk, hashing: &Hashing, manifest: &Manifest) -> Result<Option<Op
         Err(error) => return Err(error),
     };
     match disk.catalog.root(name, &identity) {
-        None if identity.length == manifest.length() => {
+        None if identity.length == manifest.length() && !(replace && manifest.layout().count() > 1) => {
             Ok(Some(Some(hashing.manifest(name, identity, &mut |_, _| true)?.root())))
         }
         root => Ok(Some(root)),
@@ -171,7 +193,7 @@ fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Opt
 }
 
 /// Chunks that are not wholly in a hole of the file.
-fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex>> {
+pub(super) fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex>> {
     let layout = manifest.layout();
     let mut chunks = Vec::new();
     let mut data_end = 0;
@@ -194,9 +216,17 @@ fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex
 /// Deletes what nobody continued for a long time.
 pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
     for entry in disk.parts.entries()? {
+        let is_old = |file: &File| {
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.map(|modified| now.duration_since(modified).unwrap_or_default());
+            age.is_ok_and(|age| age >= config::PART_KEPT)
+        };
+        if entry.ends_with(group::GROUP) {
+            group::discard(disk, &entry, is_old)?;
+            continue;
+        }
         let Some(file) = disk.parts.file(&entry)? else { continue };
-        let age = now.duration_since(file.metadata()?.modified()?).unwrap_or_default();
-        if age >= config::PART_KEPT && file.try_lock().is_ok() && disk.parts.is_current(&entry, &file)? {
+        if is_old(&file) && file.try_lock().is_ok() && disk.parts.is_current(&entry, &file)? {
             remove_with_journal(disk, &entry)?;
         }
     }

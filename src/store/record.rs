@@ -3,35 +3,37 @@
 //! ```text
 //! u32 length of the head, u32 length of the digests     (big endian)
 //! 8 bytes: beginning of the SHA-256 of those lengths and the head
-//! head: JSON
+//! head: root (32 bytes), length, modification time, change time, inode (8 bytes each), chunk size (4),
+//!       and the name to its end
 //! digests: 32 bytes a chunk
 //! ```
 //!
 //! The check does not cover the digests, so that a catalog is loaded by its heads alone; digests
-//! that do not lead to the head's root are noticed when they are used.
+//! that do not lead to the head's root are noticed when they are used. The head is binary, because
+//! whoever starts a client on a folder of many files waits until all of them are read.
 
 use std::io::{self, Read};
-
-use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use crate::content::{ChunkLayout, Digest, FileName, Root};
 
 /// What a catalog begins with. Another version begins otherwise and is started anew.
-pub(super) const MAGIC: &[u8] = b"peershare catalog 1\n";
+pub(super) const MAGIC: &[u8] = b"peershare catalog 2\n";
 
 const PREFIX: usize = 16;
 
-/// Longest head in bytes that is believed: the longest name with every character escaped, and room.
-const MAX_HEAD: u32 = 32 << 10;
+/// Bytes of a head before its name.
+const FIXED: usize = Digest::LEN + 4 * 8 + 4;
+
+/// Longest head in bytes that is believed.
+const MAX_HEAD: u32 = (FIXED + FileName::MAX_LEN) as u32;
 
 /// One hashed file without its digests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) name: FileName,
     pub(super) root: Root,
     pub(super) chunk_size: u32,
-    #[serde(flatten)]
     pub(super) identity: Identity,
 }
 
@@ -40,11 +42,41 @@ impl Head {
     pub(super) fn layout(&self) -> Option<ChunkLayout> {
         ChunkLayout::new(self.identity.length, self.chunk_size).ok()
     }
+
+    fn encode(&self) -> Vec<u8> {
+        let Self { name, root, chunk_size, identity } = self;
+        let mut head = Vec::with_capacity(FIXED + name.as_str().len());
+        head.extend(root.0.0);
+        head.extend(identity.length.to_be_bytes());
+        head.extend(identity.mtime_ns.to_be_bytes());
+        head.extend(identity.ctime_ns.to_be_bytes());
+        head.extend(identity.inode.to_be_bytes());
+        head.extend(chunk_size.to_be_bytes());
+        head.extend(name.as_str().as_bytes());
+        head
+    }
+
+    fn decode(head: &[u8]) -> Option<Self> {
+        let (root, rest) = head.split_first_chunk::<{ Digest::LEN }>()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (mtime, rest) = rest.split_first_chunk()?;
+        let (ctime, rest) = rest.split_first_chunk()?;
+        let (inode, rest) = rest.split_first_chunk()?;
+        let (chunk_size, name) = rest.split_first_chunk()?;
+        let identity = Identity {
+            length: u64::from_be_bytes(*length),
+            mtime_ns: i64::from_be_bytes(*mtime),
+            ctime_ns: i64::from_be_bytes(*ctime),
+            inode: u64::from_be_bytes(*inode),
+        };
+        let name = std::str::from_utf8(name).ok()?.parse().ok()?;
+        Some(Self { name, root: Root(Digest(*root)), chunk_size: u32::from_be_bytes(*chunk_size), identity })
+    }
 }
 
 /// The bytes of one record, and where in them the digests begin.
 pub(super) fn encode(head: &Head, digests: &[u8]) -> io::Result<(Vec<u8>, u64)> {
-    let head = serde_json::to_vec(head)?;
+    let head = head.encode();
     let mut record = Vec::with_capacity(PREFIX + head.len() + digests.len());
     for length in [head.len(), digests.len()] {
         let length = u32::try_from(length).map_err(io::Error::other)?;
@@ -94,7 +126,7 @@ pub(super) fn read_head(reader: &mut impl Read) -> io::Result<Option<Found>> {
     if !filled(reader, &mut head)? || check != check_of(lengths, &head) {
         return Ok(None);
     }
-    let Ok(head) = serde_json::from_slice::<Head>(&head) else { return Ok(None) };
+    let Some(head) = Head::decode(&head) else { return Ok(None) };
     let expected = head.layout().map(|layout| u64::from(layout.count()) * Digest::LEN as u64);
     let (head_len, digests_len) = (u64::from(head_len), u64::from(digests_len));
     Ok((expected == Some(digests_len)).then_some(Found { head, head_len, digests_len }))

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::{Digest, FileName, Manifest, Root, RootPrefix};
+use crate::content::{Attributes, Digest, FileName, Manifest, Root, RootPrefix};
 
 /// What the asking side sends.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -21,9 +21,18 @@ pub enum Request {
     },
     /// One page of the files that are served, in the order of their names.
     List {
-        /// Only names that match this glob.
+        /// Only names that this pattern selects.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pattern: Option<String>,
+        /// And of these none that one of these patterns fits.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<String>,
+        /// Whether folders are listed too.
+        #[serde(default, skip_serializing_if = "is_false")]
+        folders: bool,
+        /// Whether small files are to be hashed before they are listed.
+        #[serde(default, skip_serializing_if = "is_false")]
+        hashed: bool,
         /// Only names after this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<FileName>,
@@ -68,6 +77,8 @@ pub enum Request {
         /// Whether a chunk is wanted, or only the news.
         want: bool,
     },
+    /// Small files as a whole. The payload is their roots.
+    Gather,
     /// Which chunks of a content are here.
     Have {
         /// Of which content.
@@ -83,12 +94,24 @@ pub enum Request {
         chunk_size: u32,
         /// What it is.
         root: Root,
+        /// What it has beside its content.
+        #[serde(flatten)]
+        attributes: Attributes,
         /// Whether another file of that name is to be replaced.
         #[serde(default)]
         replace: bool,
         /// Whether it goes to several peers that are to fetch from one another (`next`).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         swarm: bool,
+    },
+    /// Here is a folder, fetch it from me.
+    OfferFolder {
+        /// Which of the names that the offering side lists.
+        #[serde(flatten)]
+        share: Share,
+        /// Whether other files of their names are to be replaced.
+        #[serde(default)]
+        replace: bool,
     },
     /// Is anybody there?
     Ping,
@@ -125,6 +148,29 @@ pub enum Subject {
     Id(RootPrefix),
 }
 
+/// Some of the files that a peer lists, and where they go.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Share {
+    /// Only names that this pattern selects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// And of these none that one of these patterns fits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
+    /// The folder that they go into; absent when their names stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beneath: Option<FileName>,
+}
+
+/// A file that could not be transferred.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    /// Its name where it should have gone.
+    pub name: FileName,
+    /// Why.
+    pub reason: Refusal,
+}
+
 /// How the fetching of an offer goes, told by the side that fetches.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
@@ -136,6 +182,28 @@ pub enum Report {
         /// Bytes of these that came from others than the offering side.
         #[serde(default, skip_serializing_if = "is_none_of_them")]
         from_others: u64,
+    },
+    /// The same of a folder.
+    Folder {
+        /// Files that are there.
+        files: u64,
+        /// Files in all.
+        of_files: u64,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// The folder is there, as far as it can be. The payload is a JSON array of [`Failed`].
+    FolderFinished {
+        /// Files that were received.
+        received: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Files that were there before.
+        here: u64,
+        /// Files that could not be received; the payload may tell fewer.
+        failed: u64,
     },
     /// The file is complete, verified, on disk and served.
     Finished,
@@ -160,8 +228,9 @@ pub enum Response {
     },
     /// A page of a listing; the payload is a JSON array of [`Entry`](crate::content::Entry).
     Listing {
-        /// Whether names come after this page.
-        more: bool,
+        /// Where the next page begins, if there is one: after this name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<FileName>,
         /// Files that cannot be served (names that are no text, links that lead out, devices).
         #[serde(default)]
         left_out: u64,
@@ -176,6 +245,9 @@ pub enum Response {
         chunk_size: u32,
         /// What it is.
         root: Root,
+        /// What it has beside its content.
+        #[serde(flatten)]
+        attributes: Attributes,
     },
     /// The file is being hashed; ask again.
     Hashing {
@@ -188,6 +260,11 @@ pub enum Response {
     Chunk {
         /// Which chunk, from 0.
         chunk: u32,
+    },
+    /// Small files; the payload is their bytes, one file behind the other.
+    Gathered {
+        /// The length of each file that was asked for, in bytes; null where it is not here.
+        lengths: Vec<Option<u32>>,
     },
     /// What was handed out; the payload is the chunk, if there is one.
     Handed {
@@ -278,12 +355,13 @@ impl Response {
     }
 
     /// A manifest's header; its digests are the payload, see [`digests_of`](Self::digests_of).
-    pub fn manifest(manifest: &Manifest) -> Self {
+    pub fn manifest(manifest: &Manifest, attributes: Attributes) -> Self {
         Self::Manifest {
             name: manifest.name().clone(),
             length: manifest.length(),
             chunk_size: manifest.layout().chunk_size(),
             root: manifest.root(),
+            attributes,
         }
     }
 
@@ -295,14 +373,19 @@ impl Response {
 
 impl Request {
     /// An offer's header; the manifest's digests are the payload.
-    pub fn offer(manifest: &Manifest, replace: bool, swarm: bool) -> Self {
+    pub fn offer(manifest: &Manifest, attributes: Attributes, replace: bool, swarm: bool) -> Self {
         Self::Offer {
             name: manifest.name().clone(),
             length: manifest.length(),
             chunk_size: manifest.layout().chunk_size(),
             root: manifest.root(),
+            attributes,
             replace,
             swarm,
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

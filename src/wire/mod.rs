@@ -45,18 +45,39 @@
 //! | request | payload | answer | payload |
 //! |---|---|---|---|
 //! | `hello` peer, agent | | `hello` peer, agent, read_only | |
-//! | `list` pattern, after, limit | | `listing` more, left_out | JSON array of files |
-//! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
+//! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
+//! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk | the chunk |
 //! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
+//! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
 //! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
-//! | `offer` name, length, chunk_size, root, replace, swarm | digests | `accepted` have, or `already_here` | |
+//! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace, swarm | digests | `accepted` have, or `already_here` | |
+//! | `offer_folder` pattern, except, beneath, replace | | `accepted` | |
 //! | `ping` | | `pong` | |
 //! | `report` … | | none | |
 //!
 //! Instead of any of these an answer may be `error` with a code ([`ErrorCode`]) and a message for
 //! people. After an error the connection goes on, unless the frame itself could not be read.
+//!
+//! # Folders
+//!
+//! A listing is in the order of its names, byte by byte, each once, and comes in pages: `next` of one
+//! page is `after` of the request for the following one. An entry is an object with `name`, `length`,
+//! `mtime_ns` (modification time in nanoseconds since 1970), `mode` (permission bits) and `root`, which
+//! is absent while the file is not hashed; with `folders` there are also entries with `folder: true`.
+//! `pattern` selects names: a glob in which `*` stays within a folder and `**` does not, or `folder/`
+//! for the folder and everything beneath it. `except` leaves out: a pattern without `/` is compared with
+//! every part of a name, one with `/` with its beginning up to any part. Whoever asked looks itself
+//! whether what came was asked for. With `hashed`, files of at most
+//! [`SMALL_FILE`](crate::config::SMALL_FILE) bytes are hashed before they are listed, so that the root
+//! is there; a page may be short for it. Times and modes say nothing about content, and of a mode the
+//! lowest nine bits count.
+//!
+//! Small files need no manifest: the bytes lead to the root. `gather` asks for up to
+//! [`GATHER_FILES`](crate::config::GATHER_FILES) of them, together at most
+//! [`GATHER_BYTES`](crate::config::GATHER_BYTES) long; `lengths` has a number for each, or null for one
+//! that is not there (any more) or does not fit, which is no reason to stop using the rest.
 //!
 //! # Offers
 //!
@@ -64,6 +85,10 @@
 //! who offered it answers. Between its requests the asking side sends `report`s that get no answer:
 //! `progress` now and then, and at the end `finished` or `failed`. After that the connection has its
 //! first direction again.
+//!
+//! An `offer_folder` is accepted without looking: who accepted it lists what the pattern selects at the
+//! other side, puts it `beneath` that folder, and fetches what it lacks. Its reports are `folder` and
+//! at the end `folder_finished`, whose payload is a JSON array of files that it could not have.
 //!
 //! # Swarms
 //!
@@ -85,7 +110,7 @@ mod frame;
 mod message;
 
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
-pub use message::{ErrorCode, Refusal, Report, Request, Response, Subject};
+pub use message::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, Subject};
 
 /// What every framed connection begins with.
 pub const MAGIC: [u8; 4] = [0xF0, 0x9F, 0xA7, 0xA9];

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crossbeam_channel::bounded;
 use peershare::client::ExitStatus;
-use peershare::content::{ChunkLayout, Digest, Manifest};
+use peershare::content::{Attributes, ChunkLayout, Digest, Manifest};
 use peershare::wire::{ErrorCode, Request, Response};
 
 use super::lab::{CHUNK, Client, DEADLINE, LONG, Lab, bytes, change, manifest};
@@ -175,7 +175,9 @@ fn a_manifest_with_another_root_than_its_digests_lead_to_is_not_believed() {
     let (data, other) = (bytes(1, LONG), bytes(2, LONG));
     let (good, bad) = (manifest("x", &data), manifest("x", &other));
     let lie = move |request: &Request, _| match request {
-        Request::Describe { .. } => Deed::Say(Response::manifest(&good), Response::digests_of(&bad)),
+        Request::Describe { .. } => {
+            Deed::Say(Response::manifest(&good, Attributes::default()), Response::digests_of(&bad))
+        }
         _ => Deed::Honest,
     };
     alone(
@@ -194,6 +196,7 @@ fn a_manifest_that_cannot_be_is_not_believed() {
         length,
         chunk_size,
         root: good.root(),
+        attributes: Attributes::default(),
     };
     let digests = Response::digests_of(&good);
     for (response, payload, words) in [
@@ -231,7 +234,9 @@ fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
     let mut lab = Lab::of(&["a"]);
     let evil = manifest("precious", b"evil");
     let lie = move |request: &Request, _| match request {
-        Request::Describe { .. } => Deed::Say(Response::manifest(&evil), Response::digests_of(&evil)),
+        Request::Describe { .. } => {
+            Deed::Say(Response::manifest(&evil, Attributes::default()), Response::digests_of(&evil))
+        }
         _ => Deed::Honest,
     };
     lab.rogue("a", &Rogue::new("precious", b"evil", lie));

@@ -1,7 +1,7 @@
 //! Garbage, lies and sudden ends against the answering side. After each of them it serves on.
 
 use peershare::client::ExitStatus;
-use peershare::content::Digest;
+use peershare::content::{Attributes, Digest};
 use peershare::serve::Rights;
 use peershare::wire::{ErrorCode, MAGIC, Report, Request, Response, VERSION};
 
@@ -31,6 +31,11 @@ fn code_of(answer: Response) -> ErrorCode {
         Response::Error(refusal) => refusal.code,
         other => panic!("{other:?}"),
     }
+}
+
+fn list_of(pattern: &str) -> Request {
+    let (pattern, except) = (Some(pattern.to_owned()), Vec::new());
+    Request::List { pattern, except, folders: false, hashed: false, after: None, limit: None }
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
         (read(unknown, 0, usual), ErrorCode::NotFound),
         (Request::Have { root: unknown }, ErrorCode::NotFound),
         (Request::Hello { peer: None, agent: String::new() }, ErrorCode::BadRequest),
-        (Request::List { pattern: Some("[".to_owned()), after: None, limit: None }, ErrorCode::BadRequest),
+        (list_of("["), ErrorCode::BadRequest),
     ] {
         assert_eq!(code_of(speaker.ask(&request, &[])), code, "{request:?}");
     }
@@ -149,7 +154,7 @@ fn a_report_outside_of_an_offer_does_no_harm() {
 fn an_offer_whose_digests_do_not_lead_to_its_root_is_refused() {
     let lab = lab();
     let offered = manifest("new", &bytes(2, LONG));
-    let offer = Request::offer(&offered, false, false);
+    let offer = Request::offer(&offered, Attributes::default(), false, false);
     let mut wrong = Response::digests_of(&offered);
     wrong[0] ^= 1;
     let mut speaker = Speaker::introduced(&lab, "a");
@@ -172,6 +177,7 @@ fn offers_of_impossible_layouts_are_refused() {
             length,
             chunk_size,
             root,
+            attributes: Attributes::default(),
             replace: false,
             swarm: false,
         };
@@ -188,7 +194,8 @@ fn an_offer_that_fits_no_disk_is_refused_for_space() {
     let digests = vec![Digest::ZERO; layout.count() as usize];
     let huge = peershare::content::Manifest::from_digests("huge".parse().unwrap(), layout, digests).unwrap();
     let mut speaker = Speaker::introduced(&lab, "a");
-    let answer = speaker.ask(&Request::offer(&huge, false, false), &Response::digests_of(&huge));
+    let answer = speaker
+        .ask(&Request::offer(&huge, Attributes::default(), false, false), &Response::digests_of(&huge));
     assert_eq!(code_of(answer), ErrorCode::NoSpace);
 }
 
@@ -196,7 +203,8 @@ fn an_offer_that_fits_no_disk_is_refused_for_space() {
 fn a_client_that_vanishes_at_any_step_of_an_offer_leaves_nothing_in_the_way() {
     let data = bytes(2, LONG);
     let offered = manifest("new", &data);
-    let (offer, digests) = (Request::offer(&offered, false, false), Response::digests_of(&offered));
+    let (offer, digests) =
+        (Request::offer(&offered, Attributes::default(), false, false), Response::digests_of(&offered));
     let frame = [peershare::wire::encode(&offer, digests.len()).unwrap(), digests].concat();
     let steps: [&dyn Fn(&mut Speaker); 6] = [
         &|speaker| speaker.raw(&frame[..5]),

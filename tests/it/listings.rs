@@ -65,7 +65,7 @@ fn a_page_with_a_bad_name_is_a_broken_protocol() {
         lab.rogue(
             "a",
             &Rogue::new("x", b"", move |_, _| {
-                Deed::Say(Response::Listing { more: false, left_out: 0 }, payload.into())
+                Deed::Say(Response::Listing { next: None, left_out: 0 }, payload.into())
             }),
         );
         let listing = lab.client().run("filelist").is(ExitStatus::SomePeersFailed).prints("good");
@@ -74,22 +74,21 @@ fn a_page_with_a_bad_name_is_a_broken_protocol() {
     }
 }
 
+fn stuck() -> Response {
+    Response::Listing { next: Some("x".parse().unwrap()), left_out: 0 }
+}
+
 #[test]
 fn a_listing_without_end_ends_when_it_does_not_advance() {
     let mut lab = Lab::of(&["a"]);
     lab.rogue(
         "a",
         &Rogue::new("x", b"x", |request, _| match request {
-            Request::List { after: Some(_), .. } => {
-                Deed::Say(Response::Listing { more: true, left_out: 0 }, b"[]".to_vec())
-            }
-            _ => Deed::Say(
-                Response::Listing { more: true, left_out: 0 },
-                br#"[{"name":"x","length":1}]"#.to_vec(),
-            ),
+            Request::List { after: Some(_), .. } => Deed::Say(stuck(), b"[]".to_vec()),
+            _ => Deed::Say(stuck(), br#"[{"name":"x","length":1}]"#.to_vec()),
         }),
     );
-    lab.client().run("filelist").succeeded().prints("x");
+    lab.client().run("filelist").is(ExitStatus::Failed).prints("x").tells("a page that does not go on");
 }
 
 #[test]
@@ -97,7 +96,7 @@ fn a_listing_that_says_the_same_again_and_again_is_a_broken_protocol() {
     let mut lab = Lab::of(&["a"]);
     let again = || {
         let page = br#"[{"name":"x","length":1}]"#.to_vec();
-        Deed::Say(Response::Listing { more: true, left_out: 0 }, page)
+        Deed::Say(stuck(), page)
     };
     lab.rogue("a", &Rogue::new("x", b"x", move |_, _| again()));
     lab.client().run("filelist").is(ExitStatus::Failed).tells("a page that does not go on");

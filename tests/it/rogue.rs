@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::thread;
 
 use peershare::connection::Framed;
-use peershare::content::{ChunkSet, Entry, Manifest};
+use peershare::content::{Attributes, ChunkSet, Entry, Manifest};
 use peershare::transport::Stream;
 use peershare::transport::tcp::{Accepted, Listener};
 use peershare::wire::{self, ErrorCode, MAGIC, Request, Response, Subject, VERSION, WireError};
@@ -209,7 +209,7 @@ impl Rogue {
                 if !meant {
                     return not_found();
                 }
-                Some((Response::manifest(manifest), Response::digests_of(manifest)))
+                Some((Response::manifest(manifest, Attributes::default()), Response::digests_of(manifest)))
             }
             Request::Read { root, chunk, chunk_size, .. } if *root == manifest.root() => {
                 let start = (*chunk as usize) * (*chunk_size as usize);
@@ -222,12 +222,22 @@ impl Rogue {
             Request::Read { .. } | Request::Have { .. } | Request::Next { .. } => not_found(),
             Request::List { .. } => {
                 let (name, length) = (manifest.name().clone(), manifest.length());
-                let entry = Entry { name, length, modified: None, root: Some(manifest.root()) };
+                let entry = Entry {
+                    name,
+                    length,
+                    folder: false,
+                    mtime_ns: None,
+                    mode: None,
+                    root: Some(manifest.root()),
+                };
                 let payload = serde_json::to_vec(&[entry]).unwrap();
-                Some((Response::Listing { more: false, left_out: 0 }, payload))
+                Some((Response::Listing { next: None, left_out: 0 }, payload))
             }
             Request::Ping => plain(Response::Pong),
-            Request::Offer { .. } => plain(Response::error(ErrorCode::Refused, "no offers")),
+            Request::Gather => not_found(),
+            Request::Offer { .. } | Request::OfferFolder { .. } => {
+                plain(Response::error(ErrorCode::Refused, "no offers"))
+            }
             Request::Report { .. } => None,
             Request::Unknown => plain(Response::error(ErrorCode::Unsupported, "what?")),
         }

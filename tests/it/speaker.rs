@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use peershare::content::Manifest;
+use peershare::content::{Attributes, Manifest};
 use peershare::topology::Peer;
 use peershare::transport::{Cancel, Network, Stream};
 use peershare::wire::{self, Head, Request, Response};
@@ -112,7 +112,10 @@ impl Speaker {
     /// Offers a file and expects a yes.
     #[track_caller]
     pub fn offer(&mut self, manifest: &Manifest) {
-        let answer = self.ask(&Request::offer(manifest, false, false), &Response::digests_of(manifest));
+        let answer = self.ask(
+            &Request::offer(manifest, Attributes::default(), false, false),
+            &Response::digests_of(manifest),
+        );
         assert!(matches!(answer, Response::Accepted { .. }), "{answer:?}");
     }
 

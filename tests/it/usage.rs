@@ -22,8 +22,8 @@ fn mistakes_are_one_line_that_says_what_was_expected() {
     one_line(&lab, "filelist c", "unknown peer c; known: a, b");
     one_line(&lab, "downlaod x", "did you mean #DOWNLOAD?");
     one_line(&lab, "frobnicate", "expected #FILELIST, #UPLOAD, #DOWNLOAD, #HELP or #QUIT");
-    one_line(&lab, "download", "the file or id is missing; expected: #DOWNLOAD <file|id>");
-    one_line(&lab, "#UPLOAD", "the file is missing; expected: #UPLOAD <file>");
+    one_line(&lab, "download", "the file or id is missing; expected: #DOWNLOAD <file|id|folder/|pattern>");
+    one_line(&lab, "#UPLOAD", "the file is missing; expected: #UPLOAD <file|folder>");
     one_line(&lab, "download x --force", "unknown flag \"--force\"");
     one_line(&lab, "download 'x", "line 1: ");
     one_line(&lab, "filelist a/b", "is not a peer id");

@@ -58,7 +58,7 @@ fn everything_can_be_hashed_in_advance() {
     assert_eq!(hashed(&served.store, "d0/f49").length(), 490_000);
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     loop {
-        let page = served.store.list(&ListQuery { pattern: None, after: None, limit: 100 }).unwrap();
+        let page = served.store.list(&ListQuery { limit: 100, ..ListQuery::default() }).unwrap();
         if page.entries.iter().all(|entry| entry.root.is_some()) {
             break;
         }
@@ -159,7 +159,7 @@ fn a_lent_file_is_served_by_content_only() {
     assert_eq!(served.store.by_root(&manifest.root()).unwrap().length(), 500_000);
     let content = served.store.open_content(&manifest.root()).unwrap();
     assert!(content.read_chunk(first(&manifest), &mut vec![0; 256 << 10]).is_ok());
-    let all = ListQuery { pattern: None, after: None, limit: 10 };
+    let all = ListQuery { limit: 10, ..ListQuery::default() };
     assert!(served.store.list(&all).unwrap().entries.is_empty());
     assert!(matches!(served.store.describe(&name("lent.bin")), Err(StoreError::NotFound { .. })));
 

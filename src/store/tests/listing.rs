@@ -6,14 +6,14 @@ use rustix::fs::{CWD, FileType, mknodat};
 use super::*;
 
 fn names(store: &Store, pattern: Option<&str>) -> Vec<String> {
-    let query = ListQuery { pattern: pattern.map(str::to_owned), after: None, limit: 1000 };
+    let query = ListQuery { pattern: pattern.map(str::to_owned), limit: 1000, ..ListQuery::default() };
     let page = store.list(&query).unwrap();
-    assert!(!page.more);
+    assert!(page.next.is_none());
     page.entries.into_iter().map(|entry| entry.name.into()).collect()
 }
 
 fn left_out(store: &Store) -> u64 {
-    store.list(&ListQuery { pattern: None, after: None, limit: 0 }).unwrap().left_out
+    store.list(&ListQuery::default()).unwrap().left_out
 }
 
 #[test]
@@ -24,10 +24,10 @@ fn files_are_listed_in_the_order_of_their_names_with_sub_folders() {
     }
     fs::create_dir(served.path("empty")).unwrap();
     assert_eq!(names(&served.store, None), ["a-b", "a/deep/er/x", "a/z", "b", "c.txt"]);
-    let page = served.store.list(&ListQuery { pattern: None, after: None, limit: 1 }).unwrap();
+    let page = served.store.list(&ListQuery { limit: 1, ..ListQuery::default() }).unwrap();
     let entry = &page.entries[0];
     assert_eq!((entry.length, entry.root), (3, None));
-    assert!(entry.modified.unwrap() > 1_600_000_000);
+    assert!(entry.mtime_ns.unwrap() > 1_600_000_000_000_000_000);
 }
 
 #[test]
@@ -36,11 +36,11 @@ fn pages_follow_one_another_and_say_whether_there_are_more() {
     (0..25).for_each(|i| served.write(&format!("f{i:02}"), b"x"));
     let (mut after, mut seen, mut pages) = (None, Vec::new(), 0);
     loop {
-        let page = served.store.list(&ListQuery { pattern: None, after, limit: 10 }).unwrap();
+        let page = served.store.list(&ListQuery { after, limit: 10, ..ListQuery::default() }).unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.name.to_string()));
-        after = page.entries.last().map(|entry| entry.name.clone());
+        after = page.next;
         pages += 1;
-        if !page.more {
+        if after.is_none() {
             break;
         }
     }
@@ -52,10 +52,10 @@ fn pages_follow_one_another_and_say_whether_there_are_more() {
 fn a_file_that_vanishes_between_pages_is_not_on_the_next_one() {
     let served = Served::new();
     ["a", "b", "c"].iter().for_each(|file| served.write(file, b"x"));
-    let first = served.store.list(&ListQuery { pattern: None, after: None, limit: 1 }).unwrap();
+    let first = served.store.list(&ListQuery { limit: 1, ..ListQuery::default() }).unwrap();
     fs::remove_file(served.path("b")).unwrap();
-    let after = Some(first.entries[0].name.clone());
-    let second = served.store.list(&ListQuery { pattern: None, after, limit: 5 }).unwrap();
+    let query = ListQuery { after: first.next, limit: 5, ..ListQuery::default() };
+    let second = served.store.list(&query).unwrap();
     assert_eq!(second.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["c"]);
 }
 
@@ -71,10 +71,10 @@ fn patterns_choose_files() {
     assert_eq!(of("b.bin"), ["b.bin"]);
     assert_eq!(of("x[1].txt"), ["x[1].txt"]);
     assert_eq!(of("nothing"), [""; 0]);
-    let query = ListQuery { pattern: Some("a[".to_owned()), after: None, limit: 1 };
+    let query = ListQuery { pattern: Some("a[".to_owned()), limit: 1, ..ListQuery::default() };
     assert!(matches!(served.store.list(&query), Err(StoreError::BadPattern { .. })));
     let deep = ["{", "a", "}"].map(|part| part.repeat(300)).concat();
-    let query = ListQuery { pattern: Some(deep), after: None, limit: 1 };
+    let query = ListQuery { pattern: Some(deep), limit: 1, ..ListQuery::default() };
     assert!(matches!(served.store.list(&query), Err(StoreError::BadPattern { .. })));
 }
 

@@ -72,7 +72,10 @@ fn hashed(store: &Store, text: &str) -> Arc<Manifest> {
 
 /// Whether the file is known without hashing.
 fn is_known(store: &Store, text: &str) -> bool {
-    store.list(&ListQuery { pattern: Some(text.to_owned()), after: None, limit: 1 }).unwrap().entries[0]
+    store
+        .list(&ListQuery { pattern: Some(text.to_owned()), limit: 1, ..ListQuery::default() })
+        .unwrap()
+        .entries[0]
         .root
         .is_some()
 }

@@ -20,7 +20,7 @@ fn a_file_without_proof_becomes_visible_whole_and_is_known_then() {
     assert!(!served.path("a/f.txt").exists());
     served.store.complete(incoming).unwrap();
     assert_eq!(fs::read(served.path("a/f.txt")).unwrap(), data);
-    let query = ListQuery { pattern: None, after: None, limit: 9 };
+    let query = ListQuery { limit: 9, ..ListQuery::default() };
     let listed = served.store.list(&query).unwrap().entries;
     assert_eq!(listed[0].root, Some(manifest_of("a/f.txt", &data).root()));
     assert_eq!(parts(&served), 0);

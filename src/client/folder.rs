@@ -1,0 +1,264 @@
+//! Whole folders: `#DOWNLOAD photos/`, `#DOWNLOAD '*.iso'`, `#UPLOAD photos`.
+
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::bounded;
+
+use super::download::{came, shares, status_of, watch};
+use super::text::{self, size};
+use super::transfers::Work;
+use super::upload::Failure;
+use super::{Bar, ExitStatus, shown};
+use crate::config;
+use crate::content::FileName;
+use crate::content::pattern::{Selection, is_folder_name, is_pattern};
+use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError};
+use crate::serve::offer::{FolderReport, offer_folder};
+use crate::serve::{Handouts, Responder};
+use crate::store::Store;
+use crate::topology::Peer;
+use crate::wire::{Report, Share};
+
+/// Fetches all that the pattern selects from all peers that have any of it.
+pub(super) fn download(work: &Work<'_>, wanted: &str, except: &[String], replace: bool) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
+    if let Err(bad) = Selection::new(Some(wanted), except) {
+        bars.error(&shown(&bad.to_string()));
+        return ExitStatus::Usage;
+    }
+    if let Some(folder) = wanted.strip_suffix('/').filter(|_| is_folder_name(wanted))
+        && let Err(bad) = folder.parse::<FileName>()
+    {
+        bars.error(&format!("cannot download {}: {bad}", shown(wanted)));
+        return ExitStatus::Usage;
+    }
+    let share = Share { pattern: Some(wanted.to_owned()), except: except.to_vec(), beneath: None };
+    let store = match work.transfers.store() {
+        Ok(store) => store,
+        Err(error) => {
+            bars.error(&shown(&error.to_string()));
+            return ExitStatus::from(&error);
+        }
+    };
+    let progress = Progress::new(0);
+    let bar = bars.transfer(wanted);
+    let result = fetch(work, store, (&share, replace), &progress, &bar);
+    bar.finish();
+    match result {
+        Ok(outcome) => tell_download(work, wanted, &outcome, &progress.snapshot()),
+        Err(error) => {
+            bars.error(&format!("{}: {}", shown(wanted), shown(&error.to_string())));
+            status_of(&error)
+        }
+    }
+}
+
+fn fetch(
+    work: &Work<'_>,
+    store: &Store,
+    (share, replace): (&Share, bool),
+    progress: &Progress,
+    bar: &Bar,
+) -> Result<FolderOutcome, TransferError> {
+    let observer = |event: Event| bar.tell(&event);
+    let supplies = work.peers.iter().map(|peer| Supply::dialled(peer.clone(), work.caller.clone())).collect();
+    let (done, finished) = bounded(1);
+    thread::scope(|scope| {
+        let (cancel, observer) = (&work.cancel, &observer);
+        let stall = work.transfers.surroundings.stall;
+        scope.spawn(move || {
+            let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, stall, observer };
+            // The other end waits for exactly this.
+            let _ = done.send(fetch.run());
+        });
+        watch(bar, progress, &finished)
+    })
+}
+
+fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapshot: &Snapshot) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
+    for (peer, count) in &outcome.left_out {
+        bars.note(&format!("{peer}: {count} entries are left out ({LEFT_OUT})"));
+    }
+    for (peer, error) in &outcome.lost {
+        bars.note(&format!("{peer}: {}", shown(&error.to_string())));
+    }
+    if outcome.listed == 0 {
+        bars.error(&format!("no peer has {}; see #FILELIST for what there is", shown(wanted)));
+        let unreachable = outcome.lost.iter().map(|(_, error)| ExitStatus::from(error));
+        return ExitStatus::of_peers(unreachable.chain([ExitStatus::NoSuchFile])).min(ExitStatus::NoSuchFile);
+    }
+    let failures: Vec<(FileName, String)> =
+        outcome.failures.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
+    tell_failures(work, "", &failures, outcome.failures.len() as u64);
+    let rate = text::rate(came(snapshot), snapshot.elapsed);
+    let line = format!(
+        "downloaded {}: {} files, {}{rate}{}{}",
+        shown(wanted),
+        outcome.received,
+        size(outcome.bytes),
+        shares(snapshot),
+        others(outcome.here, outcome.failures.len() as u64),
+    );
+    let printed = bars.print(|out| writeln!(out, "{line}"));
+    let statuses = outcome.failures.iter().map(|(_, error)| ExitStatus::from(error));
+    let succeeded = (outcome.received + outcome.here > 0).then_some(ExitStatus::Success);
+    ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)
+}
+
+/// Why things are not listed.
+pub(super) const LEFT_OUT: &str =
+    "links that lead out of the folder, names that are not UTF-8, or no ordinary files";
+
+fn others(here: u64, failed: u64) -> String {
+    let here = if here > 0 { format!("; {here} were there already") } else { String::new() };
+    let failed = if failed > 0 { format!("; {failed} failed") } else { String::new() };
+    format!("{here}{failed}")
+}
+
+/// One line a file, up to some number of them.
+fn tell_failures(work: &Work<'_>, before: &str, failures: &[(FileName, String)], all: u64) {
+    let bars = &work.transfers.surroundings.bars;
+    for (name, reason) in failures.iter().take(config::SHOWN_FAILURES) {
+        bars.error(&format!("{before}{}: {}", shown(name.as_str()), shown(reason)));
+    }
+    let untold = all.saturating_sub(failures.len().min(config::SHOWN_FAILURES) as u64);
+    if untold > 0 {
+        bars.error(&format!("{before}{untold} more files failed"));
+    }
+}
+
+impl From<&FileError> for ExitStatus {
+    fn from(error: &FileError) -> Self {
+        match error {
+            FileError::Conflict(_) | FileError::InTheWay | FileError::Busy => Self::Refused,
+            FileError::NoSource => Self::NoSuchFile,
+            FileError::Transfer(error) => status_of(error),
+            FileError::Store(error) => Self::from(error),
+        }
+    }
+}
+
+/// A folder to be uploaded, and the store that has it.
+pub(super) struct Shared {
+    label: String,
+    store: Store,
+    share: Share,
+}
+
+/// What `file` means when it is a folder or a pattern; `None` when it is a single file, or nothing.
+pub(super) fn shared(work: &Work<'_>, file: &str, except: &[String]) -> Option<Shared> {
+    let label = shown(file).into_owned();
+    let share = |pattern: Option<String>, beneath| Share { pattern, except: except.to_vec(), beneath };
+    let store = work.transfers.store().ok()?;
+    let bare = file.trim_end_matches('/');
+    let is_folder = |name: &FileName| store.folder().join(name.as_path()).is_dir();
+    match bare.parse::<FileName>() {
+        Ok(name) if is_folder(&name) => {
+            return Some(Shared {
+                label,
+                store: store.clone(),
+                share: share(Some(format!("{name}/")), None),
+            });
+        }
+        _ => {}
+    }
+    let path = Path::new(file);
+    if path.is_dir() {
+        let path = path.canonicalize().ok()?;
+        if let Ok(within) = path.strip_prefix(store.folder())
+            && let Some(Ok(name)) = within.to_str().map(str::parse::<FileName>)
+        {
+            return Some(Shared {
+                label,
+                store: store.clone(),
+                share: share(Some(format!("{name}/")), None),
+            });
+        }
+        let beneath = path.file_name()?.to_str()?.parse().ok()?;
+        let borrowed = Store::borrow(&path).ok()?;
+        return Some(Shared { label, store: borrowed, share: share(None, Some(beneath)) });
+    }
+    let several = is_pattern(file) && !path.exists() && !store.folder().join(file).exists();
+    several.then(|| Shared { label, store: store.clone(), share: share(Some(file.to_owned()), None) })
+}
+
+/// Offers a folder to all peers in parallel and serves each until it has it.
+pub(super) fn upload(work: &Work<'_>, shared: Shared, replace: bool) -> ExitStatus {
+    let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
+        let targets: Vec<_> = work
+            .peers
+            .iter()
+            .map(|peer| {
+                let shared = &shared;
+                scope.spawn(move || Upload { work, peer, shared, replace }.run())
+            })
+            .collect();
+        targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
+    });
+    if work.cancel.is_cancelled() { ExitStatus::Interrupted } else { ExitStatus::of_peers(outcomes) }
+}
+
+/// The upload of a folder to one peer.
+struct Upload<'a> {
+    work: &'a Work<'a>,
+    peer: &'a Peer,
+    shared: &'a Shared,
+    replace: bool,
+}
+
+impl Upload<'_> {
+    fn run(&self) -> ExitStatus {
+        let bars = &self.work.transfers.surroundings.bars;
+        let (label, id) = (&self.shared.label, &self.peer.id);
+        let bar = bars.transfer(&format!("{id} {label}"));
+        let started = Instant::now();
+        let result = self.offer(&bar, started);
+        bar.finish();
+        match result {
+            Ok(report) => self.tell(&report, started),
+            Err(_) if self.work.cancel.is_cancelled() => {
+                bars.error(&format!(
+                    "{id}: interrupted; what is verified there is kept, the same command continues"
+                ));
+                ExitStatus::Interrupted
+            }
+            Err(failure) => {
+                bars.error(&format!("{}: {label}: {}", self.peer, shown(&failure.message)));
+                failure.status
+            }
+        }
+    }
+
+    fn offer(&self, bar: &Bar, started: Instant) -> Result<FolderReport, Failure> {
+        let cancel = &self.work.cancel;
+        let mut connection = self.work.caller.connect(self.peer, cancel)?;
+        let _registration = cancel.closes(connection.closer());
+        let mut responder = Responder::new(self.shared.store.clone(), Handouts::default());
+        let mut progress = |report: &Report| {
+            if let Report::Folder { files, of_files, done, total } = *report {
+                let elapsed = started.elapsed();
+                bar.update(&Snapshot { files, of_files, done, total, elapsed, ..Snapshot::default() });
+            }
+        };
+        let offered = (&self.shared.share, self.replace);
+        Ok(offer_folder(&mut connection, &mut responder, offered, &mut progress)?)
+    }
+
+    fn tell(&self, report: &FolderReport, started: Instant) -> ExitStatus {
+        let FolderReport { received, bytes, here, failed, failures } = report;
+        let told: Vec<(FileName, String)> =
+            failures.iter().map(|failed| (failed.name.clone(), failed.reason.message.clone())).collect();
+        tell_failures(self.work, &format!("{}: ", self.peer.id), &told, *failed);
+        let rate = text::rate(*bytes, started.elapsed());
+        let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
+        let line = format!("{id}: uploaded {label}: {received} files, {}{rate}{rest}", size(*bytes));
+        let bars = &self.work.transfers.surroundings.bars;
+        let printed = bars.print(|out| writeln!(out, "{line}"));
+        let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
+        let succeeded = (received + here > 0).then_some(ExitStatus::Success);
+        ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)
+    }
+}

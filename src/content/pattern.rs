@@ -1,0 +1,178 @@
+//! Which names somebody wants: patterns and what they leave out. Pure text, the same at both ends,
+//! so that whoever asked can check what was answered.
+
+use globset::{GlobBuilder, GlobSet};
+
+use super::FileName;
+use crate::config;
+
+/// Some of the names of a folder: those that a pattern wants, without those that others leave out.
+#[derive(Debug)]
+pub struct Selection {
+    wanted: Pattern,
+    left_out: Vec<Exception>,
+}
+
+/// The text is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pattern:?} is not a pattern: {reason}")]
+pub struct BadPattern {
+    /// What was given.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Selection {
+    /// Understands a pattern (a glob in which `*` stays within a folder and `**` does not, a plain
+    /// name, or `folder/` for everything beneath it; `None` for all) and what is left out of it.
+    ///
+    /// An exception without `/` is compared with every part of a name, one with `/` with its
+    /// beginning up to any part; so one that fits a folder leaves out all beneath it.
+    pub fn new(pattern: Option<&str>, except: &[String]) -> Result<Self, BadPattern> {
+        if except.len() > config::MAX_EXCEPTIONS {
+            return Err(bad("-x", "too many patterns are left out"));
+        }
+        let left_out = except.iter().map(|text| Exception::new(text)).collect::<Result<_, _>>()?;
+        Ok(Self { wanted: Pattern::new(pattern)?, left_out })
+    }
+
+    /// Whether the name is one of them.
+    pub fn matches(&self, name: &FileName) -> bool {
+        self.wanted.matches(name) && !self.left_out.iter().any(|exception| exception.matches(name))
+    }
+
+    /// The folder, with a `/` behind, that all of these names lie in; empty when that is the top.
+    pub fn beneath(&self) -> &str {
+        let text = match &self.wanted {
+            Pattern::All => "",
+            Pattern::Beneath(prefix) => prefix,
+            Pattern::Glob { text, .. } => text.split(GLOB_LETTERS).next().unwrap_or_default(),
+        };
+        text.rfind('/').map_or("", |slash| text.get(..=slash).unwrap_or_default())
+    }
+}
+
+/// Whether a text means several files: a folder or a glob.
+pub fn is_pattern(text: &str) -> bool {
+    text.ends_with('/') || text.contains(GLOB_LETTERS)
+}
+
+/// Whether a text means one folder and all beneath it.
+pub fn is_folder_name(text: &str) -> bool {
+    text.ends_with('/') && !text.contains(GLOB_LETTERS)
+}
+
+const GLOB_LETTERS: [char; 4] = ['*', '?', '[', '{'];
+
+fn bad(pattern: &str, reason: &str) -> BadPattern {
+    BadPattern { pattern: pattern.to_owned(), reason: reason.to_owned() }
+}
+
+fn glob(text: &str) -> Result<GlobSet, BadPattern> {
+    if text.len() > config::MAX_PATTERN {
+        return Err(bad(&text.chars().take(20).collect::<String>(), "it is too long"));
+    }
+    // A set of one: unlike a matcher of one glob, it does not panic where a glob nests too deeply.
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    let glob = glob.and_then(|glob| GlobSet::builder().add(glob).build());
+    glob.map_err(|error| bad(text, &error.kind().to_string()))
+}
+
+#[derive(Debug)]
+enum Pattern {
+    All,
+    Beneath(String),
+    Glob { text: String, glob: GlobSet },
+}
+
+impl Pattern {
+    fn new(text: Option<&str>) -> Result<Self, BadPattern> {
+        let Some(text) = text else { return Ok(Self::All) };
+        let compiled = match text.strip_suffix('/') {
+            Some(_) if !text.contains(GLOB_LETTERS) => return Ok(Self::Beneath(text.to_owned())),
+            Some(_) => glob(&format!("{text}**"))?,
+            None => glob(text)?,
+        };
+        Ok(Self::Glob { text: text.to_owned(), glob: compiled })
+    }
+
+    fn matches(&self, name: &FileName) -> bool {
+        match self {
+            Self::All => true,
+            // The folder itself belongs to what is beneath it, so that an empty one travels too.
+            Self::Beneath(prefix) => {
+                name.as_str().starts_with(prefix) || prefix.strip_suffix('/') == Some(name.as_str())
+            }
+            // A plain name may hold the characters of a glob.
+            Self::Glob { text, glob } => name.as_str() == text || glob.is_match(name.as_path()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Exception {
+    glob: GlobSet,
+    whole: bool,
+}
+
+impl Exception {
+    fn new(text: &str) -> Result<Self, BadPattern> {
+        let bare = text.trim_end_matches('/');
+        Ok(Self { glob: glob(bare)?, whole: bare.contains('/') })
+    }
+
+    fn matches(&self, name: &FileName) -> bool {
+        let text = name.as_str();
+        if !self.whole {
+            return text.split('/').any(|part| self.glob.is_match(part));
+        }
+        let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
+        ends.filter_map(|end| text.get(..end)).any(|beginning| self.glob.is_match(beginning))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(pattern: Option<&str>, except: &[&str]) -> Vec<&'static str> {
+        let except: Vec<String> = except.iter().map(|text| (*text).to_owned()).collect();
+        let selection = Selection::new(pattern, &except).unwrap();
+        let names = ["a.iso", "p", "p/a.jpg", "p/q", "p/q/a.tmp", "p/q/b.jpg", "x[1].txt"];
+        names.into_iter().filter(|name| selection.matches(&name.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn folders_globs_and_plain_names_choose() {
+        assert_eq!(chosen(Some("p/"), &[]), ["p", "p/a.jpg", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
+        assert_eq!(chosen(Some("p/**"), &[]), ["p/a.jpg", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
+        assert_eq!(chosen(Some("*.iso"), &[]), ["a.iso"]);
+        assert_eq!(chosen(Some("x[1].txt"), &[]), ["x[1].txt"]);
+        assert_eq!(chosen(Some("**"), &[]).len(), 7);
+        assert_eq!(chosen(None, &[]).len(), 7);
+    }
+
+    #[test]
+    fn exceptions_leave_out_parts_folders_and_whole_names() {
+        assert_eq!(chosen(None, &["*.jpg", "x*"]), ["a.iso", "p", "p/q", "p/q/a.tmp"]);
+        assert_eq!(chosen(Some("p/"), &["q"]), ["p", "p/a.jpg"]);
+        assert_eq!(chosen(Some("p/"), &["p/q/"]), ["p", "p/a.jpg"]);
+        assert_eq!(chosen(Some("p/"), &["p/*.jpg"]), ["p", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
+    }
+
+    #[test]
+    fn the_folder_that_all_lie_in_is_known() {
+        for (pattern, folder) in [("p/q/", "p/q/"), ("p/q*", "p/"), ("**", ""), ("*.iso", ""), ("p/q", "p/")]
+        {
+            assert_eq!(Selection::new(Some(pattern), &[]).unwrap().beneath(), folder, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_glob_is_told() {
+        assert!(Selection::new(Some("a["), &[]).is_err());
+        assert!(Selection::new(Some(&"x".repeat(5000)), &[]).is_err());
+        assert!(Selection::new(None, &["a[".to_owned()]).is_err());
+    }
+}

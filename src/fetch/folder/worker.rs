@@ -1,0 +1,181 @@
+//! The thread of one source of small contents: it leases batches, asks for them ahead of the answers,
+//! and passes on what comes, unproven.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::batches::{Content, Lease};
+use super::gather::{Arrived, Gather};
+use super::locked;
+use super::supply::Supply;
+use crate::config;
+use crate::content::Digest;
+use crate::fetch::progress::Event;
+use crate::fetch::source::{SourceError, misbehaved};
+use crate::wire::{Request, Response};
+
+/// The thread of one source.
+pub(super) struct Worker<'g, 'a> {
+    gather: &'g Gather<'a>,
+    source: usize,
+    arrived: Sender<Arrived>,
+    /// A writing thread says here that something of this source was bad.
+    bad: (Sender<()>, Receiver<()>),
+}
+
+impl<'g, 'a> Worker<'g, 'a> {
+    pub(super) fn new(gather: &'g Gather<'a>, source: usize, arrived: Sender<Arrived>) -> Self {
+        Self { gather, source, arrived, bad: bounded(1) }
+    }
+
+    /// Uses the source until everything is there or the source is beyond hope.
+    pub(super) fn run(self, supply: &mut Supply<'_>) {
+        let (gather, source) = (self.gather, self.source);
+        let mut failures = 0;
+        while !gather.is_over() {
+            let before = gather.contributed(source);
+            let result = self.drain(supply);
+            let Err(error) = result else { break };
+            supply.hang_up();
+            failures = if gather.contributed(source) > before { 1 } else { failures + 1 };
+            let hopeless = !error.is_passing() || !supply.can_redial() || failures > config::SOURCE_RETRIES;
+            locked(&gather.batches).leave(source, hopeless);
+            gather.changed.notify_all();
+            if gather.is_over() {
+                break;
+            }
+            let (peer, reason) = (supply.peer().clone(), error.to_string());
+            if hopeless {
+                (gather.observer)(Event::SourceLost { peer: peer.clone(), reason });
+                gather.record.lose(&peer, error);
+                break;
+            }
+            (gather.observer)(Event::SourceRetried { peer, reason });
+            self.pause(config::RETRY_PAUSE * failures);
+        }
+        locked(&gather.batches).leave(source, true);
+        gather.changed.notify_all();
+        if let Some(counter) = gather.counters.get(source) {
+            counter.end();
+        }
+        if locked(&gather.batches).is_complete() {
+            gather.end();
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.gather.is_over() && Instant::now() < until {
+            self.wait_for_news();
+        }
+    }
+
+    fn wait_for_news(&self) {
+        let batches = locked(&self.gather.batches);
+        let waited = self.gather.changed.wait_timeout(batches, config::IDLE_POLL);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Asks and reads until nothing is left to do.
+    fn drain(&self, supply: &mut Supply<'_>) -> Result<(), SourceError> {
+        let _registration = supply.connect(&self.gather.cancel)?;
+        loop {
+            if self.bad.1.try_recv().is_ok() {
+                return Err(SourceError::BadChunk);
+            }
+            let complete = self.ask(supply)?;
+            let oldest = locked(&self.gather.batches).oldest(self.source);
+            match oldest {
+                Some(batch) => {
+                    self.receive(supply, batch)?;
+                    supply.report(self.gather.progress)?;
+                }
+                None if complete || self.gather.is_over() => return Ok(()),
+                None => self.wait_for_news(),
+            }
+        }
+    }
+
+    /// Sends requests as long as there is something to ask for. Says whether everything is there.
+    fn ask(&self, supply: &mut Supply<'_>) -> Result<bool, SourceError> {
+        loop {
+            let lease = {
+                let mut batches = locked(&self.gather.batches);
+                if batches.under_way(self.source) >= config::GATHERS_AHEAD {
+                    return Ok(false);
+                }
+                batches.lease(self.source, Instant::now())
+            };
+            match lease {
+                Lease::Batch(batch) => {
+                    let root =
+                        |content: &Content| self.gather.contents.get(*content).map(|small| small.root.0);
+                    let roots: Vec<Digest> = batch.iter().filter_map(root).collect();
+                    supply.connection()?.send(&Request::Gather, &Digest::join(&roots))?;
+                }
+                Lease::Nothing => return Ok(false),
+                Lease::Complete => return Ok(true),
+            }
+        }
+    }
+
+    /// Reads one answer and passes it on.
+    fn receive(&self, supply: &mut Supply<'_>, batch: Vec<Content>) -> Result<(), SourceError> {
+        let connection = supply.connection()?;
+        let head = connection.answer(self.gather.stall)?;
+        let lengths = match head.message {
+            Response::Gathered { lengths } => lengths,
+            Response::Error(refusal) => return Err(refusal.into()),
+            other => return Err(misbehaved(format!("{other:?} in answer to gather"))),
+        };
+        let contents = self.sort(&batch, &lengths, head.payload as usize)?;
+        let mut payload = vec![0; head.payload as usize];
+        connection.read_payload(&mut payload, self.gather.stall)?;
+        let mut batches = locked(&self.gather.batches);
+        for (content, length) in batch.into_iter().zip(lengths) {
+            if length.is_none() {
+                batches.missed(content, self.source);
+            }
+        }
+        batches.answered(self.source);
+        let complete = batches.is_complete();
+        drop(batches);
+        if complete {
+            self.gather.end();
+        }
+        let arrived = Arrived { source: self.source, contents, payload, bad: self.bad.0.clone() };
+        // The writing threads live until every worker has dropped its end of the channel.
+        let _ = self.arrived.send(arrived);
+        Ok(())
+    }
+
+    /// Which contents came; an answer that is not what was asked for is an error before its payload is
+    /// read.
+    fn sort(
+        &self,
+        batch: &[Content],
+        lengths: &[Option<u32>],
+        payload: usize,
+    ) -> Result<Vec<(Content, usize)>, SourceError> {
+        if lengths.len() != batch.len() {
+            return Err(misbehaved(format!("{} lengths for {} files", lengths.len(), batch.len())));
+        }
+        let mut contents = Vec::with_capacity(batch.len());
+        let mut sum: usize = 0;
+        for (content, length) in batch.iter().zip(lengths) {
+            let Some(length) = length.map(|length| length as usize) else { continue };
+            let expected = self.gather.contents.get(*content).map(|small| small.length);
+            if expected != Some(length as u64) {
+                return Err(misbehaved("a file of another length than it was listed with"));
+            }
+            sum = sum.saturating_add(length);
+            contents.push((*content, length));
+        }
+        match sum == payload {
+            true => Ok(contents),
+            false => Err(misbehaved(format!("{payload} bytes of files that are {sum} bytes long"))),
+        }
+    }
+}

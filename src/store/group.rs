@@ -1,0 +1,290 @@
+//! Many small files received together, so that what makes one file safe is paid for once a group.
+//!
+//! A file of a group is written to a folder of the group's own, `.peershare/parts/<…>.group/<root>.<n>`,
+//! with its time and permissions. When enough of them are there, the group is *settled*: one `syncfs`
+//! brings all of them to the disk, each is renamed to its name without overwriting, and one write
+//! enters them in the catalog.
+//!
+//! **What is certain after a power cut.** A small file never has its name without its bytes, because it
+//! is synced before it is renamed. Which of the last few thousand files have their names already is
+//! certain only after [`Store::sync`](super::Store::sync), with which every transfer ends; the same
+//! command finds out and continues. The catalog is written after the bytes it is about are synced, so
+//! it never vouches for a file that was lost.
+//!
+//! A killed process leaves its group's folder behind. It was locked while the process lived; whoever
+//! finds it unlocked takes the files out again ([`Salvage`]), after proving them like received ones.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::disk::Disk;
+use super::identity::Identity;
+use super::private::PrivateFolder;
+use super::record::Head;
+use super::{StoreError, attributes, locked, small};
+use crate::config;
+use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
+
+/// What the folder of a group is called behind its number.
+pub(super) const GROUP: &str = ".group";
+
+/// Folders that are kept open for the files that go into them.
+const OPEN_FOLDERS: usize = 64;
+
+/// Received small files that have no names yet. One thread's own; dropping it keeps the files for
+/// whoever continues.
+#[derive(Debug)]
+pub struct Group {
+    disk: Arc<Disk>,
+    entry: String,
+    folder: PrivateFolder,
+    waiting: Vec<Waiting>,
+    bytes: u64,
+    since: Instant,
+    /// Number of the next file.
+    next: u64,
+    replace: bool,
+    folders: HashMap<String, File>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entry: String,
+    identity: Identity,
+    head: Head,
+    digests: Vec<Digest>,
+}
+
+/// A file of a group that has its name now, or why not.
+pub type Settled = (FileName, Result<(), StoreError>);
+
+impl Group {
+    /// An empty group. With `replace`, other files of its files' names give way.
+    pub(super) fn new(disk: Arc<Disk>, replace: bool) -> Result<Self, StoreError> {
+        let (entry, folder) =
+            make_folder(&disk).map_err(StoreError::io("cannot prepare to receive files"))?;
+        let (waiting, folders) = (Vec::new(), HashMap::new());
+        Ok(Self { disk, entry, folder, waiting, bytes: 0, since: Instant::now(), next: 0, replace, folders })
+    }
+
+    /// Writes a file that is to have that name once the group is settled.
+    pub fn put(
+        &mut self,
+        name: &FileName,
+        whole: &WholeFile<'_>,
+        attributes: &Attributes,
+    ) -> Result<(), StoreError> {
+        if self.waiting.is_empty() {
+            self.since = Instant::now();
+        }
+        let entry = format!("{}.{}", whole.root(), self.next);
+        self.next += 1;
+        let written = self.write(&entry, whole.bytes(), attributes);
+        let identity = written.map_err(|error| {
+            // What is left of it would only be in the way of nobody.
+            let _ = self.folder.remove(&entry);
+            super::part::no_space(&self.disk, name, whole.bytes().len() as u64, &error)
+                .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
+        })?;
+        let (head, digests) = small::record_of(name.clone(), identity, whole);
+        self.bytes += whole.bytes().len() as u64;
+        self.waiting.push(Waiting { entry, identity, head, digests });
+        Ok(())
+    }
+
+    /// Whether it is time to settle.
+    pub fn is_due(&self) -> bool {
+        !self.waiting.is_empty()
+            && (self.waiting.len() >= config::GROUP_FILES
+                || self.bytes >= config::GROUP_BYTES
+                || self.since.elapsed() >= config::GROUP_TIME)
+    }
+
+    /// Gives all files their names, each for itself, after syncing their bytes.
+    pub fn settle(&mut self) -> Vec<Settled> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        self.bytes = 0;
+        if let Err(error) = self.disk.sync() {
+            let failed = |waiting: Waiting| {
+                let what = format!("cannot sync {}", waiting.head.name);
+                (waiting.head.name, Err(StoreError::Io { what, error: error.kind().into() }))
+            };
+            return waiting.into_iter().map(failed).collect();
+        }
+        let (mut settled, mut known) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+        let disk = Arc::clone(&self.disk);
+        let naming = locked(&disk.naming);
+        for Waiting { entry, identity, mut head, digests } in waiting {
+            let name = head.name.clone();
+            match self.place(&name, &entry) {
+                Ok(now) => {
+                    if identity.same_content(&now) {
+                        head.identity = now;
+                        known.push((head, digests));
+                    }
+                    settled.push((name, Ok(())));
+                }
+                Err(error) => {
+                    let _ = self.folder.remove(&entry);
+                    let error = super::part::unplaceable(&self.disk, &name, 0, error);
+                    settled.push((name, Err(error)));
+                }
+            }
+        }
+        drop(naming);
+        self.disk.catalog.remember_all(known);
+        settled
+    }
+
+    fn write(&self, entry: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<Identity> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(attributes.permissions().unwrap_or(0o666));
+        let mut file = File::from(openat(self.folder.dir(), entry, flags, mode)?);
+        file.write_all(bytes)?;
+        let metadata = file.metadata()?;
+        attributes::apply(&file, attributes, Some(metadata.mode() & 0o777));
+        let identity = Identity::from_metadata(&metadata);
+        Ok(Identity { mtime_ns: attributes.mtime_ns.unwrap_or(identity.mtime_ns), ..identity })
+    }
+
+    /// Renames a file to its name; says what it is there.
+    fn place(&mut self, name: &FileName, entry: &str) -> io::Result<Identity> {
+        let Self { disk, folder, folders, replace, .. } = self;
+        let (from, folder, to) = (folder.dir(), folder_of(disk, folders, name)?, name.last_part());
+        super::part::rename(from, entry, (folder, to), *replace)?;
+        Ok(Identity::from_stat(&statat(folder, to, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+}
+
+/// The open folder that a file goes into, made where it is missing.
+fn folder_of<'a>(
+    disk: &'a Disk,
+    folders: &'a mut HashMap<String, File>,
+    name: &FileName,
+) -> io::Result<&'a File> {
+    let Some(folder) = name.folder() else { return Ok(disk.folder.dir()) };
+    if !folders.contains_key(folder) {
+        if folders.len() >= OPEN_FOLDERS {
+            folders.clear();
+        }
+        // The sync at the end of the transfer is for new folders too.
+        let open = disk.folder.make(folder.as_ref(), &|_| Ok(()))?;
+        folders.insert(folder.to_owned(), open);
+    }
+    folders.get(folder).ok_or_else(|| Errno::NOENT.into())
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Only an empty folder goes.
+        let _ = self.disk.parts.remove_folder(&self.entry);
+    }
+}
+
+/// Makes and locks a folder that nobody else has.
+fn make_folder(disk: &Disk) -> io::Result<(String, PrivateFolder)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    for _ in 0..16 {
+        let entry = format!("{}-{}{GROUP}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        if disk.parts.has(&entry)? {
+            continue;
+        }
+        let folder = PrivateFolder::open(disk.parts.dir(), &entry)?;
+        // Somebody who looks for abandoned groups may have it for a moment.
+        if folder.dir().try_lock().is_ok() && disk.parts.has(&entry)? {
+            return Ok((entry, folder));
+        }
+    }
+    Err(io::Error::other("the folders of other groups are in the way"))
+}
+
+/// Files that killed processes received but did not name.
+#[derive(Debug, Default)]
+pub struct Salvage {
+    /// The folders, locked, with their names.
+    abandoned: Vec<(String, PrivateFolder)>,
+    parts: Option<Arc<Disk>>,
+    /// In which folders a content lies, and under which names.
+    files: HashMap<Root, Vec<(usize, String)>>,
+}
+
+impl Salvage {
+    /// Takes possession of all abandoned groups.
+    pub(super) fn find(disk: &Arc<Disk>) -> io::Result<Self> {
+        let mut salvage = Self::default();
+        salvage.parts = Some(Arc::clone(disk));
+        for entry in disk.parts.entries()?.into_iter().filter(|entry| entry.ends_with(GROUP)) {
+            let Ok(folder) = PrivateFolder::open(disk.parts.dir(), &entry) else { continue };
+            if folder.dir().try_lock().is_ok() {
+                let place = salvage.abandoned.len();
+                for file in folder.entries()? {
+                    if let Some(Ok(root)) = file.split('.').next().map(str::parse::<Digest>) {
+                        salvage.files.entry(Root(root)).or_default().push((place, file));
+                    }
+                }
+                salvage.abandoned.push((entry, folder));
+            }
+        }
+        Ok(salvage)
+    }
+
+    /// Whether nothing was left behind.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The bytes of a file that may have that content, which is for the caller to prove. They are given
+    /// once.
+    pub fn take(&mut self, root: &Root) -> Option<Vec<u8>> {
+        let copies = self.files.remove(root)?;
+        let mut found = None;
+        for (place, entry) in copies {
+            let Some((_, folder)) = self.abandoned.get(place) else { continue };
+            found = found.or_else(|| read_small(folder, &entry));
+            // One that cannot be removed is swept later.
+            let _ = folder.remove(&entry);
+        }
+        found
+    }
+}
+
+fn read_small(folder: &PrivateFolder, entry: &str) -> Option<Vec<u8>> {
+    let file = folder.file(entry).ok().flatten()?;
+    let length = file.metadata().ok()?.len();
+    let mut bytes = vec![0; usize::try_from(length).ok().filter(|_| small::is_small(length))?];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Some(bytes)
+}
+
+impl Drop for Salvage {
+    fn drop(&mut self) {
+        let Some(disk) = &self.parts else { return };
+        for (entry, _) in &self.abandoned {
+            // What is of no use to this transfer stays for the next, or for the sweep.
+            let _ = disk.parts.remove_folder(entry);
+        }
+    }
+}
+
+/// Deletes an abandoned group that nobody came back for.
+pub(super) fn discard(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) -> io::Result<()> {
+    let folder = PrivateFolder::open(disk.parts.dir(), entry)?;
+    if is_old(folder.dir()) && folder.dir().try_lock().is_ok() {
+        for file in folder.entries()? {
+            folder.remove(&file)?;
+        }
+        disk.parts.remove_folder(entry)?;
+    }
+    Ok(())
+}

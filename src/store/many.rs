@@ -1,0 +1,206 @@
+//! What the store does for many files at once: pages of a listing, answers to a gather, and what is
+//! here already of a folder that is to be received.
+
+use rustix::fs::FileType;
+
+use super::identity::Identity;
+use super::looking::{Looker, Seen};
+use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, small};
+use crate::config;
+use crate::content::{Attributes, Entry, FileName, Root, Selection};
+
+/// What has the name of a file that is to be received.
+#[derive(Debug)]
+pub enum Standing {
+    /// Nothing.
+    Free,
+    /// The same content.
+    Same,
+    /// Other content, or not known to be the same without hashing a large file.
+    Other,
+}
+
+/// One file that somebody may want to receive.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: &'a FileName,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What it is, if that is known.
+    pub root: Option<Root>,
+}
+
+impl Store {
+    /// One page of the files in the order of their names. [`StoreError::BadPattern`] when a pattern
+    /// is not a glob. Pages after the first show the names as they were a moment ago.
+    pub fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        let disk = &self.inner.disk;
+        let selection = Selection::new(query.pattern.as_deref(), &query.except)?;
+        let first_page = query.after.is_none();
+        let names = self.inner.listing.names(&disk.folder, selection.beneath(), first_page)?;
+        let mut matching = names.matching(&selection, query.folders, query.after.as_ref()).peekable();
+        let mut looker = Looker::new(&disk.folder);
+        let (mut found, mut last, mut unhashed) = (Vec::new(), None, 0);
+        while found.len() < query.limit
+            && unhashed < config::HASH_GROUP
+            && let Some(named) = matching.next()
+        {
+            last = Some(&named.name);
+            // One that went away meanwhile is not there.
+            let Ok(seen) = looker.look(&named.name) else { continue };
+            if query.hashed && seen.kind == FileType::RegularFile && small::is_small(seen.identity.length) {
+                // Only roughly: some may be known.
+                let known = disk.catalog.is_known(&named.name, &seen.identity);
+                unhashed += if known { 0 } else { seen.identity.length };
+            }
+            found.push((named.name.clone(), seen));
+        }
+        let next = matching.peek().and(last).cloned();
+        let roots = self.roots_of(&found, query.hashed);
+        let entries = found.into_iter().zip(roots).map(|((name, seen), root)| entry(name, seen, root));
+        Ok(ListPage { entries: entries.collect(), next, left_out: names.left_out })
+    }
+
+    /// What these files are; with `hashed`, small ones are hashed now and large ones soon.
+    fn roots_of(&self, found: &[(FileName, Seen)], hashed: bool) -> Vec<Option<Root>> {
+        let disk = &self.inner.disk;
+        let files = found.iter().map(|(name, seen)| (name, &seen.identity));
+        let mut roots = disk.catalog.roots(files);
+        if !hashed {
+            return roots;
+        }
+        let (mut places, mut unknown) = (Vec::new(), Vec::new());
+        for (place, ((name, seen), root)) in found.iter().zip(&roots).enumerate() {
+            if root.is_some() || seen.kind != FileType::RegularFile {
+                continue;
+            }
+            if small::is_small(seen.identity.length) {
+                places.push(place);
+                unknown.push((name.clone(), seen.identity));
+            } else if let Err(error) = self.inner.hashing.request(name, seen.identity) {
+                log::debug!("cannot hash {name} in advance: {error}");
+            }
+        }
+        for (place, root) in places.into_iter().zip(small::hash(disk, &unknown)) {
+            if let (Some(slot), Ok(root)) = (roots.get_mut(place), root) {
+                *slot = Some(root);
+            }
+        }
+        roots
+    }
+
+    /// Appends the bytes of small files to `payload`, one behind the other, and gives the length of
+    /// each; `None` for a content that is not here any more, is too long, or for which there is no
+    /// room up to `most` bytes.
+    pub fn gather(&self, roots: &[Root], most: usize, payload: &mut Vec<u8>) -> Vec<Option<u32>> {
+        let places = self.inner.disk.catalog.places_of(roots);
+        let one = |(root, places): (&Root, Vec<(FileName, Identity)>)| {
+            let before = payload.len();
+            let served = places.iter().any(|(name, identity)| {
+                let fits = small::is_small(identity.length)
+                    && before.saturating_add(identity.length as usize) <= most;
+                fits && self.append(name, identity, payload)
+            });
+            let here = served || self.append_lent(root, most, payload);
+            here.then(|| u32::try_from(payload.len() - before).ok()).flatten()
+        };
+        roots.iter().zip(places).map(one).collect()
+    }
+
+    fn append(&self, name: &FileName, identity: &Identity, payload: &mut Vec<u8>) -> bool {
+        let opened = self.inner.disk.open_unchanged(name, identity);
+        opened.and_then(|file| small::append(&file, name, identity, payload)).is_ok()
+    }
+
+    fn append_lent(&self, root: &Root, most: usize, payload: &mut Vec<u8>) -> bool {
+        let Some(lent) = self.lent(root) else { return false };
+        let fits = payload.len().saturating_add(lent.identity.length as usize) <= most;
+        let name = lent.manifest.name();
+        fits && lent.open().and_then(|file| small::append(&file, name, &lent.identity, payload)).is_ok()
+    }
+
+    /// What has the names of these files. Hashes small files that may be the same.
+    pub fn compare(&self, wanted: &[Wanted<'_>]) -> Vec<Result<Standing, StoreError>> {
+        let mut looker = Looker::new(&self.inner.disk.folder);
+        let look = |wanted: &Wanted<'_>| match looker.look_at_file(wanted.name) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(StoreError::NotFound { name }) if looker.is_blocked() => Err(StoreError::NotAFolder { name }),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let looks: Vec<Result<Option<Seen>, StoreError>> = wanted.iter().map(look).collect();
+        let same_length = |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {
+            Ok(Some(seen)) if seen.identity.length == wanted.length => Some((wanted.name.clone(), *seen)),
+            _ => None,
+        };
+        let candidates: Vec<(FileName, Seen)> = wanted.iter().zip(&looks).filter_map(same_length).collect();
+        let mut roots = self.roots_of(&candidates, true).into_iter();
+        let standing = |(wanted, look): (&Wanted<'_>, Result<Option<Seen>, StoreError>)| {
+            let Some(seen) = look? else { return Ok(Standing::Free) };
+            let here = if seen.identity.length == wanted.length { roots.next().flatten() } else { None };
+            Ok(if here.is_some() && here == wanted.root { Standing::Same } else { Standing::Other })
+        };
+        wanted.iter().zip(looks).map(standing).collect()
+    }
+
+    /// Begins to receive many small files; each thread that does so has a group of its own.
+    pub fn group(&self, replace: bool) -> Result<Group, StoreError> {
+        Group::new(self.inner.disk.clone(), replace)
+    }
+
+    /// What killed processes received and did not name.
+    pub fn salvage(&self) -> Salvage {
+        Salvage::find(&self.inner.disk).unwrap_or_else(|error| {
+            log::warn!("cannot look for what was received before: {error}");
+            Salvage::default()
+        })
+    }
+
+    /// Makes a folder, and those it lies in; says whether that was needed.
+    pub fn make_folder(&self, name: &FileName) -> Result<(), StoreError> {
+        let made = self.inner.disk.folder.make(name.as_path(), &|_| Ok(()));
+        made.map(drop).map_err(|error| super::part::unplaceable(&self.inner.disk, name, 0, error))
+    }
+
+    /// Gives folders their times and permissions; the deepest should come first.
+    pub fn finish_folders<'a>(&self, folders: impl Iterator<Item = (&'a FileName, Attributes)>) {
+        let mut looker = Looker::new(&self.inner.disk.folder);
+        for (name, wanted) in folders {
+            let Ok(seen) = looker.look(name) else { continue };
+            let as_it_is = Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) };
+            if seen.kind == FileType::Directory && as_it_is != wanted {
+                match self.inner.disk.folder.enter(name.as_path()) {
+                    Ok(folder) => attributes::apply_to_folder(&folder, &wanted),
+                    Err(error) => log::debug!("cannot set the time of {name}: {error}"),
+                }
+            }
+        }
+    }
+
+    /// Returns when everything that was received is certain to be there after a power cut.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.inner.disk.sync().map_err(StoreError::io("cannot sync the served folder"))
+    }
+
+    /// What a file has beside its content, for those who are to receive it.
+    pub fn attributes_of(&self, name: &FileName, root: &Root) -> Attributes {
+        let disk = &self.inner.disk;
+        match Looker::new(&disk.folder).look_at_file(name) {
+            Ok(seen) => Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) },
+            Err(_) => self.lent(root).map(|lent| lent.attributes()).unwrap_or_default(),
+        }
+    }
+}
+
+fn entry(name: FileName, seen: Seen, root: Option<Root>) -> Entry {
+    let folder = seen.kind == FileType::Directory;
+    Entry {
+        name,
+        folder,
+        length: if folder { 0 } else { seen.identity.length },
+        mtime_ns: Some(seen.identity.mtime_ns),
+        mode: Some(seen.mode),
+        root: root.filter(|_| !folder),
+    }
+}
