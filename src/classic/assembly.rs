@@ -12,6 +12,9 @@ use base64::prelude::BASE64_STANDARD;
 use super::message::{CHUNK, Ripeness, characters, chunk_len, count};
 use crate::config;
 
+/// Bytes of the longest chunk: no character takes more than four.
+const MOST: usize = 4 * CHUNK;
+
 /// How chunks come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Form {
@@ -102,12 +105,12 @@ impl Assembly {
     }
 
     /// Takes a chunk and gives what can be appended now: nothing when it came before or too early.
-    /// `None` when it is too far ahead to be kept.
+    /// `None` when it is too far ahead to be kept, or longer than a chunk can be.
     pub(super) fn take(&mut self, index: u32, data: &[u8]) -> Option<Vec<u8>> {
         if index < self.next {
             return Some(Vec::new());
         }
-        if index - self.next >= config::CLASSIC_WINDOW {
+        if index - self.next >= config::CLASSIC_WINDOW || data.len() > MOST {
             return None;
         }
         if index > self.next {
