@@ -6,9 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use super::base64;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::message::{CHUNK, Ripeness, characters, chunk_len, count};
 use crate::config;
+
+/// Bytes of the longest chunk: no character takes more than four.
+const MOST: usize = 4 * CHUNK;
 
 /// How chunks come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,10 +92,10 @@ impl Assembly {
     pub(super) fn read_alone(&mut self, index: u32, data: &[u8]) -> (Vec<u8>, bool) {
         let decoded = match self.form {
             Some(Form::Characters) => None,
-            Some(Form::Base64) => base64::decode(data),
+            Some(Form::Base64) => from_base64(data),
             _ if self.is_plain(index, data) => self.decoded(index, data),
             // A sender that read carriage returns away has a last chunk of no expected length.
-            _ => self.decoded(index, data).or_else(|| base64::decode(data).filter(|_| data.len() > CHUNK)),
+            _ => self.decoded(index, data).or_else(|| from_base64(data).filter(|_| data.len() > CHUNK)),
         };
         self.form = Some(if decoded.is_some() { Form::Base64 } else { Form::Characters });
         match decoded {
@@ -100,12 +105,12 @@ impl Assembly {
     }
 
     /// Takes a chunk and gives what can be appended now: nothing when it came before or too early.
-    /// `None` when it is too far ahead to be kept.
+    /// `None` when it is too far ahead to be kept, or longer than a chunk can be.
     pub(super) fn take(&mut self, index: u32, data: &[u8]) -> Option<Vec<u8>> {
         if index < self.next {
             return Some(Vec::new());
         }
-        if index - self.next >= config::CLASSIC_WINDOW {
+        if index - self.next >= config::CLASSIC_WINDOW || data.len() > MOST {
             return None;
         }
         if index > self.next {
@@ -168,13 +173,17 @@ impl Assembly {
 
     /// What these are in base64, if that can be a whole chunk.
     fn decoded(&self, index: u32, data: &[u8]) -> Option<Vec<u8>> {
-        base64::decode(data).filter(|bytes| self.is_plain(index, bytes))
+        from_base64(data).filter(|bytes| self.is_plain(index, bytes))
     }
 
     /// Bytes that are still to come, when the chunk is the one that is due.
     fn rest(&self, index: u32) -> Option<u64> {
         self.length.filter(|_| index == self.next).map(|length| length.saturating_sub(self.bytes))
     }
+}
+
+fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(text).ok()
 }
 
 fn is_base64(byte: u8) -> bool {

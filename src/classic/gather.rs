@@ -112,7 +112,8 @@ impl Gather<'_> {
         while !assembly.is_complete() && end.is_none_or(|end| assembly.next() < end) {
             match news.recv() {
                 Ok(News::Chunk { index, data: Some(data) }) => {
-                    let Some(ready) = assembly.take(index, &data) else { continue };
+                    let ready = assembly.take(index, &data);
+                    let ready = ready.ok_or_else(|| self.no_source(vec![SourceError::Changed]))?;
                     incoming.append(&ready)?;
                     shares.written(assembly.next());
                 }
@@ -154,9 +155,11 @@ struct Shares {
 }
 
 struct State {
-    /// The next chunk of each peer's own share; `None` when the peer has left.
-    next: Vec<Option<u32>>,
-    /// Chunks that a peer did not get to.
+    /// The next chunk of each peer's own share.
+    next: Vec<u32>,
+    /// The peers that have left; what is left of their shares is everybody's.
+    gone: BTreeSet<usize>,
+    /// Chunks that such a peer had taken and did not get to.
     given_back: BTreeSet<u32>,
     /// The chunk that is due.
     due: u32,
@@ -164,8 +167,9 @@ struct State {
 
 impl Shares {
     fn new(peers: usize, count: u32, ending: Cancel) -> Self {
-        let next = (0..peers as u32).map(Some).collect();
-        let state = Mutex::new(State { next, given_back: BTreeSet::new(), due: 0 });
+        let next = (0..peers as u32).collect();
+        let state = State { next, gone: BTreeSet::new(), given_back: BTreeSet::new(), due: 0 };
+        let state = Mutex::new(state);
         Self { state, changed: Condvar::new(), step: peers as u32, count, ending }
     }
 
@@ -189,9 +193,7 @@ impl Shares {
     fn leave(&self, slot: usize, left: BTreeSet<u32>) {
         let mut state = self.state();
         state.given_back.extend(left);
-        if let Some(next) = state.next.get_mut(slot).and_then(Option::take) {
-            state.given_back.extend((next..self.count).step_by(self.step as usize));
-        }
+        state.gone.insert(slot);
         drop(state);
         self.changed.notify_all();
     }
@@ -212,18 +214,18 @@ impl State {
     fn take(&mut self, slot: usize, shares: &Shares) -> Vec<u32> {
         let limit = shares.count.min(self.due.saturating_add(config::CLASSIC_WINDOW));
         let most = 16 * config::CLASSIC_LANES;
-        let own = self.next.get(slot).copied().flatten();
-        let before = own.unwrap_or(u32::MAX).min(limit);
+        let gone = &self.gone;
+        let open =
+            self.next.iter_mut().enumerate().filter(|(owner, _)| *owner == slot || gone.contains(owner));
+        let Some((_, next)) = open.min_by_key(|(_, next)| **next) else { return Vec::new() };
+        let before = limit.min(*next);
         let mut run: Vec<u32> = self.given_back.range(..before).take(most).copied().collect();
-        run.iter().for_each(|index| {
+        for index in &run {
             self.given_back.remove(index);
-        });
-        if let (true, Some(own)) = (run.is_empty(), own) {
-            run = (own..limit).step_by(shares.step as usize).take(most).collect();
-            let next = run.last().map_or(own, |last| last.saturating_add(shares.step));
-            if let Some(place) = self.next.get_mut(slot) {
-                *place = Some(next);
-            }
+        }
+        if run.is_empty() {
+            run = (*next..limit).step_by(shares.step as usize).take(most).collect();
+            *next = run.last().map_or(*next, |last| last.saturating_add(shares.step));
         }
         run
     }
@@ -249,6 +251,15 @@ mod tests {
         assert_eq!(rest.len() + 2 + 64, 200);
         shares.ending.cancel();
         assert_eq!(shares.take(1), None);
+    }
+
+    #[test]
+    fn a_peer_that_boasts_of_a_huge_file_and_leaves_costs_no_memory() {
+        let shares = Shares::new(2, u32::MAX, Cancel::new());
+        let taken = shares.take(0).unwrap();
+        shares.leave(0, taken.iter().copied().collect());
+        assert_eq!(shares.take(1), Some(vec![0]));
+        assert_eq!(shares.state().given_back.len(), taken.len() - 1);
     }
 
     #[test]

@@ -38,7 +38,7 @@
 //!
 //! * `message`: the words, and when a text is a whole message; pure
 //! * `assembly`: a file from its chunks: order, completeness, sizes; pure
-//! * `base64`, `text`, `line`: E's chunks; a file counted in characters; one connection
+//! * `text`, `line`: a file counted in characters; one connection
 //! * [`Service`]: the serving side (`serve`, `uploads`)
 //! * [`Asker`], [`Upload`], [`Gather`], [`ClassicPeer`]: the asking side: lists and probes, an upload,
 //!   a download from classic peers alone, and a classic peer as a source among framed ones (`chunks`
@@ -46,7 +46,6 @@
 
 mod ask;
 mod assembly;
-mod base64;
 mod chunks;
 mod gather;
 mod line;

@@ -103,8 +103,12 @@ impl Session<'_> {
     fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         let wait = self.patience();
         let (service, offered) = (self.service, self.offered.as_ref());
-        let mut context = Context { service, offered, pieces: 0 };
-        let text = self.line.receive(wait, config::CLASSIC_MOST, &mut |text| context.ripeness(text))?;
+        let mut pieces = 0;
+        let ripe = &mut |text: &[u8]| {
+            pieces += 1;
+            ripeness(text, pieces, |name| upload_of(service, offered, name))
+        };
+        let text = self.line.receive(wait, config::CLASSIC_MOST, ripe)?;
         Ok(text.map(<[u8]>::to_vec))
     }
 
@@ -294,27 +298,21 @@ fn upload_of(service: &Service, offered: Option<&Offered>, name: &str) -> Option
     }
 }
 
-/// What tells whether a text is a whole request.
-struct Context<'a> {
-    service: &'a Service,
-    offered: Option<&'a Offered>,
-    /// In how many pieces the text came.
+/// Whether a text, which came in so many pieces, is a whole request.
+fn ripeness(
+    text: &[u8],
     pieces: u32,
-}
-
-impl Context<'_> {
-    fn ripeness(&mut self, text: &[u8]) -> Ripeness {
-        self.pieces += 1;
-        match Request::parse(text) {
-            Err(NoRequest::Partial) => Ripeness::Partial,
-            Err(NoRequest::Foreign) | Ok(Request::List | Request::Finished) => Ripeness::Whole,
-            Ok(Request::Offer { .. } | Request::Probe { .. }) => Ripeness::PERHAPS,
-            Ok(Request::Data { name, index, data }) => match upload_of(self.service, self.offered, name) {
-                Some((upload, alone)) => upload.ripeness(index, data, alone),
-                None => Ripeness::PERHAPS,
-            },
-            // Its number may go on, but hardly ever does: only where text is cut at all is that awaited.
-            Ok(Request::Read { .. }) => Ripeness::whole_if(self.pieces == 1),
-        }
+    upload_of: impl FnOnce(&str) -> Option<(Arc<Upload>, bool)>,
+) -> Ripeness {
+    match Request::parse(text) {
+        Err(NoRequest::Partial) => Ripeness::Partial,
+        Err(NoRequest::Foreign) | Ok(Request::List | Request::Finished) => Ripeness::Whole,
+        Ok(Request::Offer { .. } | Request::Probe { .. }) => Ripeness::PERHAPS,
+        Ok(Request::Data { name, index, data }) => match upload_of(name) {
+            Some((upload, alone)) => upload.ripeness(index, data, alone),
+            None => Ripeness::PERHAPS,
+        },
+        // Its number may go on, but hardly ever does: only where text is cut at all is that awaited.
+        Ok(Request::Read { .. }) => Ripeness::whole_if(pieces == 1),
     }
 }

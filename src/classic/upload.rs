@@ -7,8 +7,10 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::ask::{Asker, Call, check};
-use super::base64;
 use super::message::{END, END_OF_C, Ripeness, count, find, status};
 use super::text::Text;
 use crate::config;
@@ -114,7 +116,7 @@ impl Upload<'_> {
         message.clear();
         message.extend_from_slice(format!("#UPLOAD {} chunk {index} ", self.name).as_bytes());
         match base64 {
-            true => message.extend(base64::encode(data)),
+            true => message.extend(BASE64_STANDARD.encode(data).into_bytes()),
             false => message.extend_from_slice(data),
         }
         if message.len() > config::CLASSIC_MESSAGE {

@@ -45,7 +45,7 @@ pub(super) enum Taken {
 /// Why an upload came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Spoiled {
-    /// It is complete or given up already, or the chunk is too far ahead.
+    /// It is complete or given up already, or the chunk is too far ahead or too long.
     #[error("a chunk came that belongs to no upload")]
     Stray,
     /// The sizes do not add up.
@@ -98,7 +98,13 @@ impl Upload {
             true => assembly.read_alone(index, data),
             false => (data.to_vec(), false),
         };
-        file.append(&assembly.take(index, &data).ok_or(Spoiled::Stray)?)?;
+        let ready = assembly.take(index, &data).ok_or(Spoiled::Stray)?;
+        if let Err(error) = file.append(&ready) {
+            // Without this chunk the others are of no use; what came goes at once.
+            *incoming = None;
+            self.ended.notify_all();
+            return Err(error.into());
+        }
         match if alone { assembly.is_complete_alone() } else { assembly.is_complete() } {
             true => self.complete(state, store).map(|()| Taken::Complete { base64 }),
             false => Ok(Taken::Kept),
