@@ -53,27 +53,24 @@ fn vanish(steps: &[Step]) {
     match served.read("f.txt") {
         Some(data) => assert_eq!(data, ascii().as_bytes(), "after {:?}", steps.last()),
         None => {
-            eventually("the name is free", || is_free(&served));
-            let again = transcript(serving::UPLOAD_A, &ascii());
-            serving::play(&again[..9], &|| open(&served));
+            eventually("the name is free", || uploads_whole(&served));
             assert_eq!(served.read("f.txt").as_deref(), Some(ascii().as_bytes()));
         }
     }
 }
 
-/// Whether an offer of the name is taken. Its sender then vanishes, too, after one chunk, so that it is
-/// forgotten at once.
-fn is_free(served: &Served) -> bool {
+/// Whether an offer of the name is taken; if so, all of the file follows.
+fn uploads_whole(served: &Served) -> bool {
     let mut stream = open(served);
     stream.write_all(b"#UPLOAD f.txt bytes 250").unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut answer = [0; 64];
     let free = stream.read(&mut answer).is_ok_and(|_| answer.starts_with(b"330"));
-    if free {
-        stream.write_all(&filled("#UPLOAD f.txt chunk 0 {0}", &ascii())).unwrap();
-        expect(&mut *stream, b"200 File f.txt chunk 0 received", "ack");
-        drop(stream);
-        eventually("nothing is left", || served.parts().is_empty());
+    for index in 0..if free { 3 } else { 0 } {
+        let chunk = format!("#UPLOAD f.txt chunk {index} {{{index}}}");
+        stream.write_all(&filled(&chunk, &ascii())).unwrap();
+        let ack = format!("200 File f.txt chunk {index} received");
+        expect(&mut *stream, ack.as_bytes(), "ack");
     }
     free
 }
