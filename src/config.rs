@@ -72,6 +72,9 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it is.
 pub const HASHING_WAIT_MS: u32 = 500;
 
+/// How long a peer that hashes what was asked for may make no progress before it counts as stalled.
+pub const HASHING_STALL: Duration = Duration::from_secs(60);
+
 /// How often the user is told how far a peer is with hashing what was asked for.
 pub const HASHING_NOTES: Duration = Duration::from_secs(5);
 

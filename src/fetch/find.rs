@@ -173,9 +173,19 @@ fn describe(
     let request =
         Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS, digests_up_to };
     let mut told: Option<Instant> = None;
+    let (mut most, mut advanced) = (0, Instant::now());
     loop {
         let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
+        if let Response::Hashing { done, .. } = head.message
+            && done > most
+        {
+            (most, advanced) = (done, Instant::now());
+        }
         match head.message {
+            // A file that is never hashed is not waited for.
+            Response::Hashing { .. } if advanced.elapsed() >= config::HASHING_STALL => {
+                return Err(SourceError::Stalled);
+            }
             Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
             Response::Hashing { done, total } => {
                 told = Some(Instant::now());
