@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::connection::{Framed, Identity, nothing_came};
 use crate::content::{ChunkIndex, ChunkSet, Manifest, Root};
@@ -328,9 +328,11 @@ pub(super) fn ask_excuse(connection: &mut Framed, root: Root) -> SourceError {
     if connection.send(&Request::Have { root }, &[]).is_err() {
         return SourceError::BadChunk;
     }
+    // Chunks without end are no excuse.
+    let deadline = Instant::now() + config::ANSWER_TIMEOUT;
     loop {
         match connection.answer(config::ANSWER_TIMEOUT).map(|head| head.message) {
-            Ok(Response::Chunk { .. }) => {}
+            Ok(Response::Chunk { .. }) if Instant::now() < deadline => {}
             Ok(Response::Error(Refusal { code: ErrorCode::Changed | ErrorCode::NotFound, .. })) => {
                 return SourceError::Changed;
             }
