@@ -160,7 +160,9 @@
 //!    it where that is not done.
 //! 2. One thread a target connects, and `serve/offer.rs` sends the manifest as an `offer`.
 //! 3. The target's `server/offers.rs` checks the manifest and asks its store: already here, being
-//!    received, in the way, or a part file.
+//!    received, in the way, or a part file. An offer of
+//!    what is being received joins that transfer: `server/running.rs` knows it, and `fetch/late.rs` lets the
+//!    connection in as one more source.
 //! 4. It answers `accepted`, and **the connection turns round**: `fetch/offered.rs` makes the uploader
 //!    the one source of an ordinary transfer, and steps 5 to 9 of a download follow over there.
 //! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and

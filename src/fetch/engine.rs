@@ -12,8 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
+use super::late::Late;
 use super::ledger::{Ledger, SourceId};
 use super::progress::{Counter, Event, Progress};
 use super::source::{Dial, SourceError};
@@ -68,6 +69,11 @@ impl Fetch<'_> {
     /// Fetches all that the part file lacks; returns when every chunk is verified and written, or
     /// when that cannot be.
     pub fn run(self) -> Result<(), TransferError> {
+        self.run_with(&never())
+    }
+
+    /// The same; further sources may come while it is under way.
+    pub fn run_with(self, late: &Receiver<Late>) -> Result<(), TransferError> {
         let manifest = self.part.manifest().clone();
         let have = self.part.have();
         if have.is_full() {
@@ -90,6 +96,8 @@ impl Fetch<'_> {
             swarm: self.swarm,
             members: Mutex::default(),
             origins: AtomicUsize::new(self.sources.len()),
+            working: AtomicUsize::new(0),
+            left: unbounded(),
             losses: Mutex::default(),
             fatal: Mutex::default(),
         };
@@ -100,7 +108,9 @@ impl Fetch<'_> {
                     Worker::new(&engine, Role::of(slot, self.swarm.is_some()), dial.peer(), filled.clone());
                 engine.start(scope, format!("fetch-{}", dial.peer()), move || worker.run(dial, scope));
             }
-            drop((filled, to_verify));
+            drop(to_verify);
+            engine.admit(late, &filled, scope);
+            drop(filled);
         });
         engine.outcome(self.cancel)
     }
@@ -130,6 +140,10 @@ pub(super) struct Engine<'a> {
     pub(super) members: Mutex<HashMap<PeerId, Option<SourceId>>>,
     /// Sources that are no members and not lost.
     pub(super) origins: AtomicUsize,
+    /// Workers that have not left yet.
+    pub(super) working: AtomicUsize,
+    /// Somebody says here that a worker has left.
+    pub(super) left: (Sender<()>, Receiver<()>),
     pub(super) losses: Mutex<Vec<(PeerId, SourceError)>>,
     fatal: Mutex<Option<TransferError>>,
 }

@@ -59,6 +59,8 @@ pub(super) struct Source {
     latency: Option<Duration>,
     rate: Rate,
     active: bool,
+    /// It fetches from the end of the file, because another one does from the beginning.
+    from_end: bool,
     /// A source that has only these chunks, in this order; all chunks when absent.
     offers: Option<VecDeque<ChunkIndex>>,
 }
@@ -117,17 +119,24 @@ impl Ledger {
 
     /// A new source that has every chunk.
     pub fn join(&mut self) -> SourceId {
-        self.join_with(None)
+        self.join_with(None, false)
+    }
+
+    /// The same, which begins at the end of the file: what another source gives of its own accord, in
+    /// the file's order, is met as late as can be.
+    pub fn join_late(&mut self) -> SourceId {
+        self.join_with(None, true)
     }
 
     /// A new source that has, or will have, only the chunks that it is said to be given.
     pub fn join_member(&mut self) -> SourceId {
-        self.join_with(Some(VecDeque::new()))
+        self.join_with(Some(VecDeque::new()), false)
     }
 
-    fn join_with(&mut self, offers: Option<VecDeque<ChunkIndex>>) -> SourceId {
+    fn join_with(&mut self, offers: Option<VecDeque<ChunkIndex>>, from_end: bool) -> SourceId {
         self.sources.push(Source {
             offers,
+            from_end,
             queue: VecDeque::new(),
             queued: 0,
             last_arrival: None,
@@ -273,7 +282,7 @@ impl Ledger {
     }
 
     /// The first chunk that nobody fetches and nobody is expected to bring.
-    pub(super) fn first_missing(&mut self, now: Instant) -> Option<ChunkIndex> {
+    fn first_missing(&mut self, now: Instant) -> Option<ChunkIndex> {
         if self.missing == 0 {
             return None;
         }
@@ -283,6 +292,16 @@ impl Ledger {
         candidates
             .filter(|index| self.chunks.get(index.as_usize()) == Some(&State::Missing))
             .find(|index| !self.is_promised(*index, now))
+    }
+
+    /// The same for a source that begins at the end.
+    pub(super) fn next_missing(&mut self, id: SourceId, now: Instant) -> Option<ChunkIndex> {
+        if !self.sources.get(id.0)?.from_end {
+            return self.first_missing(now);
+        }
+        let missing = |index: &ChunkIndex| self.chunks.get(index.as_usize()) == Some(&State::Missing);
+        let mut from_end = self.layout.indices().rev().filter(missing);
+        from_end.find(|index| !self.is_promised(*index, now))
     }
 
     /// Whether a member that takes part was handed the chunk not too long ago.

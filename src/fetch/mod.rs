@@ -6,12 +6,14 @@
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
 //! * [`folder`]: whole folders
 //! * `ledger`, `policy`: who fetches which chunk, and why; pure
-//! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together
+//! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together;
+//!   `late`: sources that come while it runs
 //! * [`progress`]: what a transfer tells about itself
 
 pub mod engine;
 pub mod find;
 pub mod folder;
+mod late;
 // Public for `benches/micro.rs` alone.
 #[doc(hidden)]
 pub mod ledger;
@@ -25,5 +27,6 @@ mod worker;
 
 pub use engine::{Fetch, Meet, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
+pub use late::Late;
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};

@@ -1,6 +1,9 @@
 //! The source of an upload: the peer that offered the file, over the connection the offer came on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
 
 use super::progress::Progress;
 use super::source::{Dial, Handed, Next, Source, SourceError};
@@ -10,7 +13,7 @@ use crate::connection::Framed;
 use crate::content::{ChunkIndex, Manifest};
 use crate::topology::PeerId;
 use crate::transport::{Cancel, Closer};
-use crate::wire::{Report, Request};
+use crate::wire::{Report, Request, Response};
 
 /// A peer whose offer was accepted. It can be used as a source once: when the connection is lost,
 /// so is the offer.
@@ -50,6 +53,73 @@ impl Dial for Offerer<'_> {
             report: self.report,
             reported: Instant::now(),
         }))
+    }
+}
+
+/// A peer that offers what is being received already: one more source of a transfer that runs. Its
+/// offer is answered when the transfer lets it in.
+pub struct Joiner {
+    peer: PeerId,
+    /// There until this is dropped.
+    connection: Option<Framed>,
+    manifest: Arc<Manifest>,
+    report: Box<dyn Fn() -> Report + Send + Sync>,
+    was_let_in: bool,
+    back: Sender<Returned>,
+}
+
+/// The connection of a [`Joiner`], after its transfer has no more use for it.
+pub struct Returned {
+    /// The connection.
+    pub connection: Framed,
+    /// Whether the offer was accepted.
+    pub was_let_in: bool,
+}
+
+impl Joiner {
+    /// Will fetch chunks of `manifest` over a connection that an offer of it came on. The connection
+    /// comes `back` at the end.
+    pub fn new(
+        (peer, connection): (PeerId, Framed),
+        manifest: Arc<Manifest>,
+        report: impl Fn() -> Report + Send + Sync + 'static,
+        back: Sender<Returned>,
+    ) -> Self {
+        let (connection, report) = (Some(connection), Box::new(report));
+        Self { peer, connection, manifest, report, was_let_in: false, back }
+    }
+}
+
+impl Dial for Joiner {
+    fn peer(&self) -> &PeerId {
+        &self.peer
+    }
+
+    fn can_redial(&self) -> bool {
+        false
+    }
+
+    fn dial(&mut self, _cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
+        let Some(connection) = &mut self.connection else { return Err(SourceError::NotServing) };
+        let report = (self.report)();
+        let have = if let Report::Progress { done, .. } = report { done } else { 0 };
+        self.was_let_in = true;
+        connection.send(&Response::Accepted { have }, &[])?;
+        Ok(Box::new(OfferedSource {
+            connection,
+            manifest: &self.manifest,
+            report: &self.report,
+            reported: Instant::now(),
+        }))
+    }
+}
+
+impl Drop for Joiner {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // The session waits for it.
+            let _ = self.back.send(Returned { connection, was_let_in: self.was_let_in });
+        }
     }
 }
 

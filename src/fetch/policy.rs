@@ -27,6 +27,9 @@ const TAKE_OVER: f64 = 1.5;
 /// … and at least so much later, in seconds: less is not worth a second copy.
 const TAKE_OVER_SLACK: f64 = 0.01;
 
+/// Seconds that a source which was never asked is expected to need for a chunk.
+const UNTRIED: f64 = 0.5;
+
 /// How long a chunk that a member of a swarm was handed is expected from there alone. Asking
 /// elsewhere sooner would send it twice over the link that all of them share.
 pub(super) const PATIENCE: Duration = Duration::from_millis(800);
@@ -43,7 +46,7 @@ pub(super) fn choose(ledger: &mut Ledger, id: SourceId, now: Instant) -> Option<
     if let Some(offer) = ledger.next_offer(id) {
         return offer;
     }
-    match ledger.first_missing(now) {
+    match ledger.next_missing(id, now) {
         Some(index) if !finishes_last(ledger, id, now) => Some(index),
         _ => take_over(ledger, id, now),
     }
@@ -87,7 +90,9 @@ fn arrival(source: &Source, more: u64, now: Instant) -> Option<f64> {
 
 /// A chunk in flight elsewhere that this source would have much sooner.
 fn take_over(ledger: &Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> {
-    let own = arrival(ledger.source(id)?, ledger.layout().chunk_size().into(), now)?;
+    let asking = ledger.source(id)?;
+    let untried = asking.queue.is_empty().then_some(UNTRIED);
+    let own = arrival(asking, ledger.layout().chunk_size().into(), now).or(untried)?;
     let worth_it = own * TAKE_OVER + TAKE_OVER_SLACK;
     let mut best: Option<(f64, ChunkIndex)> = None;
     for (_, source) in ledger.active().filter(|(other, _)| *other != id) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::engine::{Arrived, Engine, lock};
+use super::late::Place;
 use super::ledger::{Grant, SourceId};
 use super::progress::{Counter, Event};
 use super::source::{Dial, Source, SourceError};
@@ -25,6 +26,8 @@ pub(super) enum Role {
     Origin,
     /// One of those peers.
     Member,
+    /// Has all chunks, and came when others were at work already.
+    Late,
 }
 
 impl Role {
@@ -43,16 +46,19 @@ pub(super) struct Worker<'e, 'a> {
     pub(super) filled: Sender<Arrived>,
     /// A verify thread says here that a chunk of this source was bad.
     bad: (Sender<()>, Receiver<()>),
+    _place: Place<'e, 'a>,
 }
 
 impl<'e, 'a> Worker<'e, 'a> {
     pub(super) fn new(engine: &'e Engine<'a>, role: Role, peer: &PeerId, filled: Sender<Arrived>) -> Self {
         let id = match role {
             Role::Member => lock(&engine.ledger).join_member(),
+            Role::Late => lock(&engine.ledger).join_late(),
             Role::Plain | Role::Origin => lock(&engine.ledger).join(),
         };
         engine.buffers.add_one();
-        Self { engine, id, role, counter: engine.progress.join(peer.clone()), filled, bad: bounded(1) }
+        let (counter, _place) = (engine.progress.join(peer.clone()), Place::take(engine));
+        Self { engine, id, role, counter, filled, bad: bounded(1), _place }
     }
 
     /// Uses the source until the transfer is over or the source is beyond hope.

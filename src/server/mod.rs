@@ -4,10 +4,12 @@
 //! * [`Server`]: a bound port and its accept loop
 //! * `session`: one connection, one thread
 //! * `offers`: an upload to us: the connection turns round and we fetch
+//! * `running`: a second offer of what is being received joins the first
 //! * [`run`]: the program: settings, signals, exit code
 
 mod offers;
 mod program;
+mod running;
 mod session;
 
 use std::io;
@@ -47,6 +49,7 @@ struct Shared {
     classic: classic::Service,
     sessions: Arc<Sessions>,
     handouts: Handouts,
+    running: running::Running,
     neighbours: Option<Neighbours>,
 }
 
@@ -103,6 +106,7 @@ impl Host {
             classic,
             sessions,
             handouts: Handouts::default(),
+            running: running::Running::default(),
             neighbours: None,
         }))
     }

@@ -6,9 +6,10 @@ use std::thread;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::Shared;
+use super::running::{Entry, Place, report_end};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, Digest, FileName, Manifest};
+use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
 use crate::fetch::{
     Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply,
@@ -19,97 +20,143 @@ use crate::store::{PartFile, Reception, StoreError};
 use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, WireError};
 
-/// Answers an offer; when it is accepted, returns after the file is complete or given up.
-pub(super) fn receive(shared: &Shared, connection: &mut Framed, offer: Request) -> Result<(), WireError> {
-    if let Request::OfferFolder { share, replace } = offer {
-        return receive_folder(shared, connection, &share, replace);
+/// Answers an offer; when it is accepted, returns after the file is complete or given up. Gives the
+/// connection back.
+pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -> Result<Framed, WireError> {
+    let offer = match offer {
+        Request::OfferFolder { share, replace } => {
+            receive_folder(shared, &mut connection, &share, replace)?;
+            return Ok(connection);
+        }
+        offer => match Offer::read(&mut connection, offer)? {
+            Ok(offer) => offer,
+            Err(refusal) => {
+                connection.send(&Response::Error(refusal), &[])?;
+                return Ok(connection);
+            }
+        },
+    };
+    loop {
+        match shared.running.enter(&offer.manifest) {
+            Entry::First(place) => {
+                begin(shared, &mut connection, &offer, place)?;
+                return Ok(connection);
+            }
+            Entry::Joins(transfer) => {
+                let peer = uploader(&connection);
+                log::info!("{peer} offers {} too, which is being received", offer.manifest.name());
+                let joined;
+                (connection, joined) = transfer.join((peer, connection), offer.swarm)?;
+                if joined {
+                    return Ok(connection);
+                }
+            }
+            Entry::Clashes(transfer) => {
+                connection.send(&Response::Error(transfer.clash(offer.manifest.name())), &[])?;
+                return Ok(connection);
+            }
+        }
     }
-    let swarm = matches!(offer, Request::Offer { swarm: true, .. });
-    match prepare(shared, connection, offer)? {
-        Ok(Reception::Part(part)) => fetch(shared, connection, part, swarm),
-        Ok(Reception::AlreadyHere) => connection.send(&Response::AlreadyHere, &[]),
+}
+
+/// What is offered.
+struct Offer {
+    manifest: Arc<Manifest>,
+    attributes: Attributes,
+    replace: bool,
+    swarm: bool,
+}
+
+impl Offer {
+    /// Reads the digests behind the offer, and compares them with its root.
+    fn read(connection: &mut Framed, offer: Request) -> Result<Result<Self, Refusal>, WireError> {
+        let Request::Offer { name, length, chunk_size, root, attributes, replace, swarm } = offer else {
+            return Err(WireError::Unexpected("not an offer".to_owned()));
+        };
+        let payload = connection.take_payload()?;
+        let bad = |what: String| Refusal { code: ErrorCode::BadRequest, message: what };
+        let manifest =
+            ChunkLayout::new(length, chunk_size).map_err(|error| error.to_string()).and_then(|layout| {
+                let digests = Digest::split(&payload).ok_or("odd digests")?;
+                Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
+            });
+        let offer = |manifest| Self { manifest: Arc::new(manifest), attributes, replace, swarm };
+        Ok(manifest.map_err(bad).map(offer))
+    }
+}
+
+/// The first offer of a content: asks the store for a part file, and fetches into it.
+fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'_>) -> Result<(), WireError> {
+    let reception = shared.store.receive(offer.manifest.clone(), offer.replace);
+    let refusal = match reception {
+        Ok(Reception::Part(part)) => {
+            return fetch(shared, connection, part.with(offer.attributes), (place, offer.swarm));
+        }
+        Ok(Reception::AlreadyHere) => {
+            drop(place);
+            return connection.send(&Response::AlreadyHere, &[]);
+        }
         Ok(Reception::Busy) => {
-            connection.send(&Response::error(ErrorCode::Receiving, "currently receiving that file"), &[])
+            Refusal { code: ErrorCode::Receiving, message: "currently receiving that file".to_owned() }
         }
         Ok(Reception::InTheWay { length, root }) => {
             let id = root.map_or_else(String::new, |root| format!(", id {}", root.short()));
             let message = format!(
                 "already serving another file of that name ({length} bytes{id}); --replace overwrites it"
             );
-            connection.send(&Response::error(ErrorCode::InTheWay, message), &[])
+            Refusal { code: ErrorCode::InTheWay, message }
         }
-        Err(refusal) => connection.send(&Response::Error(refusal), &[]),
-    }
-}
-
-/// Reads the offer's manifest and asks the store for a part file.
-fn prepare(
-    shared: &Shared,
-    connection: &mut Framed,
-    offer: Request,
-) -> Result<Result<Reception, Refusal>, WireError> {
-    let Request::Offer { name, length, chunk_size, root, attributes, replace, .. } = offer else {
-        return Err(WireError::Unexpected("not an offer".to_owned()));
+        Err(error) => refusal_of(&error),
     };
-    let payload = connection.take_payload()?;
-    let bad = |what: String| Refusal { code: ErrorCode::BadRequest, message: what };
-    let manifest =
-        ChunkLayout::new(length, chunk_size).map_err(|error| error.to_string()).and_then(|layout| {
-            let digests = Digest::split(&payload).ok_or("odd digests")?;
-            Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
-        });
-    Ok(manifest.map_err(bad).and_then(|manifest| {
-        let reception = shared.store.receive(Arc::new(manifest), replace);
-        reception.map(|reception| reception.with(attributes)).map_err(|error| refusal_of(&error))
-    }))
+    // Whoever hears of it may offer something else at once.
+    drop(place);
+    connection.send(&Response::Error(refusal), &[])
 }
 
 /// The turned connection: we ask, the offering peer answers, and at the end we report.
-fn fetch(shared: &Shared, connection: &mut Framed, part: PartFile, swarm: bool) -> Result<(), WireError> {
+fn fetch(
+    shared: &Shared,
+    connection: &mut Framed,
+    part: PartFile,
+    (place, swarm): (Place<'_>, bool),
+) -> Result<(), WireError> {
     let manifest = part.manifest().clone();
     let peer = uploader(connection);
     let name = manifest.name().clone();
     let from = format!("{peer} ({})", connection.remote());
-    let progress = Progress::new(manifest.length());
+    let progress = &*place.transfer.progress.clone();
     progress.resume(part.received());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
     log::info!("receiving {name} ({} bytes) from {from}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
-    let report = || progress_report(&progress, &peer);
+    let report = || progress_report(progress, &peer);
     let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
     let meet = |id: &PeerId| shared.meet(id, &manifest);
     let transfer = Fetch {
         part: &part,
         sources: vec![Box::new(offerer)],
-        progress: &progress,
+        progress,
         cancel: &shared.sessions.cancel,
         stall: config::STALL_TIMEOUT,
         observer: &observer,
         swarm: swarm.then_some(&meet),
     };
-    let result = match transfer.run() {
-        Ok(()) => complete(connection, part, &progress, &peer)?,
+    let result = match transfer.run_with(&place.late) {
+        Ok(()) => complete(connection, part, progress, &peer),
         Err(error) => {
-            // Whoever hears of the failure may offer the file again at once.
             drop(part);
             Err(error)
         }
     };
-    match result {
-        Ok(()) => {
-            log::info!("received {name} from {from}");
-            connection.send(&Request::Report { report: progress_report(&progress, &peer) }, &[])?;
-            connection.send(&Request::Report { report: Report::Finished }, &[])
-        }
-        Err(error) => {
-            log::warn!("did not receive {name} from {from}: {error}");
-            let report = Report::Failed(refusal_for(&error));
-            connection.send(&Request::Report { report }, &[])?;
-            // Answers to our requests may still be under way; nobody could tell them apart.
-            connection.closer().close();
-            Ok(())
-        }
+    match &result {
+        Ok(()) => log::info!("received {name} from {from}"),
+        Err(error) => log::warn!("did not receive {name} from {from}: {error}"),
     }
+    let outcome = result.map_err(|error| refusal_for(&error));
+    place.end(outcome.clone());
+    // Whoever hears of a failure may offer the file again at once.
+    drop(place);
+    report_end(connection, progress, &peer, outcome)
 }
 
 /// The offer of a folder: we list, fetch what we lack, and tell at the end what we could not have.
@@ -180,24 +227,24 @@ fn refusal_of_file(error: &FileError) -> Refusal {
 }
 
 /// Completes the part file while telling the other side that we are alive; a slow disk takes its
-/// time.
+/// time. One that has left meanwhile changes nothing.
 fn complete(
     connection: &mut Framed,
     part: PartFile,
     progress: &Progress,
     peer: &PeerId,
-) -> Result<Result<(), TransferError>, WireError> {
+) -> Result<(), TransferError> {
     let (done, completed) = bounded(1);
     thread::scope(|scope| {
         scope.spawn(move || done.send(part.complete()));
         loop {
             match completed.recv_timeout(config::HEARTBEAT) {
-                Ok(result) => return Ok(result.map(drop).map_err(TransferError::Store)),
+                Ok(result) => return result.map(drop).map_err(TransferError::Store),
                 Err(RecvTimeoutError::Timeout) => {
                     let report = progress_report(progress, peer);
-                    connection.send(&Request::Report { report }, &[])?;
+                    let _ = connection.send(&Request::Report { report }, &[]);
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(Err(TransferError::Interrupted)),
+                Err(RecvTimeoutError::Disconnected) => return Err(TransferError::Interrupted),
             }
         }
     })

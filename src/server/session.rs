@@ -52,7 +52,7 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
         }
         match request {
             Request::Offer { .. } | Request::OfferFolder { .. } => {
-                offers::receive(shared, &mut connection, request)?;
+                connection = offers::receive(shared, connection, request)?;
             }
             request => responder.answer(&mut connection, request)?,
         }

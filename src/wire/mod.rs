@@ -86,6 +86,10 @@
 //! `progress` now and then, and at the end `finished` or `failed`. After that the connection has its
 //! first direction again.
 //!
+//! An offer of what is being received already, under the same name, is accepted too: its side becomes
+//! one more source of the transfer that runs, and hears the same end. `accepted` may take until the
+//! transfer lets it in.
+//!
 //! An `offer_folder` is accepted without looking: who accepted it lists what the pattern selects at the
 //! other side, puts it `beneath` that folder, and fetches what it lacks. Its reports are `folder` and
 //! at the end `folder_finished`, whose payload is a JSON array of files that it could not have.

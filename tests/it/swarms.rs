@@ -1,9 +1,12 @@
 //! Uploads to several peers, which fetch from one another what the uploader hands out once.
 
-use peershare::client::ExitStatus;
-use peershare::wire::{ErrorCode, Request, Response};
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
 
-use super::lab::{Lab, bytes, manifest};
+use peershare::client::ExitStatus;
+use peershare::wire::{ErrorCode, Report, Request, Response};
+
+use super::lab::{LONG, Lab, bytes, eventually, manifest};
 use super::speaker::Speaker;
 
 /// Long enough for a hundred chunks.
@@ -116,4 +119,117 @@ fn nobody_is_handed_anything_and_odd_chunk_sizes_are_refused() {
         let answer = speaker.ask(&Request::Next { root, chunk_size, seen: 0, want: true }, &[]);
         assert!(matches!(answer, Response::Error(refusal) if refusal.code == code), "{peer:?}");
     }
+}
+
+/// Answers what it is asked until it is told how the upload ended.
+fn serve_to_the_end(speaker: &mut Speaker, data: &[u8]) -> Report {
+    loop {
+        match speaker.request() {
+            Request::Report { report: Report::Progress { .. } } => {}
+            Request::Report { report } => return report,
+            Request::Read { chunk, chunk_size, .. } => {
+                let start = chunk as usize * chunk_size as usize;
+                let end = data.len().min(start + chunk_size as usize);
+                speaker.send(&Response::Chunk { chunk }, &data[start..end]);
+            }
+            other => panic!("{other:?} after an offer"),
+        }
+    }
+}
+
+#[test]
+fn a_second_upload_of_a_file_that_is_being_received_joins_the_first() {
+    let lab = Lab::of(&["a"]);
+    let data = bytes(1, LONG);
+    lab.put("me", "x", &data);
+    let mut first = Speaker::introduced(&lab, "a");
+    first.offer(&manifest("x", &data));
+    first.serve(&data, 1);
+    let mut second = lab.client();
+    let traffic = second.traffic.clone();
+    thread::scope(|scope| {
+        let joining = scope.spawn(move || second.run("upload x").succeeded());
+        eventually("the second gives chunks", || traffic.sent.load(SeqCst) > LONG as u64 / 4);
+        assert_eq!(serve_to_the_end(&mut first, &data), Report::Finished);
+        let outcome = joining.join().unwrap().prints("a: uploaded x");
+        assert!(outcome.sent < LONG as u64, "{} bytes were sent", outcome.sent);
+    });
+    lab.assert_has("a", "x", &data);
+}
+
+#[test]
+fn an_upload_that_joined_another_goes_on_when_that_one_dies() {
+    let lab = Lab::of(&["a"]);
+    let data = bytes(1, LONG);
+    lab.put("me", "x", &data);
+    let mut first = Speaker::introduced(&lab, "a");
+    first.offer(&manifest("x", &data));
+    let before = first.serve(&data, 4).len() as u64;
+    let mut second = lab.client();
+    let traffic = second.traffic.clone();
+    second.traffic.after(LONG as u64 / 2, move || drop(first));
+    let outcome = second.run("upload x").succeeded().prints("a: uploaded x");
+    assert!(outcome.sent < LONG as u64, "{} bytes were sent beside {before} chunks", outcome.sent);
+    assert!(traffic.sent.load(SeqCst) > LONG as u64 / 2);
+    lab.assert_has("a", "x", &data);
+}
+
+#[test]
+fn an_upload_that_joined_is_told_when_the_transfer_fails() {
+    let lab = Lab::of(&["a"]);
+    let data = bytes(1, LONG);
+    let (mut first, mut second) = (Speaker::introduced(&lab, "a"), Speaker::introduced(&lab, "a"));
+    first.offer(&manifest("x", &data));
+    second.offer(&manifest("x", &data));
+    drop(first);
+    loop {
+        match second.request() {
+            Request::Report { report: Report::Progress { .. } } => {}
+            Request::Report { report } => {
+                assert!(matches!(&report, Report::Failed(refusal) if refusal.code == ErrorCode::Integrity));
+                break;
+            }
+            Request::Read { chunk, chunk_size, .. } => {
+                let start = chunk as usize * chunk_size as usize;
+                second.send(&Response::Chunk { chunk }, &vec![0; (LONG - start).min(chunk_size as usize)]);
+            }
+            Request::Have { .. } => second.send(&Response::Have, &[]),
+            other => panic!("{other:?} after an offer"),
+        }
+    }
+    assert!(lab.visible("a").is_empty());
+}
+
+#[test]
+fn two_swarms_for_one_file_that_share_targets_both_end_well() {
+    let lab = Lab::of(&["a", "b", "c", "d", "e", "f"]);
+    let data = bytes(1, LENGTH);
+    ["a", "b"].iter().for_each(|peer| lab.put(peer, "x", &data));
+    let (mut one, mut other) = (lab.client_at("a"), lab.client_at("b"));
+    let (begun, begins) = crossbeam_channel::bounded(1);
+    one.traffic.after(LENGTH as u64 / 8, move || begun.send(()).unwrap());
+    thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            begins.recv().unwrap();
+            other.run("upload x d e f").succeeded()
+        });
+        one.run("upload x c d e").succeeded();
+        other.join().unwrap();
+    });
+    ["c", "d", "e", "f"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
+}
+
+#[test]
+fn another_file_under_a_name_that_is_being_received_is_refused_by_its_id() {
+    let lab = Lab::of(&["a", "b"]);
+    let (mine, theirs) = (bytes(1, LONG), bytes(2, LONG));
+    let mut first = Speaker::introduced(&lab, "a");
+    first.offer(&manifest("x", &theirs));
+    lab.put("me", "x", &mine);
+    let id = manifest("x", &theirs).root().short().to_string();
+    let outcome = lab.client().run("upload x").is(ExitStatus::SomePeersFailed).prints("b: uploaded x");
+    outcome.tells(&format!("currently receiving another file of that name ({LONG} bytes, id {id})"));
+    assert_eq!(serve_to_the_end(&mut first, &theirs), Report::Finished);
+    lab.assert_has("a", "x", &theirs);
+    lab.assert_has("b", "x", &mine);
 }
