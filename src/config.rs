@@ -251,7 +251,10 @@ pub const MEMBER_WAIT_MS: u32 = 2000;
 pub const SWARM_MEMBERS: usize = 16;
 
 /// How long members that have nothing more for one another wait after their source was lost.
-pub const ORPHANED: Duration = Duration::from_secs(1);
+pub const ORPHANED: Duration = Duration::from_secs(2);
+
+/// How often they ask one another then what they have.
+pub const ORPHANS_LOOK: Duration = Duration::from_millis(50);
 
 /// Chunks that a member asks for before it knows how fast it passes them on.
 pub const HANDED_AT_ONCE: usize = 4;

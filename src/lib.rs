@@ -45,6 +45,7 @@
 //! | attributes | modification time and permission bits: what travels beside the content |
 //! | swarm | the targets of one upload, when they pass chunks on; the uploader is its origin |
 //! | handout | which chunk of a swarm went to whom |
+//! | orphan | a member of a swarm whose origin is lost |
 //!
 //! # Rooms
 //!
@@ -171,6 +172,7 @@
 //!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells who got which, and
 //!    the targets read the rest from one another, out of part files that are still being received
 //!    (`store/live.rs`).
+//!    Orphaned by a dead uploader, they ask one another what they have until each has all there is.
 //! 7. The target reports that the file is complete, or why not, and the connection has its first
 //!    direction again.
 //!

@@ -347,7 +347,7 @@ pub(super) fn status_of(error: &TransferError) -> ExitStatus {
     match error {
         TransferError::Interrupted => ExitStatus::Interrupted,
         TransferError::Store(error) => error.into(),
-        TransferError::NoSource(reasons) => {
+        TransferError::NoSource(reasons) | TransferError::Incomplete { reasons, .. } => {
             ExitStatus::of_peers(reasons.iter().map(|(_, reason)| ExitStatus::from(reason)))
         }
     }

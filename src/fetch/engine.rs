@@ -6,7 +6,7 @@
 //! back to the set. So what is in memory is bounded by the number of buffers, and when the disk is
 //! slower than the sources the workers wait for buffers and stop asking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
@@ -31,6 +31,19 @@ pub enum TransferError {
     /// Every source is lost; the reasons are told peer by peer.
     #[error("no source is left: {}", list(.0))]
     NoSource(Vec<(PeerId, SourceError)>),
+    /// The same, after the transfer had begun.
+    #[error(
+        "no source is left: {}; {missing} of {of} chunks are missing, what came is kept, and the same command continues",
+        list(reasons)
+    )]
+    Incomplete {
+        /// Chunks that did not come.
+        missing: u32,
+        /// Chunks of the file.
+        of: u32,
+        /// Why each source was lost.
+        reasons: Vec<(PeerId, SourceError)>,
+    },
     /// The user or the system asked to stop.
     #[error("interrupted; the verified chunks are kept, the same command continues")]
     Interrupted,
@@ -95,6 +108,7 @@ impl Fetch<'_> {
             observer: self.observer,
             swarm: self.swarm,
             members: Mutex::default(),
+            heard_of: Mutex::default(),
             origins: AtomicUsize::new(self.sources.len()),
             working: AtomicUsize::new(0),
             left: unbounded(),
@@ -138,6 +152,8 @@ pub(super) struct Engine<'a> {
     pub(super) swarm: Option<&'a Meet<'a>>,
     /// The members of the swarm that we know of.
     pub(super) members: Mutex<HashMap<PeerId, Option<SourceId>>>,
+    /// Members that have nothing for us yet, as far as we know.
+    pub(super) heard_of: Mutex<HashSet<PeerId>>,
     /// Sources that are no members and not lost.
     pub(super) origins: AtomicUsize,
     /// Workers that have not left yet.
@@ -282,6 +298,7 @@ impl Engine<'_> {
         if user.is_cancelled() {
             return Err(TransferError::Interrupted);
         }
-        Err(TransferError::NoSource(std::mem::take(&mut lock(&self.losses))))
+        let (missing, of) = (lock(&self.ledger).lacks(), self.manifest.layout().count());
+        Err(TransferError::Incomplete { missing, of, reasons: std::mem::take(&mut lock(&self.losses)) })
     }
 }

@@ -69,6 +69,7 @@ impl<'a> Engine<'a> {
     {
         let Late { dial, swarm } = source;
         let alone = self.origins.fetch_add(1, Relaxed) == 0;
+        self.part.expects_more(true);
         let role = match swarm && alone && self.swarm.is_some() {
             true => Role::Origin,
             false => Role::Late,

@@ -169,11 +169,33 @@ impl Ledger {
     /// The member was handed that chunk and is the one to have it from.
     pub fn promise(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
         let wanted = self.chunks.get(index.as_usize()) == Some(&State::Missing);
+        let kept = |(by, _): &(SourceId, Instant)| self.sources.get(by.0).is_some_and(|by| by.active);
+        let known = self.promised.get(&index).is_some_and(kept);
         let Some(source) = self.sources.get_mut(id.0) else { return };
-        if wanted && !self.promised.contains_key(&index) {
+        if wanted && !known {
             self.promised.insert(index, (id, now));
             source.offers.get_or_insert_default().push_back(index);
         }
+    }
+
+    /// The member has just these chunks, whatever was promised. Says whether any of them is of use.
+    pub fn offers(&mut self, id: SourceId, has: &ChunkSet) -> bool {
+        let wanted = |index: &ChunkIndex| self.chunks.get(index.as_usize()) != Some(&State::Done);
+        let offers: VecDeque<ChunkIndex> = has.iter().filter(wanted).collect();
+        let useful = !offers.is_empty();
+        if let Some(source) = self.sources.get_mut(id.0) {
+            source.offers = Some(offers);
+        }
+        self.promised.retain(|_, (by, _)| *by != id);
+        useful
+    }
+
+    /// The source's oldest request was answered by "not yet", and there is nothing to wait for.
+    pub fn never(&mut self, id: SourceId) {
+        let Some(source) = self.sources.get_mut(id.0) else { return };
+        let Some(queued) = source.queue.pop_front() else { return };
+        source.queued = source.queued.saturating_sub(queued.len);
+        self.give_back(queued.index);
     }
 
     /// The source handed us that chunk, and its bytes are here. Says whether they are wanted.
@@ -199,12 +221,11 @@ impl Ledger {
     /// The source's oldest request was answered by "not yet": it is asked again later.
     pub fn not_yet(&mut self, id: SourceId) {
         let Some(source) = self.sources.get_mut(id.0) else { return };
-        let Some(queued) = source.queue.pop_front() else { return };
-        source.queued = source.queued.saturating_sub(queued.len);
+        let Some(queued) = source.queue.front().copied() else { return };
         if let Some(offers) = &mut source.offers {
             offers.push_back(queued.index);
         }
-        self.give_back(queued.index);
+        self.never(id);
     }
 
     /// Asks for the next chunk that this source should request.
@@ -326,9 +347,14 @@ impl Ledger {
         Some(None)
     }
 
+    /// Chunks that are not done.
+    pub(super) fn lacks(&self) -> u32 {
+        self.layout.count() - self.done
+    }
+
     /// Bytes that are neither done nor here, about: the last chunk counts as a whole one.
     pub(super) fn remaining(&self) -> u64 {
-        u64::from(self.layout.count() - self.done) * u64::from(self.layout.chunk_size())
+        u64::from(self.lacks()) * u64::from(self.layout.chunk_size())
     }
 
     pub(super) fn source(&self, id: SourceId) -> Option<&Source> {

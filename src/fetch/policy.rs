@@ -245,4 +245,50 @@ mod tests {
         assert!(!ledger.arrived(b, now), "the chunk is not wanted any more");
         assert_eq!(ledger.lease(b, now), Grant::Complete);
     }
+
+    #[test]
+    fn an_orphan_is_asked_for_what_it_has_and_for_nothing_else() {
+        let layout = ChunkLayout::new(3 * 16384, 16384).unwrap();
+        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let (a, b, now) = (ledger.join_member(), ledger.join_member(), Instant::now());
+        let [first, second, _] = [0, 1, 2].map(|number| layout.index(number).unwrap());
+        ledger.promise(a, first, now);
+        assert_eq!(ledger.lease(a, now), Grant::Chunk(first));
+        ledger.never(a);
+        assert_eq!(ledger.lease(a, now), Grant::Nothing);
+        let mut has = ChunkSet::none(&layout);
+        assert!(!ledger.offers(b, &has));
+        has.insert(first);
+        has.insert(second);
+        assert!(ledger.offers(b, &has));
+        assert_eq!(ledger.lease(b, now), Grant::Chunk(first));
+        assert_eq!(ledger.lease(b, now), Grant::Chunk(second));
+        assert_eq!(ledger.lease(b, now), Grant::Nothing);
+        [first, second].iter().for_each(|index| assert!(ledger.complete(*index)));
+        assert!(!ledger.offers(a, &has), "all of that is here");
+        assert_eq!(ledger.lacks(), 1);
+    }
+
+    #[test]
+    fn a_source_that_comes_late_takes_over_from_a_silent_one() {
+        let layout = ChunkLayout::new(2 * 16384, 16384).unwrap();
+        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let (silent, now) = (ledger.join(), Instant::now());
+        while let Grant::Chunk(_) = ledger.lease(silent, now) {}
+        let late = ledger.join_late();
+        assert_eq!(ledger.lease(late, now), Grant::Nothing);
+        assert!(matches!(ledger.lease(late, now + Duration::from_secs(1)), Grant::Chunk(_)));
+    }
+
+    #[test]
+    fn a_source_that_comes_late_begins_at_the_end() {
+        let layout = ChunkLayout::new(9 * 16384, 16384).unwrap();
+        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let (first, late, now) = (ledger.join(), ledger.join_late(), Instant::now());
+        let numbers = [first, late].map(|source| match ledger.lease(source, now) {
+            Grant::Chunk(index) => Some(index.get()),
+            _ => None,
+        });
+        assert_eq!(numbers, [Some(0), Some(8)]);
+    }
 }

@@ -152,6 +152,12 @@ pub trait Source {
         Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here for {stall:?}"))))
     }
 
+    /// Asks which chunks the source has now, when no other request is under way; `None` where it cannot
+    /// be asked.
+    fn has(&mut self, _stall: Duration) -> Result<Option<ChunkSet>, SourceError> {
+        Ok(None)
+    }
+
     /// Why a chunk may not have verified, asked of the source itself: `Changed` when it says so,
     /// else it sent a bad chunk.
     fn excuse(&mut self) -> SourceError;
@@ -252,6 +258,16 @@ impl Source for FramedSource {
         await_next(&mut self.connection, &self.layout, stall)
     }
 
+    fn has(&mut self, stall: Duration) -> Result<Option<ChunkSet>, SourceError> {
+        let request = Request::Have { root: self.root, chunk_size: self.layout.chunk_size() };
+        self.connection.send(&request, &[])?;
+        match self.connection.answer(stall)?.message {
+            Response::Have => Ok(ChunkSet::from_bytes(&self.layout, &self.connection.take_payload()?)),
+            Response::Error(refusal) => Err(refusal.into()),
+            other => Err(misbehaved(format!("{other:?} in answer to have"))),
+        }
+    }
+
     fn excuse(&mut self) -> SourceError {
         ask_excuse(&mut self.connection, self.root)
     }
@@ -325,7 +341,7 @@ pub(super) fn await_next(
 
 /// Asks what the source has, behind the answers that are still to come.
 pub(super) fn ask_excuse(connection: &mut Framed, root: Root) -> SourceError {
-    if connection.send(&Request::Have { root }, &[]).is_err() {
+    if connection.send(&Request::Have { root, chunk_size: 0 }, &[]).is_err() {
         return SourceError::BadChunk;
     }
     // Chunks without end are no excuse.

@@ -5,11 +5,17 @@
 //! own on (*balance*: else a slow uplink would sit on chunks that everybody waits for), and reads
 //! from the answers who was handed what. Each of those peers becomes a source of its own. When
 //! everything is handed out, the origin is an ordinary source again, for whatever does not come.
+//!
+//! When the origin is lost, and no other source has joined, the members are *orphaned*: nobody tells them
+//! any more who has what, so they ask one another, until nobody has had anything new for a while. Then
+//! each has all that there is among them.
 
+use std::sync::atomic::Ordering;
 use std::thread::Scope;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::engine::lock;
+use super::engine::{Engine, lock};
+use super::ledger::SourceId;
 use super::source::{Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
 use crate::config;
@@ -115,24 +121,138 @@ impl<'e, 'a> Worker<'e, 'a> {
         Ok(())
     }
 
-    /// Expects these chunks from that peer, which becomes a source where it is not one yet.
+    /// Expects these chunks from that peer, which becomes a source where it is not one yet. One without
+    /// chunks is only remembered.
     fn promise<'scope>(&self, peer: &PeerId, chunks: &[ChunkIndex], scope: &'scope Scope<'scope, '_>)
     where
         'e: 'scope,
         'a: 'scope,
     {
-        let Some(id) = *lock(&self.engine.members).entry(peer.clone()).or_insert_with(|| {
-            let dial = self.engine.swarm.and_then(|meet| meet(peer))?;
-            let worker = Worker::new(self.engine, Role::Member, peer, self.filled.clone());
-            let id = worker.id;
-            self.engine.start(scope, format!("fetch-{peer}"), move || worker.run(dial, scope));
-            Some(id)
-        }) else {
+        if chunks.is_empty() {
+            if self.engine.swarm.is_some_and(|meet| meet(peer).is_some()) {
+                lock(&self.engine.heard_of).insert(peer.clone());
+            }
             return;
-        };
+        }
+        let Some(id) = self.meet(peer, scope) else { return };
         let (mut ledger, now) = (lock(&self.engine.ledger), Instant::now());
         chunks.iter().for_each(|index| ledger.promise(id, *index, now));
         drop(ledger);
         self.engine.changed.notify_all();
+    }
+
+    /// The source that a member is; it becomes one when it is known here and not too many are.
+    fn meet<'scope>(&self, peer: &PeerId, scope: &'scope Scope<'scope, '_>) -> Option<SourceId>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        let mut members = lock(&self.engine.members);
+        if let Some(known) = members.get(peer) {
+            return *known;
+        }
+        let dial = self.engine.swarm.and_then(|meet| meet(peer))?;
+        if members.len() >= config::SWARM_MEMBERS {
+            return None;
+        }
+        let worker = Worker::new(self.engine, Role::Member, peer, self.filled.clone());
+        let id = worker.id;
+        members.insert(peer.clone(), Some(id));
+        drop(members);
+        self.engine.start(scope, format!("fetch-{peer}"), move || worker.run(dial, scope));
+        Some(id)
+    }
+
+    /// The last source that was no member has gone: what there is can only come from members, also from
+    /// those that had nothing for us so far, and from those that turn to us in the first moments.
+    pub(super) fn orphaned<'scope>(&self, scope: &'scope Scope<'scope, '_>)
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        if self.engine.is_over() || self.engine.swarm.is_none() {
+            return;
+        }
+        self.engine.part.expects_more(false);
+        let mut known: Vec<PeerId> = lock(&self.engine.heard_of).iter().cloned().collect();
+        let until = Instant::now() + config::ORPHANED;
+        while self.engine.has_no_origin() && !self.engine.is_over() && Instant::now() < until {
+            known.drain(..).for_each(|peer| {
+                self.meet(&peer, scope);
+            });
+            self.pause(config::ORPHANS_LOOK);
+            known.extend(self.engine.part.take_askers().iter().filter_map(|peer| peer.parse().ok()));
+        }
+    }
+
+    /// Whether this is a member, and nobody is left who hands anything out.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.role == Role::Member && self.engine.has_no_origin()
+    }
+
+    /// Asks a fellow orphan what it has. Fails when that was nothing new for too long.
+    pub(super) fn look(&self, source: &mut dyn Source, exchange: &mut Exchange) -> Result<(), SourceError> {
+        let pause = exchange
+            .looked
+            .map_or(Duration::ZERO, |looked| config::ORPHANS_LOOK.saturating_sub(looked.elapsed()));
+        self.pause(pause);
+        let Some(has) = source.has(self.engine.stall)? else { return Err(SourceError::NotServing) };
+        exchange.looked = Some(Instant::now());
+        let useful = lock(&self.engine.ledger).offers(self.id, &has);
+        if useful || has.len() > exchange.known {
+            exchange.news = Instant::now();
+        }
+        exchange.known = has.len();
+        if exchange.news.elapsed() >= config::ORPHANED { Err(SourceError::NotServing) } else { Ok(()) }
+    }
+
+    /// The source does not have a chunk that it was asked for.
+    pub(super) fn not_yet(&self, exchange: &Exchange) -> Result<(), SourceError> {
+        if !self.is_orphaned() {
+            lock(&self.engine.ledger).not_yet(self.id);
+            // Where it may not wait, it answers at once.
+            self.wait_for_news();
+            return Ok(());
+        }
+        lock(&self.engine.ledger).never(self.id);
+        // One that says what it has must not go back on it.
+        if exchange.looked.is_some() { Err(SourceError::NotYet) } else { Ok(()) }
+    }
+
+    /// A fellow orphan that has nothing more may have again when somebody else hands out.
+    pub(super) fn take_leave(&self, peer: &PeerId, error: &SourceError) {
+        if self.is_orphaned() && matches!(error, SourceError::NotServing) {
+            lock(&self.engine.members).remove(peer);
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// Whether nobody is left who hands anything out or has everything.
+    fn has_no_origin(&self) -> bool {
+        self.origins.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// What one orphan knows of another.
+pub(super) struct Exchange {
+    /// When it was asked last what it has.
+    looked: Option<Instant>,
+    /// How many chunks it had then.
+    known: u32,
+    /// When it had something new last.
+    news: Instant,
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self { looked: None, known: 0, news: Instant::now() }
+    }
+}
+
+impl Exchange {
+    /// A chunk came.
+    pub(super) fn came(&mut self) {
+        self.news = Instant::now();
     }
 }

@@ -12,6 +12,7 @@ use super::late::Place;
 use super::ledger::{Grant, SourceId};
 use super::progress::{Counter, Event};
 use super::source::{Dial, Source, SourceError};
+use super::swarm::Exchange;
 use crate::config;
 use crate::content::ChunkIndex;
 use crate::topology::PeerId;
@@ -41,7 +42,7 @@ impl Role {
 pub(super) struct Worker<'e, 'a> {
     pub(super) engine: &'e Engine<'a>,
     pub(super) id: SourceId,
-    role: Role,
+    pub(super) role: Role,
     counter: Arc<Counter>,
     pub(super) filled: Sender<Arrived>,
     /// A verify thread says here that a chunk of this source was bad.
@@ -81,6 +82,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             }
             failures = if self.counter.bytes() > before { 1 } else { failures + 1 };
             if !error.is_passing() || !dial.can_redial() || failures > config::SOURCE_RETRIES {
+                self.take_leave(&peer, &error);
                 self.lose(peer, error);
                 break;
             }
@@ -89,16 +91,9 @@ impl<'e, 'a> Worker<'e, 'a> {
             self.pause(config::RETRY_PAUSE * failures);
         }
         self.counter.end();
-        if self.role != Role::Member {
-            self.engine.origins.fetch_sub(1, Ordering::Relaxed);
+        if self.role != Role::Member && self.engine.origins.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.orphaned(scope);
         }
-    }
-
-    /// Whether a member that has had nothing for us for so long will have nothing any more: nobody is
-    /// left who hands anything out.
-    fn is_dry(&self, idle: Duration) -> bool {
-        let orphaned = self.engine.origins.load(Ordering::Relaxed) == 0;
-        self.role == Role::Member && orphaned && idle >= config::ORPHANED
     }
 
     fn lose(&self, peer: PeerId, error: SourceError) {
@@ -112,7 +107,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
     }
 
-    fn pause(&self, time: Duration) {
+    pub(super) fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.engine.is_over() && Instant::now() < until {
             self.wait_for_news();
@@ -141,7 +136,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.role == Role::Origin {
             self.take_part(&mut *source, scope)?;
         }
-        let mut busy = Instant::now();
+        let mut exchange = Exchange::default();
         loop {
             if self.was_bad() {
                 // The others need not wait for what this one says.
@@ -152,12 +147,9 @@ impl<'e, 'a> Worker<'e, 'a> {
             let asked_all = self.ask(&mut *source)?;
             let oldest = lock(&self.engine.ledger).oldest(self.id);
             match oldest {
-                Some(index) => {
-                    self.receive(&mut *source, index)?;
-                    busy = Instant::now();
-                }
+                Some(index) => self.receive(&mut *source, index, &mut exchange)?,
                 None if asked_all || self.engine.is_over() => return Ok(()),
-                None if self.is_dry(busy.elapsed()) => return Err(SourceError::NotServing),
+                None if self.is_orphaned() => self.look(&mut *source, &mut exchange)?,
                 None => {
                     source.idle()?;
                     self.wait_for_news();
@@ -186,14 +178,17 @@ impl<'e, 'a> Worker<'e, 'a> {
     }
 
     /// Reads one answer and passes it on to be verified.
-    fn receive(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<(), SourceError> {
+    fn receive(
+        &self,
+        source: &mut dyn Source,
+        index: ChunkIndex,
+        exchange: &mut Exchange,
+    ) -> Result<(), SourceError> {
         match source.await_chunk(index, self.engine.stall) {
-            Err(SourceError::NotYet) => {
-                lock(&self.engine.ledger).not_yet(self.id);
-                return Ok(());
-            }
+            Err(SourceError::NotYet) => return self.not_yet(exchange),
             other => other?,
         }
+        exchange.came();
         let buffer = self.read(source, index)?;
         log::trace!("chunk {} came as {:?}", index.get(), self.role);
         let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());

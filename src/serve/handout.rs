@@ -4,7 +4,8 @@
 //! fetch the rest from one another. A peer that comes with chunks of an earlier attempt counts as
 //! having been handed those.
 //!
-//! **Invariant:** a chunk is handed to at most one peer, and the log has one line for each that was.
+//! **Invariant:** a chunk is handed to at most one peer, and the log has one line for each that was, and
+//! one for each peer before it is handed anything.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +17,14 @@ pub struct Handout {
     handed: ChunkSet,
     /// Every chunk before this one was handed out.
     cursor: u32,
-    /// In the order in which they were handed out.
-    log: Vec<(ChunkIndex, String)>,
+    /// Who came, and who was handed what, in the order in which that was.
+    log: Vec<(Option<ChunkIndex>, String)>,
 }
 
 /// What a peer has not been told yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
-    /// Which chunks went to whom, each in the order in which they went.
+    /// Which chunks went to whom, each in the order in which they went; none to who has only come.
     pub handed: BTreeMap<String, Vec<u32>>,
     /// Give this when asking again.
     pub seen: u64,
@@ -40,6 +41,13 @@ impl Handout {
     /// How the file is cut.
     pub fn layout(&self) -> &ChunkLayout {
         &self.layout
+    }
+
+    /// A peer takes part; the others are told, so that they can turn to it should we die.
+    pub fn join(&mut self, peer: &str) {
+        if !self.log.iter().any(|(_, known)| known == peer) {
+            self.log.push((None, peer.to_owned()));
+        }
     }
 
     /// A peer has these chunks already.
@@ -63,7 +71,7 @@ impl Handout {
     fn hand(&mut self, peer: &str, index: ChunkIndex) -> bool {
         let fresh = self.handed.insert(index);
         if fresh {
-            self.log.push((index, peer.to_owned()));
+            self.log.push((Some(index), peer.to_owned()));
         }
         fresh
     }
@@ -78,7 +86,7 @@ impl Handout {
         let told = fresh.get(..MOST).unwrap_or(fresh);
         let mut handed: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         for (index, owner) in told.iter().filter(|(_, owner)| owner != peer) {
-            handed.entry(owner.clone()).or_default().push(index.get());
+            handed.entry(owner.clone()).or_default().extend(index.map(ChunkIndex::get));
         }
         let seen = (from + told.len()) as u64;
         News { handed, seen, all: self.handed.is_full() && seen == self.log.len() as u64 }
@@ -115,6 +123,14 @@ mod tests {
         assert_eq!(handout.next("b").map(|index| index.get()), Some(1));
         assert_eq!(handout.news("b", 0).handed["a"], [0]);
         assert!(!handout.news("b", 0).all);
+    }
+
+    #[test]
+    fn everybody_is_told_who_takes_part() {
+        let mut handout = Handout::new(layout(3));
+        ["a", "b", "a"].iter().for_each(|peer| handout.join(peer));
+        let news = handout.news("b", 0);
+        assert_eq!((news.handed, news.seen), (BTreeMap::from([("a".to_owned(), vec![])]), 2));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Responder {
                 let roots = connection.take_payload()?;
                 self.gather(&roots)
             }
-            Request::Have { root } => self.have(root),
+            Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
             Request::Ping => Ok((Response::Pong, Vec::new())),
             // A report gets no answer, and outside of an offer it means nothing.
             Request::Report { .. } => return Ok(()),
@@ -207,7 +207,9 @@ impl Responder {
             // One that is slow to take its chunks must not have many of them queued.
             let limited = connection.set_unsent_limit(config::UNSENT);
             limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-            self.handout = Some((next.root, self.handouts.find(next.root, layout)));
+            let handout = self.handouts.find(next.root, layout);
+            handout.lock().unwrap_or_else(PoisonError::into_inner).join(peer);
+            self.handout = Some((next.root, handout));
         }
         let Some((_, handout)) = &self.handout else { return Err(nobody()) };
         let mut handout = handout.lock().unwrap_or_else(PoisonError::into_inner);
@@ -277,16 +279,32 @@ impl Responder {
         Ok((Response::Gathered { lengths }, payload))
     }
 
-    fn have(&mut self, root: Root) -> Result<(Response, Vec<u8>), Refusal> {
-        let chunks = match self.open(root, Instant::now()).map_err(|error| refusal_of(&error))? {
-            Open::Part(part) => part.have(),
+    fn have(
+        &mut self,
+        peer: Option<&PeerId>,
+        root: Root,
+        chunk_size: u32,
+    ) -> Result<(Response, Vec<u8>), Refusal> {
+        let open = self.open(root, Instant::now()).map_err(|error| refusal_of(&error))?;
+        let own = match open {
+            Open::Part(part) => part.manifest().layout(),
+            Open::Whole(content) => content.manifest().layout(),
+        };
+        let chunk_size = if chunk_size == 0 { own.chunk_size() } else { chunk_size };
+        let asked = ChunkLayout::new(own.length(), chunk_size)
+            .map_err(|error| refusal(ErrorCode::BadRequest, error.to_string()))?;
+        let chunks = match open {
+            Open::Part(part) => {
+                peer.into_iter().for_each(|peer| part.asked(peer.as_str()));
+                part.have(&asked)
+            }
             Open::Whole(content) => {
                 let layout = content.manifest().layout();
                 if let Some(first) = layout.index(0) {
                     // Looks whether the file is still what it was.
                     content.chunk(first).map_err(|error| refusal_of(&error))?;
                 }
-                ChunkSet::all(layout)
+                ChunkSet::all(&asked)
             }
         };
         Ok((Response::Have, chunks.as_bytes().to_vec()))

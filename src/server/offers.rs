@@ -274,11 +274,16 @@ fn refusal_for(error: &TransferError) -> Refusal {
         TransferError::Interrupted => {
             Refusal { code: ErrorCode::Busy, message: "the server is ending".to_owned() }
         }
-        TransferError::NoSource(reasons) => {
+        TransferError::NoSource(reasons) | TransferError::Incomplete { reasons, .. } => {
             let bad = reasons.iter().any(|(_, reason)| reason.is_integrity());
             let code = if bad { ErrorCode::Integrity } else { ErrorCode::Internal };
-            let reasons: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
-            Refusal { code, message: reasons.join("; ") }
+            let mut words: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
+            if let TransferError::Incomplete { missing, of, .. } = error {
+                words.push(format!(
+                    "{missing} of {of} chunks are missing, what came is kept, and the same command continues"
+                ));
+            }
+            Refusal { code, message: words.join("; ") }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! waits for the chunk it wants, and reads it from the same open file. What goes out is counted by
 //! reader, so that a receiver that passes chunks on knows whether it is ahead of its readers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -68,9 +68,16 @@ impl Waiting {
 
     /// Nothing more will come.
     pub(super) fn end(&self) {
+        self.allow(false);
+    }
+
+    /// Whether it makes sense to wait; who waits although it does not is woken.
+    pub(super) fn allow(&self, sense: bool) {
         let mut waiters = locked(&self.0);
-        waiters.over = true;
-        waiters.chunks.clear();
+        waiters.over = !sense;
+        if !sense {
+            waiters.chunks.clear();
+        }
     }
 }
 
@@ -81,12 +88,26 @@ pub(super) struct Deliveries {
     own: Option<ChunkSet>,
     /// How many of them each reader has.
     sent: HashMap<String, u32>,
+    /// Who asked what is here.
+    askers: BTreeSet<String>,
 }
 
 impl Deliveries {
     /// A chunk of our own is complete.
     pub(super) fn own(&mut self, layout: &ChunkLayout, index: ChunkIndex) {
         self.own.get_or_insert_with(|| ChunkSet::none(layout)).insert(index);
+    }
+
+    /// Somebody asked what is here, who may have what we lack.
+    fn asked(&mut self, peer: &str) {
+        if self.askers.len() < config::SWARM_MEMBERS {
+            self.askers.insert(peer.to_owned());
+        }
+    }
+
+    /// Who did so since this was called last.
+    pub(super) fn take_askers(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.askers)
     }
 
     /// Whether half of the readers lack few chunks of our own: fewer than
@@ -112,9 +133,17 @@ impl Partial {
         &self.0.manifest
     }
 
-    /// The chunks that are there.
-    pub fn have(&self) -> ChunkSet {
-        locked(&self.0.have).clone()
+    /// The chunks of a given cut that are there.
+    pub fn have(&self, layout: &ChunkLayout) -> ChunkSet {
+        let (own, have) = (self.manifest().layout(), locked(&self.0.have).clone());
+        let mut cut = ChunkSet::none(layout);
+        layout
+            .indices()
+            .filter(|index| own.covering(&layout.range(*index)).all(|part| have.contains(part)))
+            .for_each(|index| {
+                cut.insert(index);
+            });
+        cut
     }
 
     /// Where a chunk of a given size lies, once all of it is there, which may take until `deadline`.
@@ -130,6 +159,11 @@ impl Partial {
             return Err(StoreError::NotYet { name: name() });
         }
         Ok(Extent { file: &self.0.file, offset: range.start, len: (range.end - range.start) as usize })
+    }
+
+    /// Notes that `peer` asked what is here.
+    pub fn asked(&self, peer: &str) {
+        locked(&self.0.deliveries).asked(peer);
     }
 
     /// Counts that `reader` was sent a chunk.

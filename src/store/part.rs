@@ -5,6 +5,7 @@
 //! syncs the file and writes the journal, while the others go on. When all chunks are there, the
 //! file is synced and renamed to its name, so that nobody ever sees half of it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -154,6 +155,17 @@ impl PartFile {
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
         locked(&self.part.deliveries).keeps_up()
+    }
+
+    /// Says whether readers may wait for chunks that are not here: not when nobody is left who would
+    /// bring them.
+    pub fn expects_more(&self, more: bool) {
+        self.part.waiting.allow(more);
+    }
+
+    /// Who asked what is here since this was called last.
+    pub fn take_askers(&self) -> BTreeSet<String> {
+        locked(&self.part.deliveries).take_askers()
     }
 
     /// Makes the received file visible under its name, synced to disk and entered in the catalog,

@@ -83,6 +83,9 @@ pub enum Request {
     Have {
         /// Of which content.
         root: Root,
+        /// How large the asking side's chunks are, in bytes; 0 for the answering side's own.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        chunk_size: u32,
     },
     /// Here is a file, fetch it from me. The payload is the manifest's digests.
     Offer {

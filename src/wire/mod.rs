@@ -51,7 +51,7 @@
 //! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk | the chunk |
 //! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
 //! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
-//! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
+//! | `have` root, chunk_size | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
 //! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace, swarm | digests | `accepted` have, or `already_here` | |
 //! | `offer_folder` pattern, except, beneath, replace | | `accepted` | |
 //! | `ping` | | `pong` | |
@@ -103,6 +103,11 @@
 //! a chunk may be asked for before it is there, and even before its receiver has accepted the offer.
 //! When everything is handed out (`all`), ordinary reads of chunks that did not come are answered
 //! as ever, so a member that died or cannot be reached costs time, not the file.
+//!
+//! `handed` also names members that were handed nothing yet. When all who hand out are lost, the members
+//! ask one another what they `have`, in their common `chunk_size`, and read that. None of them lets a read
+//! wait any more then, and each ends when the others have had nothing new for a while, or goes on with
+//! whoever offers the file next.
 //!
 //! # Versions
 //!

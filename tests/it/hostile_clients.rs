@@ -129,7 +129,7 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
         (read(root, 0, 3), ErrorCode::BadRequest),
         (read(root, 0, u32::MAX), ErrorCode::BadRequest),
         (read(unknown, 0, usual), ErrorCode::NotFound),
-        (Request::Have { root: unknown }, ErrorCode::NotFound),
+        (Request::Have { root: unknown, chunk_size: 0 }, ErrorCode::NotFound),
         (Request::Hello { peer: None, agent: String::new() }, ErrorCode::BadRequest),
         (list_of("["), ErrorCode::BadRequest),
     ] {

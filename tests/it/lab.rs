@@ -14,10 +14,10 @@ use peershare::client::prompt::{self, Shell};
 use peershare::client::{Bars, ExitStatus, Surroundings, Transfers};
 use peershare::config;
 use peershare::connection::Identity;
-use peershare::content::{ChunkLayout, FileName, Manifest, merkle};
+use peershare::content::{ChunkLayout, ChunkSet, FileName, Manifest, merkle};
 use peershare::serve::Rights;
 use peershare::server::{Host, Neighbours};
-use peershare::store::Store;
+use peershare::store::{Reception, Store};
 use peershare::topology::{Peer, TopologyFile};
 use peershare::transport::memory::MemoryNetwork;
 use peershare::transport::{Cancel, Closer, Network, Stream};
@@ -198,6 +198,22 @@ impl Lab {
         assert!(found == data, "{peer} has another {name} of {} bytes", found.len());
     }
 
+    /// The chunks of a file that a peer has received and keeps, once nobody receives it there any more;
+    /// the file must not be there as a whole.
+    pub fn kept(&self, peer: &str, manifest: &Manifest) -> ChunkSet {
+        let (store, manifest) = (Store::open(&self.folder(peer)).unwrap(), Arc::new(manifest.clone()));
+        let mut kept = None;
+        eventually("nobody receives the file any more", || {
+            match store.receive(manifest.clone(), false).unwrap() {
+                Reception::Part(part) => kept = Some(part.have()),
+                Reception::Busy => {}
+                other => panic!("{other:?} at {peer}"),
+            }
+            kept.is_some()
+        });
+        kept.unwrap()
+    }
+
     /// Names of all that is visible in the folder of a peer.
     pub fn visible(&self, peer: &str) -> Vec<String> {
         let entries = fs::read_dir(self.folder(peer)).into_iter().flatten();
@@ -324,11 +340,19 @@ impl Outcome {
 }
 
 /// What crossed the network of one client, and what is to happen at some point of that.
-#[derive(Default)]
 pub struct Traffic {
     pub received: AtomicU64,
     pub sent: AtomicU64,
     trap: Mutex<Option<Trap>>,
+    /// All connections; none any more when the client is dead.
+    closers: Mutex<Option<Vec<Closer>>>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        let (received, sent, trap) = Default::default();
+        Self { received, sent, trap, closers: Mutex::new(Some(Vec::new())) }
+    }
 }
 
 /// After so many bytes in both directions together, this happens once.
@@ -342,6 +366,11 @@ impl Traffic {
     /// byte does.
     pub fn after(&self, after: u64, act: impl FnOnce() + Send + 'static) {
         *self.trap.lock().unwrap() = Some(Trap { after, act: Box::new(act) });
+    }
+
+    /// Ends all connections and refuses further ones, as if the client had died.
+    pub fn cut(&self) {
+        self.closers.lock().unwrap().take().iter().flatten().for_each(Closer::close);
     }
 
     fn count(&self, counter: &AtomicU64, bytes: usize) {
@@ -363,6 +392,9 @@ struct Metered {
 impl Network for Metered {
     fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
         let inner = self.inner.dial(peer, timeout, cancel)?;
+        let mut closers = self.traffic.closers.lock().unwrap();
+        closers.as_mut().ok_or(io::ErrorKind::ConnectionReset)?.push(inner.closer());
+        drop(closers);
         Ok(Box::new(MeteredStream { inner, traffic: self.traffic.clone() }))
     }
 }

@@ -216,7 +216,7 @@ impl Rogue {
                 let end = data.len().min(start + *chunk_size as usize);
                 Some((Response::Chunk { chunk: *chunk }, data.get(start..end)?.to_vec()))
             }
-            Request::Have { root } if *root == manifest.root() => {
+            Request::Have { root, .. } if *root == manifest.root() => {
                 Some((Response::Have, ChunkSet::all(manifest.layout()).as_bytes().to_vec()))
             }
             Request::Read { .. } | Request::Have { .. } | Request::Next { .. } => not_found(),

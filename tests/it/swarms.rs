@@ -6,7 +6,9 @@ use std::thread;
 use peershare::client::ExitStatus;
 use peershare::wire::{ErrorCode, Report, Request, Response};
 
-use super::lab::{LONG, Lab, bytes, eventually, manifest};
+use peershare::content::ChunkLayout;
+
+use super::lab::{LONG, Lab, bytes, eventually, manifest, manifest_cut};
 use super::speaker::Speaker;
 
 /// Long enough for a hundred chunks.
@@ -232,4 +234,60 @@ fn another_file_under_a_name_that_is_being_received_is_refused_by_its_id() {
     assert_eq!(serve_to_the_end(&mut first, &theirs), Report::Finished);
     lab.assert_has("a", "x", &theirs);
     lab.assert_has("b", "x", &mine);
+}
+
+/// How an upload of that length is cut for a swarm.
+const UNIT: u32 = 64 << 10;
+
+/// Uploads `x` from a client at `u`, which dies when so many bytes have crossed.
+fn upload_and_die(lab: &Lab, after: u64) -> u64 {
+    let mut dying = lab.client_at("u");
+    let traffic = dying.traffic.clone();
+    dying.traffic.after(after, move || traffic.cut());
+    let outcome = dying.run("upload x a b c d");
+    assert!(!outcome.status.is_success(), "{outcome:?}");
+    outcome.sent
+}
+
+#[test]
+fn when_the_uploader_dies_the_targets_share_what_they_have_and_the_next_upload_sends_the_rest() {
+    let lab = Lab::of(&["u", "a", "b", "c", "d"]);
+    let data = bytes(1, LENGTH);
+    lab.put("u", "x", &data);
+    let cut = manifest_cut("x", &data, ChunkLayout::new(LENGTH as u64, UNIT).unwrap());
+    upload_and_die(&lab, LENGTH as u64 / 2);
+    let kept = ["a", "b", "c", "d"].map(|peer| lab.kept(peer, &cut));
+    assert!(kept.iter().all(|other| *other == kept[0]), "{:?}", kept.map(|set| set.len()));
+    let missing = u64::from(cut.layout().count() - kept[0].len()) * u64::from(UNIT);
+    assert!(missing < LENGTH as u64 * 2 / 3, "only {} chunks were kept", kept[0].len());
+    let outcome = lab.client_at("u").run_when_free("upload x a b c d").succeeded();
+    assert!(outcome.sent < missing + LENGTH as u64 / 8, "{} bytes for {missing}", outcome.sent);
+    ["a", "b", "c", "d"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
+}
+
+#[test]
+fn after_the_uploader_died_a_download_continues() {
+    let lab = Lab::of(&["u", "a", "b", "c", "d"]);
+    let data = bytes(1, LENGTH);
+    lab.put("u", "x", &data);
+    let cut = manifest_cut("x", &data, ChunkLayout::new(LENGTH as u64, UNIT).unwrap());
+    upload_and_die(&lab, LENGTH as u64 / 2);
+    let kept = lab.kept("a", &cut);
+    let outcome = lab.client_at("a").run_when_free("download x u").succeeded();
+    let missing = u64::from(cut.layout().count() - kept.len()) * u64::from(UNIT);
+    // The download cuts the file four times as coarse.
+    assert!(outcome.received < missing + LENGTH as u64 / 4, "{} bytes for {missing}", outcome.received);
+    lab.assert_has("a", "x", &data);
+}
+
+#[test]
+fn an_upload_to_targets_that_wait_for_one_another_joins_them() {
+    let lab = Lab::of(&["u", "a", "b", "c", "d"]);
+    let data = bytes(1, LENGTH);
+    lab.put("u", "x", &data);
+    upload_and_die(&lab, LENGTH as u64 / 2);
+    // At once, while they still exchange what there is.
+    let outcome = lab.client_at("u").run_when_free("upload x a b c d").succeeded();
+    assert!(outcome.sent < 2 * LENGTH as u64, "{} bytes were sent again", outcome.sent);
+    ["a", "b", "c", "d"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
 }
