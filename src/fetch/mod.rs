@@ -5,7 +5,7 @@
 //! * [`source`]: where chunks come from, in whatever dialect
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
 //! * [`folder`]: whole folders
-//! * `ledger`, `policy`: who fetches which chunk, and why; pure
+//! * `ledger`, `policy`: who fetches which chunk, and why; `pace`: how fast each source is; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together;
 //!   `late`: sources that come while it runs
 //! * [`progress`]: what a transfer tells about itself
@@ -19,6 +19,7 @@ mod late;
 pub mod ledger;
 pub mod list;
 pub mod offered;
+mod pace;
 mod policy;
 pub mod progress;
 pub mod source;

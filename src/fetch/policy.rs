@@ -9,7 +9,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::ledger::{Ledger, Source, SourceId};
+use super::ledger::{Ledger, SourceId};
+use super::pace::Source;
 use crate::content::ChunkIndex;
 
 /// Requests under way at a source whose speed is not known yet.
