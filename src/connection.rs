@@ -141,6 +141,11 @@ impl Framed {
         Ok(self.stream.get_mut().set_unsent_limit(bytes)?)
     }
 
+    /// Lets a write stand still no longer than that before the other side counts as gone.
+    pub fn set_write_timeout(&mut self, timeout: Duration) -> Result<(), WireError> {
+        Ok(self.stream.get_mut().set_write_timeout(Some(timeout))?)
+    }
+
     /// Ends this connection from any thread.
     pub fn closer(&self) -> Closer {
         self.stream.get_ref().closer()

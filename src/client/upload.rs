@@ -11,7 +11,7 @@ use super::{Bar, ExitStatus, classic, shown};
 use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
-use crate::serve::offer::{Offer, OfferError, Offered, Taken, offer};
+use crate::serve::offer::{Offer, OfferError, Offered, Patience, Taken, offer};
 use crate::serve::{Handouts, Responder};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
@@ -48,6 +48,11 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
         false => manifest,
     };
     let attributes = store.attributes_of(manifest.name(), &manifest.root());
+    let stall = work.transfers.surroundings.stall;
+    let patience = Patience {
+        silence: config::OFFER_SILENCE.min(6 * stall),
+        write: config::WRITE_TIMEOUT.min(3 * stall),
+    };
     // A member of a swarm fetches from all others, so their number has a limit: each group is a
     // swarm of its own.
     let groups: Vec<Handouts> =
@@ -60,7 +65,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
             .map(|(at, peer)| {
                 let Flags { replace, .. } = flags;
                 let (store, offer) =
-                    (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm });
+                    (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm, patience });
                 let handouts = groups.get(at / (config::SWARM_MEMBERS + 1)).cloned().unwrap_or_default();
                 scope.spawn(move || Upload { work, peer, store, handouts, offer }.run())
             })

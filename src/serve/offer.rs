@@ -1,5 +1,7 @@
 //! The giving side of an upload: offer a file, then answer the target's requests until it has it.
 
+use std::time::Duration;
+
 use super::Responder;
 use crate::config;
 use crate::connection::Framed;
@@ -52,6 +54,17 @@ pub struct Offer<'a> {
     pub replace: bool,
     /// Whether it goes to several peers at once that are to fetch from one another.
     pub swarm: bool,
+    /// How long the other side may say nothing, or read nothing, before it counts as gone.
+    pub patience: Patience,
+}
+
+/// How long the receiver of an offer may do nothing.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// While it is to say something.
+    pub silence: Duration,
+    /// While it is to read something.
+    pub write: Duration,
 }
 
 /// How much of an offered file is there.
@@ -71,6 +84,7 @@ pub fn offer(
     offer: Offer<'_>,
     progress: &mut dyn FnMut(Taken),
 ) -> Result<Offered, OfferError> {
+    connection.set_write_timeout(offer.patience.write)?;
     let digests = Response::digests_of(offer.manifest);
     let request = Request::offer(offer.manifest, offer.attributes, offer.replace, offer.swarm);
     let answer = connection.ask(&request, &digests)?.map_err(OfferError::Refused)?;
@@ -80,7 +94,7 @@ pub fn offer(
         other => return Err(WireError::Unexpected(format!("{other:?} in answer to an offer")).into()),
     }
     loop {
-        let Some(Head { message, .. }) = connection.receive(config::OFFER_SILENCE)? else {
+        let Some(Head { message, .. }) = connection.receive(offer.patience.silence)? else {
             return Err(WireError::Closed.into());
         };
         match message {

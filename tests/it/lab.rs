@@ -239,6 +239,11 @@ impl Lab {
         self.client_with("me", false, Duration::from_millis(50))
     }
 
+    /// A client that is nobody; a source that is silent for so long counts as stalled.
+    pub fn client_that_waits(&self, stall: Duration) -> Client {
+        self.client_with("me", false, stall)
+    }
+
     fn client_of(&self, name: &str, is_peer: bool) -> Client {
         self.client_with(name, is_peer, config::STALL_TIMEOUT)
     }

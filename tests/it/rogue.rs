@@ -1,7 +1,7 @@
 //! A peer that answers by a script. What the script leaves alone is answered as it should be.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use peershare::connection::Framed;
@@ -24,6 +24,8 @@ pub enum Deed {
     Dribble,
     /// Nothing, ever; the connection stays.
     Silence,
+    /// These very bytes, and then it reads nothing any more; the connection stays.
+    Deaf(Vec<u8>),
     /// The end of the connection.
     Cut,
     /// This.
@@ -49,6 +51,10 @@ struct Inner {
     greeting: Vec<u8>,
     script: Box<Script>,
     reads: AtomicU32,
+    /// Who it says it is.
+    id: Option<String>,
+    /// Connections that it does not read from.
+    unread: Mutex<Vec<Box<dyn Stream>>>,
 }
 
 impl Rogue {
@@ -79,7 +85,14 @@ impl Rogue {
         script: impl Fn(&Request, u32) -> Deed + Send + Sync + 'static,
     ) -> Self {
         let (data, script) = (data.to_vec(), Box::new(script));
-        Self(Arc::new(Inner { manifest, data, greeting, script, reads: AtomicU32::new(0) }))
+        let (reads, id, unread) = Default::default();
+        Self(Arc::new(Inner { manifest, data, greeting, script, reads, id, unread }))
+    }
+
+    /// The same, by the name of a peer.
+    pub fn called(mut self, peer: &str) -> Self {
+        Arc::get_mut(&mut self.0).unwrap().id = Some(peer.to_owned());
+        self
     }
 
     /// Does that with every read of a chunk from the one after `reads` on.
@@ -143,7 +156,7 @@ impl Rogue {
         port
     }
 
-    fn converse(&self, mut stream: impl Stream) -> Result<(), WireError> {
+    fn converse(&self, mut stream: impl Stream + 'static) -> Result<(), WireError> {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         wire::read_greeting(&mut stream)?;
@@ -160,6 +173,11 @@ impl Rogue {
                 }
                 _ => (self.0.script)(&head.message, self.reads()),
             };
+            if let Deed::Deaf(last_words) = deed {
+                stream.write_all(&last_words)?;
+                self.0.unread.lock().unwrap().push(Box::new(stream));
+                return Ok(());
+            }
             if !self.perform(&mut stream, &head.message, deed)? {
                 return Ok(());
             }
@@ -184,7 +202,7 @@ impl Rogue {
                 return Ok(false);
             }
             Deed::Dribble => honest.chunks(1).try_for_each(|byte| stream.write_all(byte))?,
-            Deed::Silence => {}
+            Deed::Silence | Deed::Deaf(_) => {}
             Deed::Cut => return Ok(false),
             Deed::Say(response, payload) => stream.write_all(&frame(&response, &payload)?)?,
             Deed::Raw(bytes) => stream.write_all(&bytes)?,
@@ -198,9 +216,11 @@ impl Rogue {
         let plain = |response| Some((response, Vec::new()));
         let not_found = || plain(Response::error(ErrorCode::NotFound, "not here"));
         match request {
-            Request::Hello { .. } => {
-                plain(Response::Hello { peer: None, agent: "rogue".to_owned(), read_only: false })
-            }
+            Request::Hello { .. } => plain(Response::Hello {
+                peer: self.0.id.clone(),
+                agent: "rogue".to_owned(),
+                read_only: false,
+            }),
             Request::Describe { subject, .. } => {
                 let meant = match subject {
                     Subject::Name(name) => name == manifest.name(),

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
+use std::time::Duration;
 
 use peershare::client::ExitStatus;
-use peershare::wire::{ErrorCode, Report, Request, Response};
+use peershare::wire::{ErrorCode, Report, Request, Response, encode};
 
 use peershare::content::ChunkLayout;
 
 use super::lab::{LONG, Lab, bytes, eventually, manifest, manifest_cut};
+use super::rogue::{Deed, Rogue};
 use super::speaker::Speaker;
 
 /// Long enough for a hundred chunks.
@@ -234,6 +236,30 @@ fn another_file_under_a_name_that_is_being_received_is_refused_by_its_id() {
     assert_eq!(serve_to_the_end(&mut first, &theirs), Report::Finished);
     lab.assert_has("a", "x", &theirs);
     lab.assert_has("b", "x", &mine);
+}
+
+#[test]
+fn a_target_that_stops_reading_is_given_up_and_the_others_get_what_it_was_handed() {
+    let mut lab = Lab::of(&["a", "b", "c"]);
+    let data = bytes(1, LENGTH);
+    lab.put("me", "x", &data);
+    let root = manifest("x", &data).root();
+    let deaf = Rogue::new("none", b"", move |request, _| match request {
+        Request::Offer { chunk_size, .. } => {
+            let next = Request::Next { root, chunk_size: *chunk_size, seen: 0, want: true };
+            let accepted = encode(&Response::Accepted { have: 0 }, 0).unwrap();
+            Deed::Deaf([accepted, encode(&next, 0).unwrap().repeat(20)].concat())
+        }
+        _ => Deed::Silence,
+    });
+    lab.rogue("c", &deaf.called("c"));
+    let outcome =
+        lab.client_that_waits(Duration::from_secs(1)).run("upload x").is(ExitStatus::SomePeersFailed);
+    outcome
+        .tells("c at 127.0.0.1:3: x: it stopped answering")
+        .prints("a: uploaded x")
+        .prints("b: uploaded x");
+    ["a", "b"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
 }
 
 /// How an upload of that length is cut for a swarm.
