@@ -10,7 +10,7 @@ use super::transfers::Work;
 use super::{Bar, ExitStatus, classic, shown};
 use crate::config;
 use crate::content::{FileName, Manifest};
-use crate::fetch::{Snapshot, SourceError};
+use crate::fetch::{Contribution, Snapshot, SourceError};
 use crate::serve::offer::{Offer, OfferError, Offered, Patience, Taken, offer};
 use crate::serve::{Handouts, Responder};
 use crate::store::{Store, StoreError};
@@ -137,12 +137,12 @@ impl Upload<'_> {
         bar.finish();
         let rate = text::rate(self.offer.manifest.length(), started.elapsed());
         let line = match result {
-            Ok((Offered::Delivered, taken)) => {
-                let others = match taken.from_others {
-                    0 => String::new(),
-                    bytes => format!(", {} of it from the other targets", size(bytes)),
-                };
-                format!("{id}: uploaded {name}: {}{rate}{others}", size(self.offer.manifest.length()))
+            Ok((Offered::Delivered, came)) => {
+                format!(
+                    "{id}: uploaded {name}: {}{rate}{}",
+                    size(self.offer.manifest.length()),
+                    came.shares()
+                )
             }
             Ok((Offered::AlreadyThere, _)) => format!("{id}: already serving {name}"),
             Err(_) if self.work.cancel.is_cancelled() => {
@@ -160,11 +160,12 @@ impl Upload<'_> {
     }
 
     /// Sends the file in the dialect that the peer speaks.
-    fn send(&self, bar: &Bar, started: Instant) -> Result<(Offered, Taken), Failure> {
-        let mut last = Taken::default();
+    fn send(&self, bar: &Bar, started: Instant) -> Result<(Offered, Came), Failure> {
+        let mut last = Came::default();
         let mut progress = |taken: Taken| {
-            last = taken;
-            bar.update(&plain_snapshot(taken.done, self.offer.manifest.length(), started.elapsed()));
+            last.hear(taken);
+            let snapshot = plain_snapshot(taken.done, self.offer.manifest.length(), started.elapsed());
+            bar.update(&Snapshot { resumed: last.before, sources: last.sources(), ..snapshot });
         };
         if !self.work.is_classic(self.peer) {
             match self.give(&mut progress) {
@@ -172,6 +173,7 @@ impl Upload<'_> {
                 given => return given.map(|offered| (offered, last)),
             }
         }
+        progress(Taken::default());
         let mut sent = |done| progress(Taken { done, ..Taken::default() });
         classic::upload(&self.work.asker(self.peer), &self.store, self.offer.manifest, &mut sent)?;
         Ok((Offered::Delivered, last))
@@ -183,6 +185,52 @@ impl Upload<'_> {
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(self.store.clone(), self.handouts.clone());
         Ok(offer(&mut connection, &mut responder, self.offer, progress)?)
+    }
+}
+
+/// From where a target has what it has.
+#[derive(Default)]
+struct Came {
+    /// Whether it has said anything yet.
+    begun: bool,
+    /// Bytes that it had from an earlier attempt.
+    before: u64,
+    now: Taken,
+}
+
+impl Came {
+    fn hear(&mut self, taken: Taken) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.before = taken.done;
+        }
+        self.now = taken;
+    }
+
+    /// Bytes that came from this uploader.
+    fn ours(&self) -> u64 {
+        self.now.done.saturating_sub(self.before).saturating_sub(self.now.from_others)
+    }
+
+    /// The same for a bar; nothing where all comes from here.
+    fn sources(&self) -> Vec<Contribution> {
+        let shares = [("here", self.ours()), ("others", self.now.from_others)];
+        let shares = shares.into_iter().filter(|_| self.now.from_others > 0);
+        let contribution =
+            |(who, bytes): (&str, u64)| Some(Contribution { peer: who.parse().ok()?, bytes, active: true });
+        shares.filter_map(contribution).collect()
+    }
+
+    /// The same in words, such as `; 1.0 MiB from here, 2.0 MiB from other peers`.
+    fn shares(&self) -> String {
+        let mut words = String::new();
+        if self.now.from_others > 0 {
+            let (here, others) = (size(self.ours()), size(self.now.from_others));
+            words = format!("; {here} from here, {others} from other peers");
+        }
+        match self.before {
+            0 => words,
+            bytes => format!("{words}; {} were there already", size(bytes)),
+        }
     }
 }
 

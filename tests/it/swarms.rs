@@ -16,6 +16,14 @@ use super::speaker::Speaker;
 /// Long enough for a hundred chunks.
 const LENGTH: usize = 8 << 20;
 
+/// The number of MiB that a line gives before these words.
+#[track_caller]
+fn mib_before(line: &str, words: &str) -> f64 {
+    let before = line.split(words).next().and_then(|before| before.strip_suffix(" MiB"));
+    let number = before.and_then(|before| before.rsplit(' ').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no size before {words:?} in {line:?}"))
+}
+
 #[test]
 fn every_byte_leaves_the_uploader_about_once() {
     let lab = Lab::of(&["a", "b", "c", "d"]);
@@ -23,7 +31,14 @@ fn every_byte_leaves_the_uploader_about_once() {
     lab.put("a", "x", &data);
     let outcome = lab.client_at("a").run("upload x").succeeded();
     assert!(outcome.sent < LENGTH as u64 * 3 / 2, "{} bytes were sent", outcome.sent);
-    outcome.prints("of it from the other targets");
+    // "b: uploaded x: 8.0 MiB in … (…); 2.8 MiB from here, 5.2 MiB from other peers" and so on.
+    let from_here: Vec<f64> = outcome.out.lines().map(|line| mib_before(line, " from here")).collect();
+    let from_others: Vec<f64> =
+        outcome.out.lines().map(|line| mib_before(line, " from other peers")).collect();
+    assert_eq!(from_here.len(), 3, "{outcome:?}");
+    assert!(from_here.iter().zip(&from_others).all(|(here, others)| (here + others - 8.0).abs() < 0.11));
+    let sent = outcome.sent as f64 / f64::from(1 << 20);
+    assert!(from_here.iter().sum::<f64>() < sent + 0.2, "{from_here:?} of {sent}");
     ["b", "c", "d"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
 }
 
@@ -34,6 +49,7 @@ fn without_a_swarm_every_target_gets_all_from_the_uploader() {
     lab.put("me", "x", &data);
     let outcome = lab.client().run("upload x --no-swarm").succeeded();
     assert!(outcome.sent >= 3 * LENGTH as u64);
+    assert!(!outcome.out.contains("other peers"), "{outcome:?}");
     ["a", "b", "c"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
 }
 
