@@ -172,6 +172,16 @@ impl Lab {
         self.hosts[peer].clone()
     }
 
+    /// From now on the last byte of every chunk that this peer sends is wrong; gives their number.
+    pub fn lies(&self, peer: &str) -> Arc<AtomicU64> {
+        let (host, chunks) = (self.host(peer), Arc::<AtomicU64>::default());
+        let counted = chunks.clone();
+        self.network.attach(peer.parse().unwrap(), move |inner| {
+            host.serve(Lying { inner: Box::new(inner), chunks: counted.clone() });
+        });
+        chunks
+    }
+
     /// Lets a rogue answer in the name of that peer.
     pub fn rogue(&mut self, peer: &str, rogue: &Rogue) {
         self.kill(peer);
@@ -426,6 +436,53 @@ impl Write for MeteredStream {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+/// A stream that gets the last byte of every part of a file wrong.
+struct Lying {
+    inner: Box<dyn Stream>,
+    chunks: Arc<AtomicU64>,
+}
+
+impl Read for Lying {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
+}
+
+impl Write for Lying {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Stream for Lying {
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.set_write_timeout(timeout)
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<()> {
+        self.chunks.fetch_add(1, SeqCst);
+        self.inner.send_file(file, offset, len - 1)?;
+        // The files of these tests have no long runs of one byte.
+        self.inner.write_all(b"!")
+    }
+
+    fn closer(&self) -> Closer {
+        self.inner.closer()
+    }
+
+    fn remote(&self) -> String {
+        self.inner.remote()
     }
 }
 

@@ -278,6 +278,19 @@ fn a_target_that_stops_reading_is_given_up_and_the_others_get_what_it_was_handed
     ["a", "b"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
 }
 
+#[test]
+fn a_target_that_passes_on_bad_chunks_is_shunned_and_everybody_gets_the_file() {
+    let lab = Lab::of(&["a", "b", "c", "d"]);
+    let data = bytes(1, LENGTH);
+    lab.put("me", "x", &data);
+    let lies = lab.lies("d");
+    lab.client().run("upload x").succeeded();
+    ["a", "b", "c", "d"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
+    // What each of the others had asked for when the first one came, and no more.
+    let (told, asked_at_once) = (lies.load(SeqCst), 16);
+    assert!((1..=3 * asked_at_once).contains(&told), "{told} bad chunks were sent");
+}
+
 /// How an upload of that length is cut for a swarm.
 const UNIT: u32 = 64 << 10;
 
