@@ -216,7 +216,7 @@
 //! * An offer does not name the members of its swarm. They learn of one another from who was handed
 //!   which chunk, so a member that never takes part is never waited for.
 //! * A swarm has at most [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members; an upload to more is cut
-//!   into groups. That simultaneous downloads help one another is still to come.
+//!   into groups of about the same size. That simultaneous downloads help one another is still to come.
 //! * Folders are given to each target by itself.
 //! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
 //!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.

@@ -38,7 +38,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
     let members = work.peers.iter().filter(|peer| !work.is_classic(peer)).count();
     let swarm = flags.swarm && members > 1;
     let manifest = match swarm {
-        true => match finer(&store, &manifest, members) {
+        true => match finer(&store, &manifest, group_size(members)) {
             Ok(manifest) => manifest,
             Err(error) => {
                 bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
@@ -53,10 +53,8 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
         silence: config::OFFER_SILENCE.min(6 * stall),
         write: config::WRITE_TIMEOUT.min(3 * stall),
     };
-    // A member of a swarm fetches from all others, so their number has a limit: each group is a
-    // swarm of its own.
     let groups: Vec<Handouts> =
-        work.peers.chunks(config::SWARM_MEMBERS + 1).map(|_| Handouts::default()).collect();
+        work.peers.chunks(group_size(work.peers.len())).map(|_| Handouts::default()).collect();
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
@@ -66,13 +64,20 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
                 let Flags { replace, .. } = flags;
                 let (store, offer) =
                     (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm, patience });
-                let handouts = groups.get(at / (config::SWARM_MEMBERS + 1)).cloned().unwrap_or_default();
+                let handouts = groups.get(at / group_size(work.peers.len())).cloned().unwrap_or_default();
                 scope.spawn(move || Upload { work, peer, store, handouts, offer }.run())
             })
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
     });
     if work.cancel.is_cancelled() { ExitStatus::Interrupted } else { ExitStatus::of_peers(outcomes) }
+}
+
+/// How many targets make a swarm: a member fetches from all others, so their number has a limit. More
+/// of them make several swarms of about the same size.
+fn group_size(targets: usize) -> usize {
+    let groups = targets.div_ceil(config::SWARM_MEMBERS + 1).max(1);
+    targets.div_ceil(groups).max(1)
 }
 
 /// Finds the file, in the served folder or else anywhere, and hashes it where that is not done.
@@ -258,5 +263,16 @@ impl From<OfferError> for Failure {
             }
             OfferError::Wire(error) => SourceError::from(error).into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_targets_make_swarms_of_about_the_same_size() {
+        let sizes = [0, 1, 17, 18, 35, 64].map(group_size);
+        assert_eq!(sizes, [1, 1, 17, 9, 12, 16]);
     }
 }
