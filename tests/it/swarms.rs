@@ -10,7 +10,7 @@ use peershare::wire::{ErrorCode, Report, Request, Response, encode};
 use peershare::content::ChunkLayout;
 
 use super::lab::{LONG, Lab, bytes, eventually, manifest, manifest_cut};
-use super::rogue::{Deed, Rogue};
+use super::rogue::{Deed, Rogue, refuse};
 use super::speaker::Speaker;
 
 /// Long enough for a hundred chunks.
@@ -305,6 +305,24 @@ fn sixty_four_targets_get_the_file_and_each_has_to_do_with_a_few_others_only() {
     let most = visits.iter().map(|visits| visits.load(SeqCst)).max().unwrap();
     // The uploader and the others of the group; one may come again after a failure.
     assert!(most <= 32, "one had {most} connections");
+}
+
+#[test]
+fn a_target_without_space_refuses_before_any_byte_and_the_others_get_the_file() {
+    let mut lab = Lab::of(&["a", "b", "c"]);
+    let data = bytes(1, LENGTH);
+    lab.put("me", "x", &data);
+    let full = Rogue::new("none", b"", |request, _| match request {
+        Request::Offer { .. } => refuse(ErrorCode::NoSpace),
+        _ => Deed::Cut,
+    });
+    lab.rogue("c", &full);
+    let outcome = lab.client().run("upload x").is(ExitStatus::SomePeersFailed);
+    assert!(outcome.sent < 2 * LENGTH as u64, "{} bytes were sent", outcome.sent);
+    outcome.tells("c at 127.0.0.1:3: x: because").prints("a: uploaded x").prints("b: uploaded x");
+    assert_eq!(full.reads(), 0, "nobody turns to a target that takes no part");
+    ["a", "b"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
+    lab.client().run("upload x c").is(ExitStatus::NoSpace);
 }
 
 /// How an upload of that length is cut for a swarm.
