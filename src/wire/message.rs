@@ -65,6 +65,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_zero")]
         wait_ms: u32,
     },
+    /// One chunk of a file that is still being hashed; nothing proves it before the manifest is there.
+    ReadNamed {
+        /// Which file.
+        name: FileName,
+        /// Which chunk, from 0.
+        chunk: u32,
+        /// How large the asking side's chunks are, in bytes.
+        chunk_size: u32,
+    },
     /// A chunk that was handed to nobody yet, and who was handed which. The payload of the first one
     /// is the set of chunks that the asking side has already.
     Next {
