@@ -105,34 +105,35 @@ impl EarlyPart {
         Ok(())
     }
 
-    /// Makes it the part file of what it turned out to be; gives that file, locked, and the chunks of
-    /// it that are good.
-    pub(super) fn adopt(
-        &self,
-        hashing: &Hashing,
-        manifest: &Manifest,
-    ) -> Result<(File, ChunkSet), StoreError> {
-        let what = format!("cannot take over what was received of {}", self.name);
-        let adopt = || -> io::Result<(File, Vec<ChunkIndex>)> {
-            self.disk.parts.remove(&journal_entry(&manifest.root()))?;
-            self.disk.parts.rename(&entry(&self.name), &part_entry(&manifest.root()))?;
-            Ok((self.file.try_clone()?, written_chunks(&self.file, manifest.layout())?))
-        };
-        let (file, written) = adopt().map_err(StoreError::io(what))?;
+    /// Makes it the part file of what it turned out to be; gives that file, locked.
+    pub(super) fn adopt(&self, manifest: &Manifest) -> Result<File, StoreError> {
+        let (parts, root) = (&self.disk.parts, manifest.root());
+        let adopted = parts
+            .remove(&journal_entry(&root))
+            .and_then(|()| parts.rename(&entry(&self.name), &part_entry(&root)))
+            .and_then(|()| self.file.try_clone());
+        adopted.map_err(StoreError::io(format!("cannot take over what was received of {}", self.name)))
+    }
+
+    /// The chunks that are good, now that it is known what it is. Those whose digests are not known, as
+    /// what an earlier attempt left, or the whole of a file that is cut otherwise, are hashed.
+    pub(super) fn good(&self, hashing: &Hashing, manifest: &Manifest) -> Result<ChunkSet, StoreError> {
+        let what = format!("cannot read what was received of {}", self.name);
+        let written = written_chunks(&self.file, manifest.layout()).map_err(StoreError::io(what))?;
         let digests = locked(&self.digests).clone();
         let known = |index: &ChunkIndex| match self.layout == *manifest.layout() {
             true => digests.get(index.as_usize()).copied().flatten(),
             false => None,
         };
-        let (proven, doubtful): (Vec<_>, Vec<_>) =
+        let (came, doubtful): (Vec<_>, Vec<_>) =
             written.into_iter().partition(|index| known(index).is_some());
-        let mut have = hashing.verify(&file, manifest, doubtful)?;
-        for index in proven {
+        let mut good = hashing.verify(&self.file, manifest, doubtful)?;
+        for index in came {
             if known(&index).as_ref() == manifest.digests().get(index.as_usize()) {
-                have.insert(index);
+                good.insert(index);
             }
         }
-        Ok((file, have))
+        Ok(good)
     }
 
     /// Deletes what came.

@@ -81,9 +81,9 @@ pub(super) fn receive(
     };
     let have = match early {
         Some(early) if is_empty(&claim.file) => {
-            let (file, have) = early.adopt(hashing, &manifest)?;
-            claim.file = file;
-            have
+            claim.file = early.adopt(&manifest)?;
+            make_room(disk, &claim.file, &manifest)?;
+            early.good(hashing, &manifest)?
         }
         _ => {
             early.map_or(Ok(()), EarlyPart::discard)?;

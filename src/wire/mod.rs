@@ -116,9 +116,11 @@
 
 mod frame;
 mod message;
+mod refusal;
 
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
-pub use message::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, Subject};
+pub use message::{Failed, Report, Request, Response, Share, Subject};
+pub use refusal::{ErrorCode, Refusal};
 
 /// What every framed connection begins with.
 pub const MAGIC: [u8; 4] = [0xF0, 0x9F, 0xA7, 0xA9];

@@ -90,3 +90,22 @@ fn a_name_that_is_taken_or_begun_elsewhere_is_not_begun_early() {
     assert!(served.other().receive_early(name("x"), LENGTH as u64).unwrap().is_none());
     assert!(served.store.receive_early(name("y"), 1 << 60).ok().flatten().is_none());
 }
+
+#[test]
+fn a_file_that_turns_out_shorter_or_longer_has_its_own_length() {
+    for length in [1000, (256 << 10) + 1, 2 * LENGTH] {
+        let (served, data) = (Served::new(), pattern(length));
+        let part = early(&served);
+        write(&part, &[0, 1, 2, 3], &pattern(LENGTH));
+        let reception = served.store.receive_after(Some(part), manifest_of("x", &data), false).unwrap();
+        let Reception::Part(part) = reception else { panic!("{reception:?}") };
+        let manifest = manifest_of("x", &data);
+        for index in manifest.layout().indices() {
+            let range = manifest.layout().range(index);
+            let chunk = &data[range.start as usize..range.end as usize];
+            part.write(&manifest.verify(index, chunk).unwrap()).unwrap();
+        }
+        part.complete().unwrap();
+        assert_eq!(fs::read(served.path("x")).unwrap(), data);
+    }
+}
