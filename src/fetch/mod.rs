@@ -4,12 +4,14 @@
 //! * [`list`](mod@list): what one peer serves
 //! * [`source`]: where chunks come from, in whatever dialect
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
+//! * [`early`]: a file that the only peer that has it is still hashing
 //! * [`folder`]: whole folders
 //! * `ledger`, `policy`: who fetches which chunk, and why; `pace`: how fast each source is; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together;
 //!   `late`: sources that come while it runs
 //! * [`progress`]: what a transfer tells about itself
 
+pub mod early;
 pub mod engine;
 pub mod find;
 pub mod folder;
@@ -26,7 +28,8 @@ pub mod source;
 mod swarm;
 mod worker;
 
-pub use engine::{Fetch, Meet, TransferError};
+pub use early::{Begun, Early};
+pub use engine::{Fetch, Meet, Sink, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use late::Late;
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
