@@ -63,6 +63,7 @@ pub struct Joiner {
     /// There until this is dropped.
     connection: Option<Framed>,
     manifest: Arc<Manifest>,
+    progress: Arc<Progress>,
     report: Box<dyn Fn() -> Report + Send + Sync>,
     was_let_in: bool,
     back: Sender<Returned>,
@@ -82,11 +83,12 @@ impl Joiner {
     pub fn new(
         (peer, connection): (PeerId, Framed),
         manifest: Arc<Manifest>,
-        report: impl Fn() -> Report + Send + Sync + 'static,
+        progress: Arc<Progress>,
         back: Sender<Returned>,
     ) -> Self {
-        let (connection, report) = (Some(connection), Box::new(report));
-        Self { peer, connection, manifest, report, was_let_in: false, back }
+        let (told, offerer) = (progress.clone(), peer.clone());
+        let report = Box::new(move || progress_report(&told, &offerer));
+        Self { peer, connection: Some(connection), manifest, progress, report, was_let_in: false, back }
     }
 }
 
@@ -101,8 +103,7 @@ impl Dial for Joiner {
 
     fn dial(&mut self, _cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
         let Some(connection) = &mut self.connection else { return Err(SourceError::NotServing) };
-        let report = (self.report)();
-        let have = if let Report::Progress { done, .. } = report { done } else { 0 };
+        let have = self.progress.snapshot().resumed;
         self.was_let_in = true;
         connection.send(&Response::Accepted { have }, &[])?;
         Ok(Box::new(OfferedSource {

@@ -118,9 +118,8 @@ impl Transfer {
         swarm: bool,
     ) -> Result<(Framed, bool), WireError> {
         let (back, returned) = bounded(1);
-        let (progress, offerer) = (self.progress.clone(), peer.clone());
-        let report = move || progress_report(&progress, &offerer);
-        let joiner = Joiner::new((peer.clone(), connection), self.manifest.clone(), report, back);
+        let (manifest, progress) = (self.manifest.clone(), self.progress.clone());
+        let joiner = Joiner::new((peer.clone(), connection), manifest, progress, back);
         // One that cannot be sent any more is dropped, and so comes back all the same.
         let _ = self.late.send(Late { dial: Box::new(joiner), swarm });
         let Returned { mut connection, was_let_in } = returned.recv().map_err(|_| WireError::Closed)?;
