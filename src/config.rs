@@ -259,7 +259,7 @@ pub const MEMBER_WAIT_MS: u32 = 2000;
 pub const SWARM_MEMBERS: usize = 16;
 
 /// How long members that have nothing more for one another wait after their source was lost.
-pub const ORPHANED: Duration = Duration::from_secs(2);
+pub const ORPHANED: Duration = Duration::from_secs(5);
 
 /// How often they ask one another then what they have.
 pub const ORPHANS_LOOK: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use peershare::client::ExitStatus;
 use peershare::wire::{ErrorCode, Report, Request, Response, encode};
 
-use peershare::content::ChunkLayout;
+use peershare::content::{ChunkLayout, Manifest};
 
 use super::lab::{LONG, Lab, bytes, eventually, manifest, manifest_cut};
 use super::rogue::{Deed, Rogue, refuse};
@@ -331,14 +331,19 @@ fn a_target_without_space_refuses_before_any_byte_and_the_others_get_the_file() 
 /// How an upload of that length is cut for a swarm.
 const UNIT: u32 = 64 << 10;
 
-/// Uploads `x` from a client at `u`, which dies when so many bytes have crossed.
-fn upload_and_die(lab: &Lab, after: u64) -> u64 {
+/// Uploads `x` from a client at `u`, which dies half-way, when all targets have begun.
+fn upload_and_die(lab: &Lab, manifest: &Manifest) {
     let mut dying = lab.client_at("u");
     let traffic = dying.traffic.clone();
-    dying.traffic.after(after, move || traffic.cut());
+    let part = |peer| lab.folder(peer).join(".peershare/parts").join(manifest.root().to_string());
+    let places = ["a", "b", "c", "d"].map(|peer| (part(peer), lab.folder(peer).join("x")));
+    dying.traffic.after(manifest.length() / 2, move || {
+        let begun = || places.iter().all(|(part, whole)| part.exists() || whole.exists());
+        eventually("all targets have begun", begun);
+        traffic.cut();
+    });
     let outcome = dying.run("upload x a b c d");
     assert!(!outcome.status.is_success(), "{outcome:?}");
-    outcome.sent
 }
 
 #[test]
@@ -347,7 +352,7 @@ fn when_the_uploader_dies_the_targets_share_what_they_have_and_the_next_upload_s
     let data = bytes(1, LENGTH);
     lab.put("u", "x", &data);
     let cut = manifest_cut("x", &data, ChunkLayout::new(LENGTH as u64, UNIT).unwrap());
-    upload_and_die(&lab, LENGTH as u64 / 2);
+    upload_and_die(&lab, &cut);
     let kept = ["a", "b", "c", "d"].map(|peer| lab.kept(peer, &cut));
     assert!(kept.iter().all(|other| *other == kept[0]), "{:?}", kept.map(|set| set.len()));
     let missing = u64::from(cut.layout().count() - kept[0].len()) * u64::from(UNIT);
@@ -363,7 +368,7 @@ fn after_the_uploader_died_a_download_continues() {
     let data = bytes(1, LENGTH);
     lab.put("u", "x", &data);
     let cut = manifest_cut("x", &data, ChunkLayout::new(LENGTH as u64, UNIT).unwrap());
-    upload_and_die(&lab, LENGTH as u64 / 2);
+    upload_and_die(&lab, &cut);
     let kept = lab.kept("a", &cut);
     let outcome = lab.client_at("a").run_when_free("download x u").succeeded();
     let missing = u64::from(cut.layout().count() - kept.len()) * u64::from(UNIT);
@@ -377,7 +382,8 @@ fn an_upload_to_targets_that_wait_for_one_another_joins_them() {
     let lab = Lab::of(&["u", "a", "b", "c", "d"]);
     let data = bytes(1, LENGTH);
     lab.put("u", "x", &data);
-    upload_and_die(&lab, LENGTH as u64 / 2);
+    let cut = manifest_cut("x", &data, ChunkLayout::new(LENGTH as u64, UNIT).unwrap());
+    upload_and_die(&lab, &cut);
     // At once, while they still exchange what there is.
     let outcome = lab.client_at("u").run_when_free("upload x a b c d").succeeded();
     assert!(outcome.sent < 2 * LENGTH as u64, "{} bytes were sent again", outcome.sent);
