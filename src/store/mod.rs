@@ -14,6 +14,7 @@
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
+//! * `live`, `deliveries`: the same file while others are served from it
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `attributes`: times and permissions on arrival
 //! * `private`: our own files in `.peershare`
@@ -37,6 +38,9 @@
 mod attributes;
 mod catalog;
 mod content;
+// Public for `benches/` alone.
+#[doc(hidden)]
+pub mod deliveries;
 mod disk;
 mod donor;
 mod error;
