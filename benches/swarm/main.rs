@@ -73,7 +73,6 @@ fn proposed() {
     for targets in [8, 16, 64, 256, 1000] {
         let scenario = Scenario { group: targets, paths: Paths::Digits(4), ..equal(targets) };
         row(&format!("{targets}, by digits"), &scenario, ALL);
-        row(&format!("{targets}, by digits, three chunks at once"), &Scenario { gate: 3, ..scenario }, ALL);
     }
 }
 
@@ -89,7 +88,6 @@ fn equal(targets: usize) -> Scenario {
         links: vec![Link { up: RATE, down: RATE }; targets + 1],
         group: config::SWARM_MEMBERS + 1,
         paths: Paths::Direct,
-        gate: usize::MAX,
         reach: |_, _| true,
         end: None,
     }
@@ -117,8 +115,8 @@ fn last(report: &Report, counts: fn(usize) -> bool) -> Option<f64> {
 }
 
 /// Least time in seconds in which those targets that count can have the file when they help one
-/// another: the origin sends every byte as often as it must, everybody takes every byte, and all uplinks together send
-/// as much as all take.
+/// another: the origin sends every byte as often as it must, everybody takes every byte, and all
+/// uplinks together send as much as all take.
 fn bound(scenario: &Scenario, judged: Judged) -> f64 {
     let targets = 1..scenario.links.len();
     let counted: Vec<Link> =

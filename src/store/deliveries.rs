@@ -63,8 +63,10 @@ mod tests {
             deliveries.sent("b", index(number));
         }
         assert!(deliveries.keeps_up(), "one of three may lag");
+        deliveries.own(&layout, index(own));
+        deliveries.own(&layout, index(own + 1));
         deliveries.forget("a");
-        deliveries.forget("b");
-        assert!(!deliveries.keeps_up());
+        deliveries.sent("c", index(0));
+        assert!(deliveries.keeps_up(), "of two the better one decides, who lacks two");
     }
 }

@@ -15,7 +15,6 @@ fn scenario(targets: usize) -> Scenario {
         links: vec![Link { up: RATE, down: RATE }; targets + 1],
         group: config::SWARM_MEMBERS + 1,
         paths: Paths::Direct,
-        gate: usize::MAX,
         reach: |_, _| true,
         end: None,
     }

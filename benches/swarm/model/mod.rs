@@ -35,8 +35,6 @@ pub struct Scenario {
     pub group: usize,
     /// How far a chunk is passed on.
     pub paths: Paths,
-    /// Sessions that a peer lets send a chunk at once.
-    pub gate: usize,
     /// Which targets reach which others.
     pub reach: fn(usize, usize) -> bool,
     /// A target that ends, and when.
@@ -140,7 +138,6 @@ pub struct Simulation {
     /// The origin's place is taken by one that never asks.
     targets: Vec<Target>,
     handouts: Vec<Handout>,
-    gates: Vec<session::Gate>,
     report: Report,
     unfinished: usize,
 }
@@ -156,7 +153,6 @@ impl Simulation {
             connections: Vec::new(),
             targets: (0..=targets).map(|number| Target::new(number, &scenario.layout)).collect(),
             handouts: (0..scenario.groups()).map(|_| Handout::new(scenario.layout)).collect(),
-            gates: scenario.links.iter().map(|_| session::Gate::default()).collect(),
             report: Report {
                 done: vec![None; targets + 1],
                 origin_sent: 0,

@@ -22,18 +22,9 @@ enum Doing {
     Nothing,
     /// Until the chunk is there.
     Waits(ChunkIndex),
-    /// Until the gate lets it pass.
-    Queues(ChunkIndex, bool),
     /// Until the system has taken the chunk: all but [`UNSENT`](config::UNSENT) has left.
     Sends(ChunkIndex, bool),
     Ended,
-}
-
-/// Who may send a chunk at once.
-#[derive(Default)]
-pub(super) struct Gate {
-    inside: usize,
-    outside: VecDeque<usize>,
 }
 
 impl Simulation {
@@ -74,7 +65,7 @@ impl Simulation {
         let answer = Answer::Handed { chunk, others, seen: news.seen, all: news.all };
         self.network.send(&mut self.clock, at, 0, answer);
         if let Some(index) = chunk {
-            self.enter(at, index, true);
+            self.send(at, index, true);
         }
     }
 
@@ -100,7 +91,7 @@ impl Simulation {
     fn read(&mut self, at: usize, index: ChunkIndex) {
         let server = self.connections[at].server;
         if server == ORIGIN || self.targets[server].has(index) {
-            return self.enter(at, index, false);
+            return self.send(at, index, false);
         }
         let session = &mut self.connections[at].session;
         (session.doing, session.waits) = (Doing::Waits(index), session.waits + 1);
@@ -112,7 +103,7 @@ impl Simulation {
     /// The chunk that a read waited for is there.
     pub(super) fn come(&mut self, at: usize, index: ChunkIndex) {
         if self.connections[at].session.doing == Doing::Waits(index) {
-            self.enter(at, index, false);
+            self.send(at, index, false);
             self.serve(at);
         }
     }
@@ -128,15 +119,7 @@ impl Simulation {
         }
     }
 
-    /// Sends a chunk, where there is a gate as soon as it lets us.
-    fn enter(&mut self, at: usize, index: ChunkIndex, handed: bool) {
-        let gate = &mut self.gates[self.connections[at].server];
-        if gate.inside == self.scenario.gate {
-            gate.outside.push_back(at);
-            self.connections[at].session.doing = Doing::Queues(index, handed);
-            return;
-        }
-        gate.inside += 1;
+    fn send(&mut self, at: usize, index: ChunkIndex, handed: bool) {
         self.connections[at].session.doing = Doing::Sends(index, handed);
         let bytes = self.scenario.layout.chunk_len(index) as u64;
         if self.connections[at].server == ORIGIN {
@@ -166,34 +149,19 @@ impl Simulation {
             let reader = self.targets[*client].name.clone();
             self.targets[*server].deliveries.sent(&reader, index);
         }
-        let server = *server;
-        self.leave_gate(server);
         true
-    }
-
-    fn leave_gate(&mut self, server: usize) {
-        self.gates[server].inside -= 1;
-        while let Some(at) = self.gates[server].outside.pop_front() {
-            if let Doing::Queues(index, handed) = self.connections[at].session.doing {
-                self.enter(at, index, handed);
-                return self.serve(at);
-            }
-        }
     }
 
     /// The connection ends.
     pub(super) fn hang_up(&mut self, at: usize) {
         let Connection { client, server, session, .. } = &mut self.connections[at];
         let (client, server) = (*client, *server);
-        let before = std::mem::replace(&mut session.doing, Doing::Ended);
+        session.doing = Doing::Ended;
         session.requests.clear();
         self.network.close(&mut self.clock, at);
         if server != ORIGIN {
             let reader = self.targets[client].name.clone();
             self.targets[server].deliveries.forget(&reader);
-        }
-        if matches!(before, Doing::Sends(..)) {
-            self.leave_gate(server);
         }
     }
 }
