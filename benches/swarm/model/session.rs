@@ -81,7 +81,7 @@ impl Simulation {
         let distance = (ours + living.len() - theirs) % living.len();
         // The lowest digit that is not zero is the last step of the way.
         let mut step = 1;
-        while step * base <= distance && distance % (step * base) == 0 {
+        while step * base <= distance && distance.is_multiple_of(step * base) {
             step *= base;
         }
         let step = step * (distance / step % base);
