@@ -15,6 +15,7 @@
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `early`: a file while it is fetched from a peer that still hashes it
+//! * `live`, `deliveries`: the same file while others are served from it
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
@@ -39,6 +40,9 @@
 mod attributes;
 mod catalog;
 mod content;
+// Public for `benches/` alone.
+#[doc(hidden)]
+pub mod deliveries;
 mod disk;
 mod donor;
 mod early;
