@@ -19,6 +19,7 @@
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
+//! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
@@ -28,6 +29,11 @@
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
 //!
 //! No test sleeps, knows a port in advance or needs the internet; every wait has a deadline.
+
+// The bench uses what the tests do not.
+#[allow(dead_code, unused_imports)]
+#[path = "../benches/swarm/model/mod.rs"]
+mod model;
 
 mod it {
     pub mod lab;
@@ -47,6 +53,7 @@ mod it {
     mod prompt;
     mod resuming;
     mod server_program;
+    mod simulation;
     mod sizes_and_names;
     mod swarms;
     mod uploads;

@@ -2,9 +2,9 @@
 //!
 //! A part file is entered here as long as it lives in this process. A reader finds it by content id,
 //! waits for the chunk it wants, and reads it from the same open file. What goes out is counted by
-//! reader, so that a receiver that passes chunks on knows whether it is ahead of its readers.
+//! reader (`deliveries`), so that a receiver that passes chunks on knows whether it is ahead of its readers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -13,7 +13,6 @@ use crossbeam_channel::{Sender, bounded};
 use super::content::Extent;
 use super::part::Part;
 use super::{StoreError, locked};
-use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Manifest, Root};
 
 /// The part files of this process.
@@ -81,48 +80,6 @@ impl Waiting {
     }
 }
 
-/// How much of what we alone were given was passed on, and to whom.
-#[derive(Debug, Default)]
-pub(super) struct Deliveries {
-    /// Chunks that were handed to us first and are complete.
-    own: Option<ChunkSet>,
-    /// How many of them each reader has.
-    sent: HashMap<String, u32>,
-    /// Who asked what is here.
-    askers: BTreeSet<String>,
-}
-
-impl Deliveries {
-    /// A chunk of our own is complete.
-    pub(super) fn own(&mut self, layout: &ChunkLayout, index: ChunkIndex) {
-        self.own.get_or_insert_with(|| ChunkSet::none(layout)).insert(index);
-    }
-
-    /// Somebody asked what is here, who may have what we lack.
-    fn asked(&mut self, peer: &str) {
-        if self.askers.len() < config::SWARM_MEMBERS {
-            self.askers.insert(peer.to_owned());
-        }
-    }
-
-    /// Who did so since this was called last.
-    pub(super) fn take_askers(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.askers)
-    }
-
-    /// Whether half of the readers lack few chunks of our own: fewer than
-    /// [`AHEAD`](config::AHEAD), or with few readers, fewer than makes [`BACKLOG`](config::BACKLOG)
-    /// sends.
-    pub(super) fn keeps_up(&self) -> bool {
-        let mut sent: Vec<u32> = self.sent.values().copied().collect();
-        sent.sort_unstable();
-        let own = self.own.as_ref().map_or(0, ChunkSet::len);
-        let Some(median) = sent.get(sent.len() / 2) else { return true };
-        let allowed = config::BACKLOG / (sent.len() as u32).max(1);
-        own.saturating_sub(*median) < allowed.max(config::AHEAD)
-    }
-}
-
 /// A file that is being received, for reading what is there already.
 #[derive(Debug, Clone)]
 pub struct Partial(pub(super) Arc<Part>);
@@ -169,14 +126,12 @@ impl Partial {
     /// Counts that `reader` was sent a chunk.
     pub fn sent(&self, reader: &str, number: u32) {
         let Some(index) = self.manifest().layout().index(number) else { return };
-        let mut deliveries = locked(&self.0.deliveries);
-        let own = deliveries.own.as_ref().is_some_and(|own| own.contains(index));
-        *deliveries.sent.entry(reader.to_owned()).or_default() += u32::from(own);
+        locked(&self.0.deliveries).sent(reader, index);
     }
 
     /// That reader will read no more.
     pub fn forget(&self, reader: &str) {
-        locked(&self.0.deliveries).sent.remove(reader);
+        locked(&self.0.deliveries).forget(reader);
     }
 
     /// Waits until the chunk is there; `false` when it did not come in time, or never will.
