@@ -12,7 +12,7 @@ use super::{Bar, Bars, ExitStatus, classic, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
-use crate::fetch::{Dial, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, TransferError};
+use crate::fetch::{Dial, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError};
 use crate::store::{Arrival, PartFile, Reception};
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
@@ -268,6 +268,7 @@ fn say(bars: &Bars, line: String) -> ExitStatus {
 /// Fetches what is missing, with a bar, and makes the file visible.
 fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
+    let own = own_server(work, &found);
     let sources = sources(work, found, &manifest);
     let progress = Progress::new(manifest.length());
     let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
@@ -282,7 +283,9 @@ fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, Tran
         let (progress, observer) = (&progress, &observer);
         scope.spawn(move || {
             let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
-            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm: None };
+            let meet = |id: &PeerId| meet(work, id, &manifest);
+            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller: &work.caller });
+            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);
@@ -290,6 +293,19 @@ fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, Tran
         watch(&bar, progress, &finished)
     })?;
     Ok(progress.snapshot())
+}
+
+/// Our own server, when others might fetch from it while we download: one peer alone has the file, and
+/// the settings know us. With several sources nobody needs to.
+fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
+    let alone = found.holders.len() == 1 && found.classic.is_empty();
+    work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| alone)
+}
+
+/// The way to another peer that downloads the same, by our own settings.
+fn meet(work: &Work<'_>, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
+    let other = work.topology.find(id).filter(|_| work.caller.identity.peer.as_ref() != Some(id))?;
+    Some(Box::new(FramedPeer::member(other.clone(), work.caller.clone(), manifest)))
 }
 
 /// Shows the progress until the result is there.

@@ -12,7 +12,7 @@ use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
 use crate::serve::offer::{Offer, OfferError, Offered, Taken, offer};
-use crate::serve::{Handouts, Responder};
+use crate::serve::{Company, Responder};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
@@ -48,21 +48,17 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
         false => manifest,
     };
     let attributes = store.attributes_of(manifest.name(), &manifest.root());
-    // A member of a swarm fetches from all others, so their number has a limit: each group is a
-    // swarm of its own.
-    let groups: Vec<Handouts> =
-        work.peers.chunks(config::SWARM_MEMBERS + 1).map(|_| Handouts::default()).collect();
+    let company = Company::default();
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
             .iter()
-            .enumerate()
-            .map(|(at, peer)| {
+            .map(|peer| {
                 let Flags { replace, .. } = flags;
                 let (store, offer) =
                     (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm });
-                let handouts = groups.get(at / (config::SWARM_MEMBERS + 1)).cloned().unwrap_or_default();
-                scope.spawn(move || Upload { work, peer, store, handouts, offer }.run())
+                let company = company.clone();
+                scope.spawn(move || Upload { work, peer, store, company, offer }.run())
             })
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
@@ -116,8 +112,8 @@ struct Upload<'a> {
     work: &'a Work<'a>,
     peer: &'a Peer,
     store: Store,
-    /// What the targets of its group have been handed.
-    handouts: Handouts,
+    /// What the targets have been handed.
+    company: Company,
     offer: Offer<'a>,
 }
 
@@ -176,7 +172,7 @@ impl Upload<'_> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let mut responder = Responder::new(self.store.clone(), self.handouts.clone());
+        let mut responder = Responder::new(self.store.clone(), self.company.clone());
         Ok(offer(&mut connection, &mut responder, self.offer, progress)?)
     }
 }

@@ -258,6 +258,16 @@ impl Ledger {
         }
     }
 
+    /// The chunks that are here, or on their way to us.
+    pub(super) fn begun(&self) -> ChunkSet {
+        let mut begun = ChunkSet::none(&self.layout);
+        let states = self.layout.indices().zip(&self.chunks);
+        states.filter(|(_, state)| **state != State::Missing).for_each(|(index, _)| {
+            begun.insert(index);
+        });
+        begun
+    }
+
     /// Whether every chunk is done.
     pub fn is_complete(&self) -> bool {
         self.done == self.layout.count()

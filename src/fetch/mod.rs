@@ -23,7 +23,8 @@ pub mod source;
 mod swarm;
 mod worker;
 
-pub use engine::{Fetch, Meet, TransferError};
+pub use engine::{Fetch, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};
+pub use swarm::{Meet, Swarm};

@@ -138,6 +138,11 @@ pub trait Source {
     /// Waits for the answer to the oldest request, which was for `index`, at most `stall`.
     fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError>;
 
+    /// Whether others fetch the same content from it, as it said with the last chunk.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Reads the chunk whose answer has come into `buffer`, which is as long as that chunk. No wait
     /// for further bytes is longer than `stall`.
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError>;
@@ -218,7 +223,7 @@ impl Dial for FramedPeer {
         };
         let closer = Some(connection.closer());
         let (root, layout, wait_ms) = (self.root, self.layout, self.wait_ms);
-        Ok(Box::new(FramedSource { connection, root, layout, closer, wait_ms }))
+        Ok(Box::new(FramedSource { connection, root, layout, closer, wait_ms, shared: false }))
     }
 }
 
@@ -229,6 +234,7 @@ struct FramedSource {
     layout: ChunkLayout,
     closer: Option<Closer>,
     wait_ms: u32,
+    shared: bool,
 }
 
 impl Source for FramedSource {
@@ -237,7 +243,12 @@ impl Source for FramedSource {
     }
 
     fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
-        await_chunk(&mut self.connection, index, stall)
+        self.shared = await_chunk(&mut self.connection, index, stall)?;
+        Ok(())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
@@ -272,14 +283,15 @@ pub(super) fn request_chunk(
     Ok(connection.send(&request, &[])?)
 }
 
-/// Waits for the answer to the oldest such request; its payload is the chunk.
+/// Waits for the answer to the oldest such request; its payload is the chunk. Says whether others
+/// fetch the same content from there.
 pub(super) fn await_chunk(
     connection: &mut Framed,
     index: ChunkIndex,
     stall: Duration,
-) -> Result<(), SourceError> {
+) -> Result<bool, SourceError> {
     match connection.answer(stall)?.message {
-        Response::Chunk { chunk } if chunk == index.get() => Ok(()),
+        Response::Chunk { chunk, shared } if chunk == index.get() => Ok(shared),
         Response::Error(refusal) => Err(refusal.into()),
         other => Err(misbehaved(format!("{other:?} in answer to a read of chunk {}", index.get()))),
     }

@@ -5,16 +5,62 @@
 //! own on (*balance*: else a slow uplink would sit on chunks that everybody waits for), and reads
 //! from the answers who was handed what. Each of those peers becomes a source of its own. When
 //! everything is handed out, the origin is an ordinary source again, for whatever does not come.
+//!
+//! The targets of an upload do so from the start. A download does so once its one source says that
+//! others read the same, and if our own server really gives away what we receive: who only takes would
+//! be handed chunks that the others wait for in vain.
 
 use std::thread::Scope;
 use std::time::Instant;
 
 use super::engine::lock;
-use super::source::{Handed, Next, Source, SourceError};
+use super::source::{Caller, Dial, Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
 use crate::config;
-use crate::content::ChunkIndex;
-use crate::topology::PeerId;
+use crate::content::{ChunkIndex, ChunkSet, Manifest};
+use crate::topology::{Peer, PeerId};
+use crate::transport::Cancel;
+use crate::wire::{Request, Response};
+
+/// Finds the way to a member of a swarm: a source for that peer id, unless it is unknown here.
+pub type Meet<'a> = dyn Fn(&PeerId) -> Option<Box<dyn Dial + 'a>> + Sync + 'a;
+
+/// When the first source hands its chunks out to several peers, which fetch the rest from one another.
+#[derive(Clone, Copy)]
+pub enum Swarm<'a> {
+    /// From the start.
+    Given(&'a Meet<'a>),
+    /// Once it says that others fetch from it too.
+    Joined {
+        /// The way to the others.
+        meet: &'a Meet<'a>,
+        /// Our own server, from which the others would fetch.
+        own: &'a Peer,
+        /// How it is asked whether it serves what we receive.
+        caller: &'a Caller,
+    },
+}
+
+impl<'a> Swarm<'a> {
+    fn meet(self) -> &'a Meet<'a> {
+        match self {
+            Self::Given(meet) | Self::Joined { meet, .. } => meet,
+        }
+    }
+}
+
+/// How far a download is with joining the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Joining {
+    /// It does not.
+    Never,
+    /// It has not heard of others.
+    Alone,
+    /// It is being found out whether others could fetch from us.
+    Asking,
+    /// It has joined.
+    Together,
+}
 
 /// What is under way at the origin.
 #[derive(Default)]
@@ -63,6 +109,48 @@ impl<'e, 'a> Worker<'e, 'a> {
         Ok(())
     }
 
+    /// Looks, with a chunk that has come, whether others fetch from the same source; asks our own
+    /// server at most once whether they could fetch from us, while this goes on as before.
+    pub(super) fn notice<'scope>(&self, source: &dyn Source, scope: &'scope Scope<'scope, '_>)
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        if self.joining.get() != Joining::Alone || !source.is_shared() {
+            return;
+        }
+        self.joining.set(Joining::Asking);
+        let engine = self.engine;
+        let Some(Swarm::Joined { own, caller, .. }) = engine.swarm else { return };
+        if engine.served.get().is_none() {
+            let have = engine.part.have();
+            engine.start(scope, "fetch-own".to_owned(), move || {
+                let served = serves(own, caller, (&engine.manifest, &have), &engine.cancel);
+                log::debug!("{} fetch together: others can fetch from us: {served}", own.id);
+                let _ = engine.served.set(served);
+            });
+        }
+    }
+
+    /// Whether this source is one to take part at now; from the answer of our own server on.
+    pub(super) fn joins(&self) -> bool {
+        let Some(served) = self.engine.served.get().filter(|_| self.joining.get() == Joining::Asking) else {
+            return false;
+        };
+        self.joining.set(if *served { Joining::Together } else { Joining::Never });
+        *served
+    }
+
+    /// Whether the source failed only at handing out, and is worth asking as one that does not.
+    pub(super) fn parts(&self, error: &SourceError) -> bool {
+        if self.joining.get() != Joining::Together || error.is_integrity() {
+            return false;
+        }
+        let passing = error.is_passing() && !matches!(error, SourceError::Stalled | SourceError::NotYet);
+        self.joining.set(if passing { Joining::Alone } else { Joining::Never });
+        !passing
+    }
+
     /// Keeps requests under way: for chunks while we are not too far ahead of our readers, else for
     /// the news now and then.
     fn ask_next(&self, source: &mut dyn Source, asked: &mut Asked) -> Result<(), SourceError> {
@@ -87,7 +175,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         asked: &mut Asked,
         want: bool,
     ) -> Result<(), SourceError> {
-        let have = self.engine.part.have();
+        let have = lock(&self.engine.ledger).begun();
         let greeting = (!asked.greeted && !have.is_empty()).then_some(&have);
         source.request_next(&Next { seen: asked.seen, want, have: greeting })?;
         (asked.greeted, asked.answers_due) = (true, asked.answers_due + 1);
@@ -122,7 +210,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let Some(id) = *lock(&self.engine.members).entry(peer.clone()).or_insert_with(|| {
-            let dial = self.engine.swarm.and_then(|meet| meet(peer))?;
+            let dial = (self.engine.swarm?.meet())(peer)?;
             let worker = Worker::new(self.engine, Role::Member, peer, self.filled.clone());
             let id = worker.id;
             self.engine.start(scope, format!("fetch-{peer}"), move || worker.run(dial, scope));
@@ -135,4 +223,18 @@ impl<'e, 'a> Worker<'e, 'a> {
         drop(ledger);
         self.engine.changed.notify_all();
     }
+}
+
+/// Whether that peer answers, and serves at least those chunks of the content.
+fn serves(peer: &Peer, caller: &Caller, (manifest, have): (&Manifest, &ChunkSet), cancel: &Cancel) -> bool {
+    let Ok(mut connection) = caller.connect(peer, cancel) else { return false };
+    let _registration = cancel.closes(connection.closer());
+    let answer = connection.ask(&Request::Have { root: manifest.root() }, &[]);
+    let Ok(Ok(head)) = answer else { return false };
+    if head.message != Response::Have || head.payload as usize != have.as_bytes().len() {
+        return false;
+    }
+    let there = connection.take_payload().ok();
+    let there = there.and_then(|bytes| ChunkSet::from_bytes(manifest.layout(), &bytes));
+    there.is_some_and(|there| have.iter().all(|index| there.contains(index)))
 }

@@ -1,5 +1,6 @@
 //! The thread of one source: asks, reads, and passes chunks on to be verified.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::Scope;
@@ -11,6 +12,7 @@ use super::engine::{Arrived, Engine, lock};
 use super::ledger::{Grant, SourceId};
 use super::progress::{Counter, Event};
 use super::source::{Dial, Source, SourceError};
+use super::swarm::{Joining, Swarm};
 use crate::config;
 use crate::content::ChunkIndex;
 use crate::topology::PeerId;
@@ -21,6 +23,8 @@ use crate::transport::Closer;
 pub(super) enum Role {
     /// Has all chunks and answers reads.
     Plain,
+    /// The same, until it turns out that others fetch from it too.
+    Meeting,
     /// Hands every chunk to one of several peers first.
     Origin,
     /// One of those peers.
@@ -28,9 +32,13 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The first source of a swarm hands its chunks out.
-    pub(super) fn of(slot: usize, swarm: bool) -> Self {
-        if slot == 0 && swarm { Self::Origin } else { Self::Plain }
+    /// The first source of a swarm hands its chunks out, or may do so later.
+    pub(super) fn of(slot: usize, swarm: Option<Swarm<'_>>) -> Self {
+        match swarm {
+            Some(Swarm::Given(_)) if slot == 0 => Self::Origin,
+            Some(Swarm::Joined { .. }) if slot == 0 => Self::Meeting,
+            _ => Self::Plain,
+        }
     }
 }
 
@@ -39,6 +47,7 @@ pub(super) struct Worker<'e, 'a> {
     pub(super) engine: &'e Engine<'a>,
     pub(super) id: SourceId,
     role: Role,
+    pub(super) joining: Cell<Joining>,
     counter: Arc<Counter>,
     pub(super) filled: Sender<Arrived>,
     /// A verify thread says here that a chunk of this source was bad.
@@ -49,10 +58,16 @@ impl<'e, 'a> Worker<'e, 'a> {
     pub(super) fn new(engine: &'e Engine<'a>, role: Role, peer: &PeerId, filled: Sender<Arrived>) -> Self {
         let id = match role {
             Role::Member => lock(&engine.ledger).join_member(),
-            Role::Plain | Role::Origin => lock(&engine.ledger).join(),
+            Role::Plain | Role::Meeting | Role::Origin => lock(&engine.ledger).join(),
         };
         engine.buffers.add_one();
-        Self { engine, id, role, counter: engine.progress.join(peer.clone()), filled, bad: bounded(1) }
+        let joining = match role {
+            Role::Origin => Joining::Together,
+            Role::Meeting => Joining::Alone,
+            Role::Plain | Role::Member => Joining::Never,
+        };
+        let (joining, counter) = (Cell::new(joining), engine.progress.join(peer.clone()));
+        Self { engine, id, role, joining, counter, filled, bad: bounded(1) }
     }
 
     /// Uses the source until the transfer is over or the source is beyond hope.
@@ -72,6 +87,10 @@ impl<'e, 'a> Worker<'e, 'a> {
             // A source that ends with the transfer is not lost, but a bad chunk is always told.
             if self.engine.is_over() && !error.is_integrity() {
                 break;
+            }
+            if self.role == Role::Meeting && self.parts(&error) {
+                log::debug!("asking {peer} for everything: {error}");
+                continue;
             }
             failures = if self.counter.bytes() > before { 1 } else { failures + 1 };
             if !error.is_passing() || !dial.can_redial() || failures > config::SOURCE_RETRIES {
@@ -132,7 +151,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     {
         let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
         lock(&self.engine.ledger).rejoin(self.id);
-        if self.role == Role::Origin {
+        if self.joining.get() == Joining::Together {
             self.take_part(&mut *source, scope)?;
         }
         let mut busy = Instant::now();
@@ -143,11 +162,15 @@ impl<'e, 'a> Worker<'e, 'a> {
                 self.engine.changed.notify_all();
                 return Err(source.excuse());
             }
+            if self.joins() {
+                self.receive_all(&mut *source, scope)?;
+                self.take_part(&mut *source, scope)?;
+            }
             let asked_all = self.ask(&mut *source)?;
             let oldest = lock(&self.engine.ledger).oldest(self.id);
             match oldest {
                 Some(index) => {
-                    self.receive(&mut *source, index)?;
+                    self.receive(&mut *source, index, scope)?;
                     busy = Instant::now();
                 }
                 None if asked_all || self.engine.is_over() => return Ok(()),
@@ -179,8 +202,34 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
     }
 
+    /// Reads all answers that are still to come.
+    fn receive_all<'scope>(
+        &self,
+        source: &mut dyn Source,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), SourceError>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        loop {
+            let oldest = lock(&self.engine.ledger).oldest(self.id);
+            let Some(index) = oldest else { return Ok(()) };
+            self.receive(source, index, scope)?;
+        }
+    }
+
     /// Reads one answer and passes it on to be verified.
-    fn receive(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<(), SourceError> {
+    fn receive<'scope>(
+        &self,
+        source: &mut dyn Source,
+        index: ChunkIndex,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), SourceError>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
         match source.await_chunk(index, self.engine.stall) {
             Err(SourceError::NotYet) => {
                 lock(&self.engine.ledger).not_yet(self.id);
@@ -188,6 +237,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             }
             other => other?,
         }
+        self.notice(source, scope);
         let buffer = self.read(source, index)?;
         log::trace!("chunk {} came as {:?}", index.get(), self.role);
         let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());

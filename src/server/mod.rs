@@ -21,7 +21,7 @@ pub use program::{Options, run};
 use crate::classic;
 use crate::config;
 use crate::connection::{Framed, Identity};
-use crate::serve::{Handouts, Rights};
+use crate::serve::{Company, Rights};
 use crate::store::Store;
 use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
@@ -46,7 +46,7 @@ struct Shared {
     rights: Rights,
     classic: classic::Service,
     sessions: Arc<Sessions>,
-    handouts: Handouts,
+    company: Company,
     neighbours: Option<Neighbours>,
 }
 
@@ -102,7 +102,7 @@ impl Host {
             rights,
             classic,
             sessions,
-            handouts: Handouts::default(),
+            company: Company::default(),
             neighbours: None,
         }))
     }

@@ -14,6 +14,7 @@
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
+//! * `live`, `watched`: such a file while others are served from it, by this process or another
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `attributes`: times and permissions on arrival
 //! * `private`: our own files in `.peershare`
@@ -60,6 +61,7 @@ mod record;
 mod small;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -254,9 +256,10 @@ impl Store {
             .map_err(|_| StoreError::Changed { name: name.clone() })
     }
 
-    /// A file with that content while it is received here; it may take until `deadline` to appear.
+    /// A file with that content while it is received here, by this process or another one; it may
+    /// take until `deadline` to appear.
     pub fn partial(&self, root: &Root, deadline: Instant) -> Option<Partial> {
-        self.inner.disk.live.find(root, deadline).map(Partial)
+        live::find(&self.inner.disk, root, deadline)
     }
 
     /// Serves a file from anywhere on this machine by its content id, under the last part of its path,

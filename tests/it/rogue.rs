@@ -214,7 +214,7 @@ impl Rogue {
             Request::Read { root, chunk, chunk_size, .. } if *root == manifest.root() => {
                 let start = (*chunk as usize) * (*chunk_size as usize);
                 let end = data.len().min(start + *chunk_size as usize);
-                Some((Response::Chunk { chunk: *chunk }, data.get(start..end)?.to_vec()))
+                Some((Response::Chunk { chunk: *chunk, shared: false }, data.get(start..end)?.to_vec()))
             }
             Request::Have { root } if *root == manifest.root() => {
                 Some((Response::Have, ChunkSet::all(manifest.layout()).as_bytes().to_vec()))

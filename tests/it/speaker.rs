@@ -128,7 +128,7 @@ impl Speaker {
                 Request::Read { chunk, chunk_size, .. } => {
                     let start = chunk as usize * chunk_size as usize;
                     let end = data.len().min(start + chunk_size as usize);
-                    self.send(&Response::Chunk { chunk }, &data[start..end]);
+                    self.send(&Response::Chunk { chunk, shared: false }, &data[start..end]);
                     numbers.push(chunk);
                 }
                 Request::Report { .. } => {}
