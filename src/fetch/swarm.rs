@@ -86,6 +86,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let (mut asked, mut all) = (Asked::default(), false);
+        log::debug!("fetching together with others; {} bytes are here", self.engine.progress.done());
         while !self.engine.is_over() && (!all || asked.answers_due > 0) {
             if self.was_bad() {
                 return Err(SourceError::BadChunk);
@@ -126,7 +127,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             let have = engine.part.have();
             engine.start(scope, "fetch-own".to_owned(), move || {
                 let served = serves(own, caller, (&engine.manifest, &have), &engine.cancel);
-                log::debug!("{} fetch together: others can fetch from us: {served}", own.id);
+                log::debug!("whether others can fetch from {}: {served}", own.id);
                 let _ = engine.served.set(served);
             });
         }

@@ -3,8 +3,7 @@
 //! A part file is entered here as long as it lives in this process; one of another process, as that of
 //! a client beside its server, is found through its live file (`watched`). A reader finds it by content
 //! id, waits for the chunk it wants, and reads it from the same open file. What goes out is counted by
-//! reader, so that a receiver that passes chunks on knows whether it is ahead of its readers; over the
-//! border of processes that is not known.
+//! reader, so that a receiver that passes chunks on knows whether it is ahead of its readers.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -172,17 +171,17 @@ impl Partial {
 
     /// Counts that `reader` was sent a chunk.
     pub fn sent(&self, reader: &str, number: u32) {
-        let Whose::Ours(part) = &self.0 else { return };
-        let Some(index) = part.manifest.layout().index(number) else { return };
-        let mut deliveries = locked(&part.deliveries);
-        let own = deliveries.own.as_ref().is_some_and(|own| own.contains(index));
-        *deliveries.sent.entry(reader.to_owned()).or_default() += u32::from(own);
+        match &self.0 {
+            Whose::Ours(part) => part.sent(reader, Some(number)),
+            Whose::Theirs(watched) => watched.sent(reader, Some(number)),
+        }
     }
 
     /// That reader will read no more.
     pub fn forget(&self, reader: &str) {
-        if let Whose::Ours(part) = &self.0 {
-            locked(&part.deliveries).sent.remove(reader);
+        match &self.0 {
+            Whose::Ours(part) => part.sent(reader, None),
+            Whose::Theirs(watched) => watched.sent(reader, None),
         }
     }
 
@@ -216,6 +215,18 @@ impl Partial {
 }
 
 impl Part {
+    /// Counts that `reader` was sent a chunk; with none, that it will read no more.
+    pub(super) fn sent(&self, reader: &str, number: Option<u32>) {
+        let mut deliveries = locked(&self.deliveries);
+        let Some(number) = number else {
+            deliveries.sent.remove(reader);
+            return;
+        };
+        let Some(index) = self.manifest.layout().index(number) else { return };
+        let own = deliveries.own.as_ref().is_some_and(|own| own.contains(index));
+        *deliveries.sent.entry(reader.to_owned()).or_default() += u32::from(own);
+    }
+
     /// Waits until the chunk is there; `false` when it did not come in time, or never will.
     fn wait(&self, index: ChunkIndex, deadline: Instant) -> bool {
         let come = {

@@ -163,6 +163,11 @@ impl PartFile {
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
+        let others =
+            self.live.as_ref().map(|live| live.sent(|reader, number| self.part.sent(&reader, number)));
+        if let Some(Err(error)) = others {
+            log::debug!("cannot see what was passed on of {}: {error}", self.manifest().name());
+        }
         locked(&self.part.deliveries).keeps_up()
     }
 
