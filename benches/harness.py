@@ -337,6 +337,7 @@ class Bench:
     def __init__(self):
         self.folder = None
         self.disk = None
+        self.primed = 0                             # bytes of memory that a client will use; see prime
         self.processes = []
         self.namespaces = []
         self.congestion_control = None
@@ -482,6 +483,7 @@ class Bench:
 
     def run(self, argv, namespace=None, servers=(), limit=300.0, sample=True, actions=()):
         """One client process from its start to its end, with what it cost on both sides."""
+        prime(self.primed)
         foreign = self.foreign_time()
         before = [sum(server.cpu()) for server in servers]
         client = self.start(argv, namespace)
@@ -499,24 +501,23 @@ class Bench:
         self.forget(client)
         return run
 
-    def rounds(self, contenders, runs=None, primed=0, quiet=True):
+    def rounds(self, contenders, runs=None, quiet=True):
         """Every contender once a round: {name: function that gives a Run} to {name: [Run]}."""
         contenders = {name: run for name, run in contenders.items() if not ONLY or name in ONLY}
         results = {name: [] for name in contenders}
         for number in range(runs or RUNS):
             for name, run in contenders.items():
-                results[name].append(self._one(run, primed, quiet and QUIET > 0))
+                results[name].append(self._one(run, quiet and QUIET > 0))
                 last = results[name][-1]
                 say(f"  {number + 1} {name}: {last.wall:.3f} s{'' if last.ok else ' FAILED ' + last.note}"
                     f"{' disturbed' if last.disturbed else ''}")
         return results
 
     @staticmethod
-    def _one(run, primed, quiet):
+    def _one(run, quiet):
         for left in (2, 1, 0) if quiet else (0,):
             if quiet:
                 wait_until_quiet()
-            prime(primed)
             try:
                 got = run()
             except (OSError, RuntimeError) as error:

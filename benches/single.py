@@ -26,7 +26,7 @@ from harness import (MIB, Bench, against, count, of, print_failures, print_surro
 SIZE = setting("SIZE_MIB", 2048) * MIB
 HOST = "127.0.0.1"
 NAME = "file.bin"
-PROBE, HASHED, FRESH = "probe", "peershare", "peershare, never hashed"
+PROBE, HASHED, FRESH = "probe", "peershare", "peershare never hashed"
 
 
 class Single:
@@ -117,7 +117,8 @@ def main():
     with Bench() as bench:
         single = Single(bench)
         print_surroundings(bench, *tools.names())
-        results = bench.rounds(single.contenders, primed=SIZE + SIZE // 8)
+        bench.primed = SIZE + SIZE // 8
+        results = bench.rounds(single.contenders)
     gb = SIZE / 1e9
     rows = [[name,
              of(runs, lambda run: SIZE / 1e6 / run.wall, 0),

@@ -189,8 +189,9 @@ def idle(bench, namespace):
     argv, server = place.clients[OURS]
     place.run(argv, server)     # the server's first download, so that only connections make it grow after it
     alone, crowded = "alone", f"beside {CONNECTIONS} idle connections"
-    results = bench.rounds({alone: lambda: place.run(argv, server), crowded: lambda: beside(place, argv)},
-                           RUNS, primed=IDLE_SIZE)
+    bench.primed = IDLE_SIZE
+    results = bench.rounds({alone: lambda: place.run(argv, server), crowded: lambda: beside(place, argv)}, RUNS)
+    bench.primed = 0
     place.leave()
     rows = [[name, of(runs, lambda run: run.wall, 3), against(results, name, alone), count(runs)]
             for name, runs in results.items()]

@@ -127,7 +127,9 @@
 //! 1. `client/words.rs` splits the line that was typed, `client/command.rs` says what it means, and
 //!    `client/targets.rs` names the peers to ask.
 //! 2. `client/download.rs` has `fetch/find.rs` ask all of them at once for the file's manifest. A peer
-//!    whose digests do not lead to its root has no say.
+//!    whose digests do not lead to its root has no say. While a peer still hashes the file, and no other
+//!    has it, `fetch/early.rs` fetches it by name into a file apart (`store/early.rs`); of that the chunks
+//!    count for which the manifest vouches when it comes.
 //! 3. The answers are grouped by root. One group goes on; of several, the user chooses one by its id.
 //! 4. `store/reception.rs` locks name and content, opens the part file, and takes over what an earlier
 //!    attempt left.
@@ -197,6 +199,9 @@
 //!   depend on the cut.
 //! * Chunks begin at 256 KiB and double until there are at most 5120 of them, up to 16 MiB: large
 //!   enough to hash many leaves at once, small enough that a receiver's memory and a manifest stay small.
+//! * A file that was never hashed is not sent with digests of its chunks: the receiving side makes them
+//!   anyway, and compares all of them with the manifest at the end, so that nothing has to be believed
+//!   meanwhile.
 //! * The lines of a listing travel as payload, as chunks do; a header is always small.
 //! * A part file is called after its content, and a lock stands for its name. So a transfer continues
 //!   under another name, and two of one name cannot meet.

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `it/downloads.rs` | grouping by content, files that are here, replacing, choosing by id |
 //! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
+//! | `it/never_hashed.rs` | files that are fetched while the peer that has them hashes them |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
@@ -42,6 +43,7 @@ mod it {
     mod folders;
     mod hostile_clients;
     mod listings;
+    mod never_hashed;
     mod prompt;
     mod resuming;
     mod server_program;

@@ -12,8 +12,10 @@ use super::{Bar, Bars, ExitStatus, classic, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
-use crate::fetch::{Dial, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError};
-use crate::store::{Arrival, PartFile, Reception};
+use crate::fetch::{
+    Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
+};
+use crate::store::{Arrival, PartFile, Reception, Store};
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
 
@@ -25,6 +27,8 @@ struct Found {
     classic: Vec<classic::Holder>,
     /// What went wrong at the others.
     failures: Vec<(Peer, SourceError)>,
+    /// What came while the file was hashed.
+    begun: Option<Begun>,
 }
 
 pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
@@ -69,12 +73,18 @@ fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
     let id = wanted.parse::<RootPrefix>().ok();
     let (known, peers): (Vec<Peer>, Vec<Peer>) =
         work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
+    let bar = work.transfers.surroundings.bars.transfer(wanted);
+    let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
+    let stall = work.transfers.surroundings.stall;
+    let begin = |length| work.transfers.store()?.receive_early(name.clone(), length);
     let ask = |subject| {
-        let bars = &work.transfers.surroundings.bars;
-        let observer =
-            |event: Event| bars.note(&format!("{}: {}", shown(wanted), super::bars::in_words(&event)));
+        let early = Early::new(&begin, &name, &work.caller, stall, &watch);
+        let early = matches!(subject, Subject::Name(_)).then_some(early);
         let (peers, caller, cancel) = (&peers[..], &work.caller, &work.cancel);
-        sort(Find { peers, subject: &subject, caller, cancel, observer: &observer }.run())
+        let find =
+            Find { peers, subject: &subject, caller, cancel, observer: &observer, early: early.as_ref() };
+        let answers = find.run();
+        Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
     };
     let (mut by_name, probed) = thread::scope(|scope| {
         let probing = scope.spawn(|| work.probe(&known, &name));
@@ -119,7 +129,7 @@ impl Found {
 
 fn sort(answers: Vec<Answer>) -> Found {
     let (holders, late, classic, failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut found = Found { holders, late, classic, failures };
+    let mut found = Found { holders, late, classic, failures, begun: None };
     for answer in answers {
         match answer {
             Answer::Has(holder) => found.holders.push(*holder),
@@ -243,7 +253,12 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
         bars.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
         status
     };
-    match work.transfers.store().and_then(|store| store.receive(manifest.clone(), replace)) {
+    let (early, progress) = match found.begun.take() {
+        Some(Begun { part, progress }) => (Some(part), progress),
+        None => (None, Progress::new(manifest.length())),
+    };
+    let received = |store: &Store| store.receive_after(early, manifest.clone(), replace);
+    match work.transfers.store().and_then(received) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
         Ok(Reception::AlreadyHere) => say(bars, format!("{} is already here", shown(name.as_str()))),
         Ok(Reception::Busy) => fail(
@@ -254,7 +269,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
             let what = format!("another file of that name is here ({length} bytes); --replace overwrites it");
             fail(ExitStatus::Refused, what)
         }
-        Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes)) {
+        Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes), progress) {
             Ok(snapshot) => say(bars, summary(&name, &snapshot)),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
@@ -266,13 +281,19 @@ fn say(bars: &Bars, line: String) -> ExitStatus {
 }
 
 /// Fetches what is missing, with a bar, and makes the file visible.
-fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, TransferError> {
+fn fetch(
+    work: &Work<'_>,
+    found: Found,
+    part: PartFile,
+    progress: Progress,
+) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
     let own = own_server(work, &found);
     let sources = sources(work, found, &manifest);
-    let progress = Progress::new(manifest.length());
     let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
-    let resumed = part.received();
+    let came = came(&progress.snapshot());
+    progress.take_back(came.saturating_sub(part.received()));
+    let resumed = part.received().saturating_sub(came);
     progress.resume(resumed);
     if resumed > 0 {
         bar.tell(&Event::Resumed { bytes: resumed });
@@ -284,7 +305,8 @@ fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, Tran
         scope.spawn(move || {
             let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
             let meet = |id: &PeerId| meet(work, id, &manifest);
-            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller: &work.caller });
+            let (root, caller) = (manifest.root(), &work.caller);
+            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root });
             let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.

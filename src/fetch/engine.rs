@@ -20,7 +20,7 @@ use super::source::{Dial, SourceError};
 use super::swarm::Swarm;
 use super::worker::{Role, Worker};
 use crate::config;
-use crate::content::{ChunkIndex, Manifest};
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
 use crate::store::{PartFile, StoreError};
 use crate::topology::PeerId;
 use crate::transport::Cancel;
@@ -44,10 +44,56 @@ fn list(reasons: &[(PeerId, SourceError)]) -> String {
     lines.join("; ")
 }
 
+/// What chunks are fetched for.
+pub trait Sink: Sync {
+    /// How it is cut.
+    fn layout(&self) -> &ChunkLayout;
+
+    /// The chunks that need not be fetched.
+    fn have(&self) -> ChunkSet;
+
+    /// Takes the bytes of a chunk, unless they are not what they should be (`false`). Many threads may
+    /// call it at once.
+    fn put(&self, index: ChunkIndex, bytes: &[u8]) -> Result<bool, StoreError>;
+
+    /// Notes that a chunk was given to us before anybody else, so that others wait for it at us.
+    fn own(&self, _index: ChunkIndex) {}
+
+    /// Whether the chunks of our own reach our readers about as fast as we receive them.
+    fn keeps_up(&self) -> bool {
+        true
+    }
+}
+
+impl Sink for PartFile {
+    fn layout(&self) -> &ChunkLayout {
+        self.manifest().layout()
+    }
+
+    fn have(&self) -> ChunkSet {
+        self.have()
+    }
+
+    fn put(&self, index: ChunkIndex, bytes: &[u8]) -> Result<bool, StoreError> {
+        match self.manifest().verify(index, bytes) {
+            Ok(chunk) => self.write(&chunk).map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn own(&self, index: ChunkIndex) {
+        self.own(index);
+    }
+
+    fn keeps_up(&self) -> bool {
+        self.keeps_up()
+    }
+}
+
 /// All that one transfer needs.
 pub struct Fetch<'a> {
     /// What is received, and where.
-    pub part: &'a PartFile,
+    pub part: &'a dyn Sink,
     /// Who may be asked, in the order of [`Progress`].
     pub sources: Vec<Box<dyn Dial + 'a>>,
     /// Is kept up to date.
@@ -66,19 +112,19 @@ impl Fetch<'_> {
     /// Fetches all that the part file lacks; returns when every chunk is verified and written, or
     /// when that cannot be.
     pub fn run(self) -> Result<(), TransferError> {
-        let manifest = self.part.manifest().clone();
+        let layout = *self.part.layout();
         let have = self.part.have();
         if have.is_full() {
             return Ok(());
         }
         let (cancel, _registration) = self.cancel.child();
-        let verifiers = verifiers(manifest.layout().count() - have.len());
+        let verifiers = verifiers(layout.count() - have.len());
         let buffers = Buffers::new(2 * verifiers);
         let (filled, to_verify) = bounded(2 * verifiers);
         let engine = Engine {
-            ledger: Mutex::new(Ledger::new(manifest.layout(), &have)),
+            ledger: Mutex::new(Ledger::new(&layout, &have)),
             changed: Condvar::new(),
-            manifest,
+            layout,
             part: self.part,
             cancel,
             stall: self.stall,
@@ -113,8 +159,8 @@ fn verifiers(chunks: u32) -> usize {
 
 /// What all threads of one transfer share.
 pub(super) struct Engine<'a> {
-    pub(super) manifest: Arc<Manifest>,
-    pub(super) part: &'a PartFile,
+    pub(super) layout: ChunkLayout,
+    pub(super) part: &'a dyn Sink,
     pub(super) ledger: Mutex<Ledger>,
     /// The ledger has news for sources with nothing to do.
     pub(super) changed: Condvar,
@@ -212,17 +258,15 @@ impl Engine<'_> {
 
     fn verify(&self, arrived: Arrived) {
         let Arrived { index, buffer, counter, own, bad } = arrived;
-        let len = self.manifest.layout().chunk_len(index);
+        let len = self.layout.chunk_len(index);
         if own {
             // Before anybody can be sent it, so that everybody who is gets counted.
             self.part.own(index);
         }
-        match self.manifest.verify(index, buffer.get(..len).unwrap_or_default()) {
-            Ok(chunk) => match self.part.write(&chunk) {
-                Ok(()) => self.complete(index, &counter, len),
-                Err(error) => self.fail(error.into()),
-            },
-            Err(_) => {
+        match self.part.put(index, buffer.get(..len).unwrap_or_default()) {
+            Ok(true) => self.complete(index, &counter, len),
+            Err(error) => self.fail(error.into()),
+            Ok(false) => {
                 lock(&self.ledger).give_back(index);
                 self.changed.notify_all();
                 // A worker that has left already needs no word.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::early::Early;
 use super::progress::Event;
 use super::source::{Caller, SourceError, misbehaved};
 use crate::config;
@@ -59,7 +60,8 @@ pub(super) fn manifest_over(
     subject: &Subject,
     hashing: &dyn Fn(u64, u64),
 ) -> Result<(Manifest, Attributes), SourceError> {
-    let mut outline = describe(connection, subject, u32::MAX, hashing)?;
+    let meanwhile = Meanwhile { begins: &|_| (), goes_on: &|| (), note: hashing };
+    let mut outline = describe(connection, subject, u32::MAX, &meanwhile)?;
     let digests = outline.digests.take().ok_or_else(|| misbehaved("a manifest without digests"))?;
     Ok((outline.proven(digests)?, outline.attributes))
 }
@@ -106,6 +108,18 @@ pub struct Find<'a> {
     pub cancel: &'a Cancel,
     /// Is told when a peer is hashing first.
     pub observer: &'a (dyn Fn(Event) + Sync),
+    /// Fetches the file while it is hashed.
+    pub early: Option<&'a Early<'a>>,
+}
+
+/// What is done while the other side hashes.
+struct Meanwhile<'a> {
+    /// Is told the length in bytes when that is first said.
+    begins: &'a dyn Fn(u64),
+    /// Is called whenever it is said again.
+    goes_on: &'a dyn Fn(),
+    /// Is told the bytes hashed and all bytes now and then, if it takes long.
+    note: &'a dyn Fn(u64, u64),
 }
 
 impl Find<'_> {
@@ -156,8 +170,23 @@ impl Find<'_> {
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let hashing = |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
-        let outline = describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &hashing)?;
+        let note = |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
+        let (until_hashed, _registration) = cancel.child();
+        let outline = thread::scope(|scope| {
+            let begins = |length| {
+                let Some(early) = self.early else { return };
+                let (name, until) = (format!("early-{}", peer.id), &until_hashed);
+                let work = move || early.fetch(peer, length, until);
+                if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
+                    log::warn!("cannot start a thread: {error}");
+                }
+            };
+            let goes_on = || self.early.into_iter().for_each(Early::show);
+            let meanwhile = Meanwhile { begins: &begins, goes_on: &goes_on, note: &note };
+            let outline = describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &meanwhile);
+            until_hashed.cancel();
+            outline
+        })?;
         Ok(Holder { peer: peer.clone(), outline, connection })
     }
 }
@@ -167,37 +196,37 @@ fn describe(
     connection: &mut Framed,
     subject: &Subject,
     digests_up_to: u32,
-    hashing: &dyn Fn(u64, u64),
+    meanwhile: &Meanwhile<'_>,
 ) -> Result<Outline, SourceError> {
-    let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
-    let request =
-        Request::Describe { subject: subject.clone(), wait_ms: config::HASHING_WAIT_MS, digests_up_to };
-    let mut told: Option<Instant> = None;
-    let (mut most, mut advanced) = (0, Instant::now());
+    let mut wait_ms = config::HASHING_FIRST_WAIT_MS;
+    let (mut most, mut advanced, mut noted) = (0, Instant::now(), None::<Instant>);
     loop {
-        let head = connection.ask_within(&request, &[], config::ANSWER_TIMEOUT + wait)??;
-        if let Response::Hashing { done, .. } = head.message
-            && done > most
-        {
+        let request = Request::Describe { subject: subject.clone(), wait_ms, digests_up_to };
+        let wait = config::ANSWER_TIMEOUT + Duration::from_millis(wait_ms.into());
+        let head = connection.ask_within(&request, &[], wait)??;
+        let Response::Hashing { done, total } = head.message else {
+            let outline = read_outline(connection, head)?;
+            if !outline.is_about(subject) {
+                return Err(misbehaved(format!("a manifest of another file, {}", outline.name)));
+            }
+            return Ok(outline);
+        };
+        if done > most {
             (most, advanced) = (done, Instant::now());
         }
-        match head.message {
-            // A file that is never hashed is not waited for.
-            Response::Hashing { .. } if advanced.elapsed() >= config::HASHING_STALL => {
-                return Err(SourceError::Stalled);
-            }
-            Response::Hashing { .. } if told.is_some_and(|at| at.elapsed() < config::HASHING_NOTES) => {}
-            Response::Hashing { done, total } => {
-                told = Some(Instant::now());
-                hashing(done, total);
-            }
-            _ => {
-                let outline = read_outline(connection, head)?;
-                if !outline.is_about(subject) {
-                    return Err(misbehaved(format!("a manifest of another file, {}", outline.name)));
-                }
-                return Ok(outline);
-            }
+        // A file that is never hashed is not waited for.
+        if advanced.elapsed() >= config::HASHING_STALL {
+            return Err(SourceError::Stalled);
+        }
+        if wait_ms == config::HASHING_FIRST_WAIT_MS {
+            wait_ms = config::HASHING_WAIT_MS;
+            (meanwhile.begins)(total);
+            continue;
+        }
+        (meanwhile.goes_on)();
+        if noted.is_none_or(|at| at.elapsed() >= config::HASHING_NOTES) {
+            noted = Some(Instant::now());
+            (meanwhile.note)(done, total);
         }
     }
 }

@@ -4,11 +4,13 @@
 //! * [`list`](mod@list): what one peer serves
 //! * [`source`]: where chunks come from, in whatever dialect
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
+//! * [`early`]: a file that the only peer that has it is still hashing
 //! * [`folder`]: whole folders
 //! * `ledger`, `policy`: who fetches which chunk, and why; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together
 //! * [`progress`]: what a transfer tells about itself
 
+pub mod early;
 pub mod engine;
 pub mod find;
 pub mod folder;
@@ -23,7 +25,8 @@ pub mod source;
 mod swarm;
 mod worker;
 
-pub use engine::{Fetch, TransferError};
+pub use early::{Begun, Early};
+pub use engine::{Fetch, Sink, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};

@@ -217,8 +217,22 @@ impl Progress {
         self.sources().iter().filter(|counter| counter.peer != *peer).map(|counter| counter.bytes()).sum()
     }
 
-    /// The counter of one more source.
+    /// Of what came, so much was found to be no good.
+    pub fn take_back(&self, mut bytes: u64) {
+        for counter in self.sources().iter() {
+            let less = bytes.min(counter.bytes());
+            counter.bytes.fetch_sub(less, Ordering::Relaxed);
+            bytes -= less;
+        }
+    }
+
+    /// The counter of one more source, or of one that took part before.
     pub fn join(&self, peer: PeerId) -> Arc<Counter> {
+        let again =
+            |counter: &&Arc<Counter>| counter.peer == peer && !counter.active.swap(true, Ordering::Relaxed);
+        if let Some(counter) = self.sources().iter().find(again) {
+            return Arc::clone(counter);
+        }
         let counter = Arc::new(Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) });
         self.sources().push(counter.clone());
         counter

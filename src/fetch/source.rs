@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::connection::{Framed, Identity, nothing_came};
-use crate::content::{ChunkIndex, ChunkSet, Manifest, Root};
+use crate::content::{ChunkIndex, ChunkSet, FileName, Manifest, Root};
 use crate::topology::{Peer, PeerId};
 use crate::transport::{Cancel, Closer, Network};
 use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
@@ -174,23 +174,38 @@ pub trait Source {
 pub struct FramedPeer {
     peer: Peer,
     caller: Caller,
-    root: Root,
+    wanted: Wanted,
     layout: ChunkLayout,
     /// A connection that is already open.
     connection: Option<Framed>,
-    wait_ms: u32,
+}
+
+/// How chunks are asked for.
+#[derive(Clone)]
+enum Wanted {
+    /// Those of a content; the answer may wait so many milliseconds.
+    Content(Root, u32),
+    /// Those of a file that is still being hashed.
+    Named(FileName),
 }
 
 impl FramedPeer {
     /// Will fetch the content of `manifest` from `peer`; `connection` is used first where one is
     /// open already.
     pub fn new(peer: Peer, caller: Caller, manifest: &Manifest, connection: Option<Framed>) -> Self {
-        Self { peer, caller, root: manifest.root(), layout: *manifest.layout(), connection, wait_ms: 0 }
+        let wanted = Wanted::Content(manifest.root(), 0);
+        Self { peer, caller, wanted, layout: *manifest.layout(), connection }
     }
 
     /// Answers may wait for chunks that the peer is still receiving itself.
     pub fn member(peer: Peer, caller: Caller, manifest: &Manifest) -> Self {
-        Self { wait_ms: config::MEMBER_WAIT_MS, ..Self::new(peer, caller, manifest, None) }
+        let wanted = Wanted::Content(manifest.root(), config::MEMBER_WAIT_MS);
+        Self { wanted, ..Self::new(peer, caller, manifest, None) }
+    }
+
+    /// Will fetch a file that `peer` is still hashing.
+    pub fn hashing(peer: Peer, caller: Caller, name: FileName, layout: ChunkLayout) -> Self {
+        Self { peer, caller, wanted: Wanted::Named(name), layout, connection: None }
     }
 }
 
@@ -222,24 +237,32 @@ impl Dial for FramedPeer {
             None => self.caller.connect(&self.peer, cancel)?,
         };
         let closer = Some(connection.closer());
-        let (root, layout, wait_ms) = (self.root, self.layout, self.wait_ms);
-        Ok(Box::new(FramedSource { connection, root, layout, closer, wait_ms, shared: false }))
+        let (wanted, layout) = (self.wanted.clone(), self.layout);
+        Ok(Box::new(FramedSource { connection, wanted, layout, closer, shared: false }))
     }
 }
 
 /// A source over a connection of its own.
 struct FramedSource {
     connection: Framed,
-    root: Root,
+    wanted: Wanted,
     layout: ChunkLayout,
     closer: Option<Closer>,
-    wait_ms: u32,
     shared: bool,
 }
 
 impl Source for FramedSource {
     fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
-        request_chunk(&mut self.connection, self.root, &self.layout, (index, self.wait_ms))
+        match &self.wanted {
+            Wanted::Content(root, wait_ms) => {
+                request_chunk(&mut self.connection, *root, &self.layout, (index, *wait_ms))
+            }
+            Wanted::Named(name) => {
+                let (chunk, chunk_size) = (index.get(), self.layout.chunk_size());
+                let request = Request::ReadNamed { name: name.clone(), chunk, chunk_size };
+                Ok(self.connection.send(&request, &[])?)
+            }
+        }
     }
 
     fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
@@ -256,7 +279,10 @@ impl Source for FramedSource {
     }
 
     fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
-        request_next(&mut self.connection, self.root, &self.layout, next)
+        match &self.wanted {
+            Wanted::Content(root, _) => request_next(&mut self.connection, *root, &self.layout, next),
+            Wanted::Named(_) => Err(misbehaved("nothing is handed out of what is still being hashed")),
+        }
     }
 
     fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
@@ -264,7 +290,10 @@ impl Source for FramedSource {
     }
 
     fn excuse(&mut self) -> SourceError {
-        ask_excuse(&mut self.connection, self.root)
+        match &self.wanted {
+            Wanted::Content(root, _) => ask_excuse(&mut self.connection, *root),
+            Wanted::Named(_) => SourceError::BadChunk,
+        }
     }
 
     fn closer(&self) -> Option<Closer> {

@@ -17,7 +17,7 @@ use super::engine::lock;
 use super::source::{Caller, Dial, Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkSet, Manifest};
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Root};
 use crate::topology::{Peer, PeerId};
 use crate::transport::Cancel;
 use crate::wire::{Request, Response};
@@ -38,6 +38,8 @@ pub enum Swarm<'a> {
         own: &'a Peer,
         /// How it is asked whether it serves what we receive.
         caller: &'a Caller,
+        /// What we receive.
+        root: Root,
     },
 }
 
@@ -122,11 +124,12 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
         self.joining.set(Joining::Asking);
         let engine = self.engine;
-        let Some(Swarm::Joined { own, caller, .. }) = engine.swarm else { return };
+        let Some(Swarm::Joined { own, caller, root, .. }) = engine.swarm else { return };
         if engine.served.get().is_none() {
             let have = engine.part.have();
             engine.start(scope, "fetch-own".to_owned(), move || {
-                let served = serves(own, caller, (&engine.manifest, &have), &engine.cancel);
+                let layout = engine.part.layout();
+                let served = serves(own, caller, (root, layout, &have), &engine.cancel);
                 log::debug!("whether others can fetch from {}: {served}", own.id);
                 let _ = engine.served.set(served);
             });
@@ -227,15 +230,20 @@ impl<'e, 'a> Worker<'e, 'a> {
 }
 
 /// Whether that peer answers, and serves at least those chunks of the content.
-fn serves(peer: &Peer, caller: &Caller, (manifest, have): (&Manifest, &ChunkSet), cancel: &Cancel) -> bool {
+fn serves(
+    peer: &Peer,
+    caller: &Caller,
+    (root, layout, have): (Root, &ChunkLayout, &ChunkSet),
+    cancel: &Cancel,
+) -> bool {
     let Ok(mut connection) = caller.connect(peer, cancel) else { return false };
     let _registration = cancel.closes(connection.closer());
-    let answer = connection.ask(&Request::Have { root: manifest.root() }, &[]);
+    let answer = connection.ask(&Request::Have { root }, &[]);
     let Ok(Ok(head)) = answer else { return false };
     if head.message != Response::Have || head.payload as usize != have.as_bytes().len() {
         return false;
     }
     let there = connection.take_payload().ok();
-    let there = there.and_then(|bytes| ChunkSet::from_bytes(manifest.layout(), &bytes));
+    let there = there.and_then(|bytes| ChunkSet::from_bytes(layout, &bytes));
     there.is_some_and(|there| have.iter().all(|index| there.contains(index)))
 }

@@ -247,7 +247,7 @@ impl<'e, 'a> Worker<'e, 'a> {
 
     /// Reads the chunk that has come.
     pub(super) fn read(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<Vec<u8>, SourceError> {
-        let len = self.engine.manifest.layout().chunk_len(index);
+        let len = self.engine.layout.chunk_len(index);
         let mut buffer = self.engine.buffers.take(len);
         let received = match buffer.get_mut(..len) {
             Some(space) => source.receive(space, self.engine.stall),

@@ -8,8 +8,8 @@ use super::company::Company;
 use super::handout::{Handout, News};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, ChunkSet, Digest, Manifest, Root, RootPrefix};
-use crate::store::{Content, ListQuery, Partial, Store, StoreError};
+use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
+use crate::store::{Content, ListQuery, Opened, Partial, Store, StoreError};
 use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
 
@@ -18,6 +18,8 @@ use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
 pub struct Responder {
     store: Store,
     open: Option<(Root, Open)>,
+    /// The same of one that is still being hashed.
+    named: Option<(FileName, Opened)>,
     /// Who reads from a file that is being received.
     reader: Option<PeerId>,
     company: Company,
@@ -52,7 +54,7 @@ impl Responder {
     /// Answers from that store. Connections with the same `company` know of one another's readers, and
     /// hand every chunk out once among them.
     pub fn new(store: Store, company: Company) -> Self {
-        Self { store, open: None, reader: None, company, handout: None }
+        Self { store, open: None, named: None, reader: None, company, handout: None }
     }
 
     /// Answers one request. Errors of the store are answers too; only a broken connection is an
@@ -61,6 +63,9 @@ impl Responder {
         let refused = match request {
             Request::Read { root, chunk, chunk_size, wait_ms } => {
                 return self.read(connection, Read { root, chunk, chunk_size, wait_ms });
+            }
+            Request::ReadNamed { name, chunk, chunk_size } => {
+                return self.read_named(connection, name, (chunk, chunk_size));
             }
             Request::Next { root, chunk_size, seen, want } => {
                 return self.next(connection, Next { root, chunk_size, seen, want });
@@ -122,6 +127,32 @@ impl Responder {
                 self.open = None;
                 connection.send(&Response::Error(refusal), &[])
             }
+        }
+    }
+
+    /// Sends a chunk of a file of which it is not known yet what it is.
+    fn read_named(
+        &mut self,
+        connection: &mut Framed,
+        name: FileName,
+        (chunk, chunk_size): (u32, u32),
+    ) -> Result<(), WireError> {
+        let open = match self.named.take().filter(|(open, _)| *open == name) {
+            Some((_, open)) => Ok(open),
+            None => self.store.open_named(&name),
+        };
+        let extent = open.as_ref().map_err(refusal_of).and_then(|open| {
+            let extent = open.cut(chunk, chunk_size);
+            extent.map_err(|error| refusal_of(&error))
+        });
+        match extent {
+            Ok(extent) => {
+                let head = Response::Chunk { chunk, shared: false };
+                connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
+                self.named = open.ok().map(|open| (name, open));
+                Ok(())
+            }
+            Err(refusal) => connection.send(&Response::Error(refusal), &[]),
         }
     }
 

@@ -6,14 +6,21 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::identity::Identity;
-use crate::content::{ChunkIndex, ChunkLayout, Manifest};
+use crate::content::{ChunkIndex, ChunkLayout, FileName, Manifest};
 
-/// An open file that is what its manifest says, as long as nobody writes to it; which every access
-/// checks.
+/// An open file that nobody has written to since it was looked at; which every access checks. What it
+/// is need not be known.
 #[derive(Debug)]
-pub struct Content {
+pub struct Opened {
     file: File,
     identity: Identity,
+    name: FileName,
+}
+
+/// An open file that is what its manifest says.
+#[derive(Debug)]
+pub struct Content {
+    opened: Opened,
     manifest: Arc<Manifest>,
 }
 
@@ -28,10 +35,44 @@ pub struct Extent<'a> {
     pub len: usize,
 }
 
+impl Opened {
+    pub(super) fn new(file: File, identity: Identity, name: FileName) -> Self {
+        Self { file, identity, name }
+    }
+
+    /// Where a chunk of a given size in bytes lies. [`StoreError::NoSuchChunk`] where the file has no
+    /// such chunk, [`StoreError::Changed`] when it was written to.
+    pub fn cut(&self, number: u32, chunk_size: u32) -> Result<Extent<'_>, StoreError> {
+        let name = || self.name.clone();
+        let layout = ChunkLayout::new(self.identity.length, chunk_size).ok();
+        let range = layout.and_then(|layout| Some(layout.range(layout.index(number)?)));
+        let range = range.ok_or_else(|| StoreError::NoSuchChunk { name: name(), number, chunk_size })?;
+        self.check()?;
+        Ok(Extent { file: &self.file, offset: range.start, len: (range.end - range.start) as usize })
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        match self.file.read_exact_at(buffer, offset) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            result => result.map_err(StoreError::io(format!("cannot read {}", self.name))),
+        }?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let now = Identity::of(&self.file).map_err(StoreError::reaching(&self.name))?;
+        if self.identity.same_content(&now) { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn changed(&self) -> StoreError {
+        StoreError::Changed { name: self.name.clone() }
+    }
+}
+
 impl Content {
     /// `file` was `identity` when it was found to be what `manifest` says.
     pub(super) fn new(file: File, identity: Identity, manifest: Arc<Manifest>) -> Self {
-        Self { file, identity, manifest }
+        Self { opened: Opened::new(file, identity, manifest.name().clone()), manifest }
     }
 
     /// What the file is.
@@ -41,26 +82,19 @@ impl Content {
 
     /// Where a chunk lies. [`StoreError::Changed`] when the file was written to since it was hashed.
     pub fn chunk(&self, index: ChunkIndex) -> Result<Extent<'_>, StoreError> {
-        self.check()?;
-        let layout = self.manifest.layout();
-        Ok(Extent { file: &self.file, offset: layout.range(index).start, len: layout.chunk_len(index) })
+        self.cut(index.get(), self.manifest.layout().chunk_size())
     }
 
-    /// The same for a chunk of a given size in bytes, which need not be the manifest's.
-    /// [`StoreError::NoSuchChunk`] where the file has no such chunk.
+    /// The same for a chunk of a given size in bytes, which need not be the manifest's; as
+    /// [`Opened::cut`].
     pub fn cut(&self, number: u32, chunk_size: u32) -> Result<Extent<'_>, StoreError> {
-        let name = || self.manifest.name().clone();
-        let layout = ChunkLayout::new(self.manifest.length(), chunk_size).ok();
-        let range = layout.and_then(|layout| Some(layout.range(layout.index(number)?)));
-        let range = range.ok_or_else(|| StoreError::NoSuchChunk { name: name(), number, chunk_size })?;
-        self.check()?;
-        Ok(Extent { file: &self.file, offset: range.start, len: (range.end - range.start) as usize })
+        self.opened.cut(number, chunk_size)
     }
 
     /// Reads a chunk to the front of `buffer` and says how long it is. Fails as [`Self::chunk`] does,
     /// and when the buffer is shorter than the chunk.
     pub fn read_chunk(&self, index: ChunkIndex, buffer: &mut [u8]) -> Result<usize, StoreError> {
-        self.read(self.chunk(index)?, buffer)
+        self.read_cut(index.get(), self.manifest.layout().chunk_size(), buffer)
     }
 
     /// The same for a chunk of a given size in bytes, as [`Self::cut`].
@@ -70,39 +104,18 @@ impl Content {
         chunk_size: u32,
         buffer: &mut [u8],
     ) -> Result<usize, StoreError> {
-        self.read(self.cut(number, chunk_size)?, buffer)
-    }
-
-    fn read(&self, extent: Extent<'_>, buffer: &mut [u8]) -> Result<usize, StoreError> {
-        let Extent { offset, len, .. } = extent;
-        let what = || format!("cannot read {}", self.manifest.name());
+        let Extent { offset, len, .. } = self.cut(number, chunk_size)?;
         let Some(chunk) = buffer.get_mut(..len) else {
-            return Err(StoreError::io(what())(std::io::ErrorKind::InvalidInput.into()));
+            let what = format!("cannot read {}", self.manifest.name());
+            return Err(StoreError::io(what)(std::io::ErrorKind::InvalidInput.into()));
         };
-        match self.file.read_exact_at(chunk, offset) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.changed()),
-            result => result.map_err(StoreError::io(what())),
-        }?;
-        self.check()?;
+        self.opened.read(chunk, offset)?;
         Ok(len)
     }
 
     /// Fills `buffer` from `offset` on, in bytes. Fails as [`Self::chunk`] does, and when the file ends
     /// before.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        match self.file.read_exact_at(buffer, offset) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.changed()),
-            result => result.map_err(StoreError::io(format!("cannot read {}", self.manifest.name()))),
-        }?;
-        self.check()
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        let now = Identity::of(&self.file).map_err(StoreError::reaching(self.manifest.name()))?;
-        if self.identity.same_content(&now) { Ok(()) } else { Err(self.changed()) }
-    }
-
-    fn changed(&self) -> StoreError {
-        StoreError::Changed { name: self.manifest.name().clone() }
+        self.opened.read(buffer, offset)
     }
 }

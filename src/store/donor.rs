@@ -42,7 +42,7 @@ pub(super) fn fill(disk: &Disk, part: &PartFile, replace: bool) -> Result<Filled
         return Ok(Filled::Some);
     }
     for file in abandoned(disk, part).unwrap_or_default() {
-        let chunks = written_chunks(&file, part.manifest()).unwrap_or_default();
+        let chunks = written_chunks(&file, part.manifest().layout()).unwrap_or_default();
         take(&file, part, chunks)?;
     }
     Ok(Filled::Some)

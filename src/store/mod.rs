@@ -15,7 +15,9 @@
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `live`, `watched`: such a file while others are served from it, by this process or another
+//! * `early`: a file while it is fetched from a peer that still hashes it
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
+//! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
 //! * `private`: our own files in `.peershare`
 //!
@@ -40,6 +42,7 @@ mod catalog;
 mod content;
 mod disk;
 mod donor;
+mod early;
 mod error;
 mod folder;
 mod group;
@@ -49,6 +52,7 @@ mod incoming;
 mod index;
 mod job;
 mod journal;
+mod lent;
 mod listing;
 mod live;
 mod looking;
@@ -65,15 +69,12 @@ mod watched;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rustix::fs::{Mode, OFlags};
-
-pub use content::{Content, Extent};
+pub use content::{Content, Extent, Opened};
+pub use early::EarlyPart;
 pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
 pub use incoming::{Arrival, Incoming};
@@ -86,11 +87,11 @@ pub use reception::Reception;
 pub use crate::content::Entry;
 
 use crate::config;
-use crate::content::name::BadName;
-use crate::content::{Attributes, ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
+use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
 use disk::Disk;
 use hashing::Hashing;
 use identity::Identity;
+use lent::Lent;
 use listing::Listing;
 
 /// The files that a peer serves. Clones are the same store; the last one to go stops the hashing.
@@ -104,15 +105,6 @@ struct Inner {
     hashing: Hashing,
     listing: Listing,
     lent: Mutex<HashMap<Root, Lent>>,
-}
-
-/// A file from outside the served folder.
-#[derive(Clone)]
-struct Lent {
-    path: PathBuf,
-    identity: Identity,
-    mode: u32,
-    manifest: Arc<Manifest>,
 }
 
 /// What can be said of a file without waiting.
@@ -240,6 +232,13 @@ impl Store {
         Ok(Content::new(lent.open()?, lent.identity, lent.manifest))
     }
 
+    /// Opens a file of the served folder, whether it is hashed or not.
+    pub fn open_named(&self, name: &FileName) -> Result<Opened, StoreError> {
+        let file = self.inner.disk.folder.open_file(name)?;
+        let identity = Identity::of(&file).map_err(StoreError::reaching(name))?;
+        Ok(Opened::new(file, identity, name.clone()))
+    }
+
     /// The manifest of the same content with chunks of another size in bytes; reads and hashes all of
     /// it.
     pub fn cut_again(&self, manifest: &Manifest, chunk_size: u32) -> Result<Manifest, StoreError> {
@@ -262,33 +261,6 @@ impl Store {
         live::find(&self.inner.disk, root, deadline)
     }
 
-    /// Serves a file from anywhere on this machine by its content id, under the last part of its path,
-    /// while this store lives; it is never listed. Hashes it first; `progress` is as for
-    /// [`Self::manifest`].
-    pub fn lend(
-        &self,
-        path: &Path,
-        progress: &mut dyn FnMut(u64, u64) -> bool,
-    ) -> Result<Arc<Manifest>, StoreError> {
-        let cannot = || StoreError::io(format!("cannot open {}", path.display()));
-        let path = std::path::absolute(path).map_err(cannot())?;
-        let name = last_part(&path)?;
-        let metadata = open_anywhere(&path, &name)?.metadata().map_err(cannot())?;
-        let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
-        let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
-        if let Some(lent) = locked(&self.inner.lent).values().find(lent) {
-            return Ok(Arc::clone(&lent.manifest));
-        }
-        let open = {
-            let (path, name) = (path.clone(), name.clone());
-            Box::new(move || open_unchanged(&path, &name, &identity))
-        };
-        let manifest = self.inner.hashing.hash_elsewhere(&name, identity, open, progress)?;
-        let lent = Lent { path, identity, mode, manifest: Arc::clone(&manifest) };
-        locked(&self.inner.lent).insert(manifest.root(), lent);
-        Ok(manifest)
-    }
-
     /// Begins to receive a file, or says why not. With `replace`, other content of that name gives way
     /// when all is received, and not before.
     ///
@@ -296,7 +268,24 @@ impl Store {
     /// that a killed process left behind. [`StoreError::NoSpace`] when it would not fit,
     /// [`StoreError::NotAFile`] when a folder has the name.
     pub fn receive(&self, manifest: Arc<Manifest>, replace: bool) -> Result<Reception, StoreError> {
-        reception::receive(&self.inner.disk, &self.inner.hashing, manifest, replace)
+        self.receive_after(None, manifest, replace)
+    }
+
+    /// The same, with what came of it before it was known what it is.
+    pub fn receive_after(
+        &self,
+        early: Option<EarlyPart>,
+        manifest: Arc<Manifest>,
+        replace: bool,
+    ) -> Result<Reception, StoreError> {
+        reception::receive(&self.inner.disk, &self.inner.hashing, manifest, replace, early)
+    }
+
+    /// Begins to receive a file of `length` bytes of which it is not known yet what it is, for
+    /// [`Self::receive_after`]. `None` when that would be of no use: something has the name, it would
+    /// not fit, or somebody else does the same.
+    pub fn receive_early(&self, name: FileName, length: u64) -> Result<Option<EarlyPart>, StoreError> {
+        early::begin(&self.inner.disk, name, length)
     }
 
     /// Begins to receive a file from a peer that cannot say what it is, as those of the classic dialect.
@@ -338,41 +327,6 @@ impl Store {
 
     fn lent(&self, root: &Root) -> Option<Lent> {
         locked(&self.inner.lent).get(root).cloned()
-    }
-}
-
-impl Lent {
-    fn attributes(&self) -> Attributes {
-        Attributes { mtime_ns: Some(self.identity.mtime_ns), mode: Some(self.mode & 0o777) }
-    }
-
-    fn open(&self) -> Result<File, StoreError> {
-        open_unchanged(&self.path, self.manifest.name(), &self.identity)
-    }
-}
-
-fn last_part(path: &Path) -> Result<FileName, StoreError> {
-    let part = path.file_name().ok_or(BadName::Empty)?;
-    Ok(part.to_str().ok_or(BadName::Control)?.parse()?)
-}
-
-/// Opens a regular file by its path; a FIFO or a device cannot make it hang.
-fn open_anywhere(path: &Path, name: &FileName) -> Result<File, StoreError> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let cannot = || StoreError::io(format!("cannot open {}", path.display()));
-    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from);
-    let file = File::from(opened.map_err(cannot())?);
-    match file.metadata().map_err(cannot())?.is_file() {
-        true => Ok(file),
-        false => Err(StoreError::NotAFile { name: name.clone() }),
-    }
-}
-
-fn open_unchanged(path: &Path, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
-    let file = open_anywhere(path, name)?;
-    match Identity::of(&file).map_err(StoreError::reaching(name))?.same_content(identity) {
-        true => Ok(file),
-        false => Err(StoreError::Changed { name: name.clone() }),
     }
 }
 

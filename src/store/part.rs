@@ -186,6 +186,9 @@ impl PartFile {
         attributes::apply(&self.part.file, &self.attributes, None);
         self.part.file.sync_all().map_err(|error| self.unwritable(error))?;
         let before = self.identity()?;
+        if before.length != manifest.length() {
+            return Err(StoreError::Changed { name: name.clone() });
+        }
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
         self.place(&folder).map_err(|error| self.unplaceable(error))?;
         self.settled = true;

@@ -25,7 +25,8 @@ pub(super) struct HashPool {
 impl HashPool {
     /// A pool that has no threads yet.
     pub(super) fn new() -> Self {
-        let spare = thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2));
+        let spare = thread::available_parallelism()
+            .map_or(1, |count| count.get().min(config::MAX_HASHERS).div_ceil(2));
         let state = State { spare, ..State::default() };
         let queue = Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() });
         Self { queue, threads: Mutex::default() }
@@ -74,7 +75,8 @@ impl HashPool {
         if !threads.is_empty() {
             return Ok(());
         }
-        let count = thread::available_parallelism().map_or(1, usize::from);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let count = cores.min(config::MAX_HASHERS);
         for number in 0..count {
             let queue = Arc::clone(&self.queue);
             let thread = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue));

@@ -13,11 +13,12 @@ use rustix::io::Errno;
 use super::StoreError;
 use super::disk::Disk;
 use super::donor::{self, Filled};
+use super::early::{self, EarlyPart};
 use super::hashing::Hashing;
 use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
 use super::{group, journal};
 use crate::config;
-use crate::content::{Attributes, ChunkIndex, ChunkSet, Digest, FileName, Manifest, Root};
+use crate::content::{Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
 
 /// How a reception can begin.
 #[derive(Debug)]
@@ -49,27 +50,47 @@ impl Reception {
     }
 }
 
-/// Takes over what an earlier attempt left of the content, or begins anew.
+/// Takes over what an earlier attempt left of the content, or what came before it was known what it
+/// is, or begins anew.
 pub(super) fn receive(
     disk: &Arc<Disk>,
     hashing: &Hashing,
     manifest: Arc<Manifest>,
     replace: bool,
+    early: Option<EarlyPart>,
 ) -> Result<Reception, StoreError> {
     match look(disk, hashing, &manifest, replace)? {
-        Some(root) if root == Some(manifest.root()) => return Ok(Reception::AlreadyHere),
+        Some(root) if root == Some(manifest.root()) => {
+            early.map_or(Ok(()), EarlyPart::discard)?;
+            return Ok(Reception::AlreadyHere);
+        }
         Some(root) if !replace => {
+            early.map_or(Ok(()), EarlyPart::discard)?;
             let length = disk.folder.identity(manifest.name())?.length;
             return Ok(Reception::InTheWay { root, length });
         }
         _ => {}
     }
     let what = || format!("cannot prepare to receive {}", manifest.name());
-    let Some(claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {
+    let Some(mut claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {
         return Ok(Reception::Busy);
     };
-    make_room(disk, &claim.file, &manifest)?;
-    let have = chunks_here(disk, hashing, &claim.file, &manifest)?;
+    let early = match early {
+        None => early::left(disk, &manifest).map_err(StoreError::io(what()))?,
+        given => given,
+    };
+    let have = match early {
+        Some(early) if is_empty(&claim.file) => {
+            claim.file = early.adopt(&manifest)?;
+            make_room(disk, &claim.file, &manifest)?;
+            early.good(hashing, &manifest)?
+        }
+        _ => {
+            early.map_or(Ok(()), EarlyPart::discard)?;
+            make_room(disk, &claim.file, &manifest)?;
+            chunks_here(disk, hashing, &claim.file, &manifest)?
+        }
+    };
     let part = PartFile::new(claim, manifest, have, replace);
     if !part.have().is_full() && donor::fill(disk, &part, replace)? == Filled::Same {
         part.discard()?;
@@ -174,7 +195,7 @@ fn chunks_here(
 ) -> Result<ChunkSet, StoreError> {
     let what = format!("cannot read what was received of {}", manifest.name());
     let journaled = read_journal(disk, file, manifest).map_err(StoreError::io(what.clone()))?;
-    let written = written_chunks(file, manifest).map_err(StoreError::io(what))?;
+    let written = written_chunks(file, manifest.layout()).map_err(StoreError::io(what))?;
     let vouched = |index: &ChunkIndex| journaled.as_ref().is_some_and(|set| set.contains(*index));
     let (good, doubtful): (Vec<_>, Vec<_>) = written.into_iter().partition(vouched);
     let mut have = hashing.verify(file, manifest, doubtful)?;
@@ -182,6 +203,11 @@ fn chunks_here(
         have.insert(index);
     }
     Ok(have)
+}
+
+/// Whether no earlier attempt left anything.
+fn is_empty(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.blocks() == 0)
 }
 
 fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Option<ChunkSet>> {
@@ -193,8 +219,7 @@ fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Opt
 }
 
 /// Chunks that are not wholly in a hole of the file.
-pub(super) fn written_chunks(file: &File, manifest: &Manifest) -> io::Result<Vec<ChunkIndex>> {
-    let layout = manifest.layout();
+pub(super) fn written_chunks(file: &File, layout: &ChunkLayout) -> io::Result<Vec<ChunkIndex>> {
     let mut chunks = Vec::new();
     let mut data_end = 0;
     for index in layout.indices() {

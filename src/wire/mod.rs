@@ -49,6 +49,7 @@
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk | the chunk |
+//! | `read_named` name, chunk, chunk_size | | `chunk` chunk | the chunk |
 //! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
 //! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
 //! | `have` root | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
@@ -59,6 +60,13 @@
 //!
 //! Instead of any of these an answer may be `error` with a code ([`ErrorCode`]) and a message for
 //! people. After an error the connection goes on, unless the frame itself could not be read.
+//!
+//! # Files that are still being hashed
+//!
+//! A peer need not have hashed what it serves. It answers `describe` with `hashing` until it has, and
+//! meanwhile gives the file's chunks by name (`read_named`). Whoever fetches them keeps their digests
+//! and nothing else of what they are; when the `manifest` comes, the chunks with the same digests are
+//! as good as any, and the others are read again.
 //!
 //! # Folders
 //!
@@ -108,9 +116,11 @@
 
 mod frame;
 mod message;
+mod refusal;
 
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
-pub use message::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, Subject};
+pub use message::{Failed, Report, Request, Response, Share, Subject};
+pub use refusal::{ErrorCode, Refusal};
 
 /// What every framed connection begins with.
 pub const MAGIC: [u8; 4] = [0xF0, 0x9F, 0xA7, 0xA9];

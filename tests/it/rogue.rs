@@ -212,14 +212,18 @@ impl Rogue {
                 Some((Response::manifest(manifest, Attributes::default()), Response::digests_of(manifest)))
             }
             Request::Read { root, chunk, chunk_size, .. } if *root == manifest.root() => {
-                let start = (*chunk as usize) * (*chunk_size as usize);
-                let end = data.len().min(start + *chunk_size as usize);
-                Some((Response::Chunk { chunk: *chunk, shared: false }, data.get(start..end)?.to_vec()))
+                chunk_of(data, *chunk, *chunk_size)
+            }
+            Request::ReadNamed { name, chunk, chunk_size } if name == manifest.name() => {
+                chunk_of(data, *chunk, *chunk_size)
             }
             Request::Have { root } if *root == manifest.root() => {
                 Some((Response::Have, ChunkSet::all(manifest.layout()).as_bytes().to_vec()))
             }
-            Request::Read { .. } | Request::Have { .. } | Request::Next { .. } => not_found(),
+            Request::Read { .. }
+            | Request::ReadNamed { .. }
+            | Request::Have { .. }
+            | Request::Next { .. } => not_found(),
             Request::List { .. } => {
                 let (name, length) = (manifest.name().clone(), manifest.length());
                 let entry = Entry {
@@ -242,6 +246,12 @@ impl Rogue {
             Request::Unknown => plain(Response::error(ErrorCode::Unsupported, "what?")),
         }
     }
+}
+
+fn chunk_of(data: &[u8], chunk: u32, chunk_size: u32) -> Option<(Response, Vec<u8>)> {
+    let start = (chunk as usize) * (chunk_size as usize);
+    let end = data.len().min(start + chunk_size as usize);
+    Some((Response::Chunk { chunk, shared: false }, data.get(start..end)?.to_vec()))
 }
 
 /// A peer that tells everybody to come back later.

@@ -78,7 +78,8 @@ impl File<'_, '_> {
         let (peers, callers): (Vec<_>, Vec<_>) = dialled.unzip();
         let Some(caller) = callers.first() else { return Err(FileError::NoSource) };
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
-        let answers = Find { peers: &peers, subject: &self.subject(), caller, cancel, observer }.run();
+        let answers =
+            Find { peers: &peers, subject: &self.subject(), caller, cancel, observer, early: None }.run();
         let (mut holders, mut reasons): (Vec<Holder>, Vec<_>) = Default::default();
         for answer in answers {
             match answer {

@@ -4,9 +4,11 @@
 //! * `hashing`: descriptions, changed files, lent files
 //! * `catalog`: what is remembered, and what a damaged catalog costs
 //! * `receiving`: part files, and how they are continued
+//! * `early`: files that come before it is known what they are
 //! * `unproven`: files whose bytes nothing proves
 
 mod catalog;
+mod early;
 mod hashing;
 mod listing;
 mod receiving;

@@ -1,0 +1,86 @@
+//! Files from anywhere on this machine, served by their content id while a store lives.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::identity::Identity;
+use super::{Store, StoreError, locked};
+use crate::content::name::BadName;
+use crate::content::{Attributes, FileName, Manifest};
+
+/// A file from outside the served folder.
+#[derive(Clone)]
+pub(super) struct Lent {
+    path: PathBuf,
+    pub(super) identity: Identity,
+    mode: u32,
+    pub(super) manifest: Arc<Manifest>,
+}
+
+impl Store {
+    /// Serves a file from anywhere on this machine by its content id, under the last part of its path,
+    /// while this store lives; it is never listed. Hashes it first; `progress` is as for
+    /// [`Self::manifest`].
+    pub fn lend(
+        &self,
+        path: &Path,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<Manifest>, StoreError> {
+        let cannot = || StoreError::io(format!("cannot open {}", path.display()));
+        let path = std::path::absolute(path).map_err(cannot())?;
+        let name = last_part(&path)?;
+        let metadata = open_anywhere(&path, &name)?.metadata().map_err(cannot())?;
+        let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
+        let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
+        if let Some(lent) = locked(&self.inner.lent).values().find(lent) {
+            return Ok(Arc::clone(&lent.manifest));
+        }
+        let open = {
+            let (path, name) = (path.clone(), name.clone());
+            Box::new(move || open_unchanged(&path, &name, &identity))
+        };
+        let manifest = self.inner.hashing.hash_elsewhere(&name, identity, open, progress)?;
+        let lent = Lent { path, identity, mode, manifest: Arc::clone(&manifest) };
+        locked(&self.inner.lent).insert(manifest.root(), lent);
+        Ok(manifest)
+    }
+}
+
+impl Lent {
+    pub(super) fn attributes(&self) -> Attributes {
+        Attributes { mtime_ns: Some(self.identity.mtime_ns), mode: Some(self.mode & 0o777) }
+    }
+
+    pub(super) fn open(&self) -> Result<File, StoreError> {
+        open_unchanged(&self.path, self.manifest.name(), &self.identity)
+    }
+}
+
+fn last_part(path: &Path) -> Result<FileName, StoreError> {
+    let part = path.file_name().ok_or(BadName::Empty)?;
+    Ok(part.to_str().ok_or(BadName::Control)?.parse()?)
+}
+
+/// Opens a regular file by its path; a FIFO or a device cannot make it hang.
+fn open_anywhere(path: &Path, name: &FileName) -> Result<File, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let cannot = || StoreError::io(format!("cannot open {}", path.display()));
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from);
+    let file = File::from(opened.map_err(cannot())?);
+    match file.metadata().map_err(cannot())?.is_file() {
+        true => Ok(file),
+        false => Err(StoreError::NotAFile { name: name.clone() }),
+    }
+}
+
+fn open_unchanged(path: &Path, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
+    let file = open_anywhere(path, name)?;
+    match Identity::of(&file).map_err(StoreError::reaching(name))?.same_content(identity) {
+        true => Ok(file),
+        false => Err(StoreError::Changed { name: name.clone() }),
+    }
+}
