@@ -151,7 +151,9 @@ impl<'e, 'a> Worker<'e, 'a> {
             return false;
         }
         let passing = error.is_passing() && !matches!(error, SourceError::Stalled | SourceError::NotYet);
-        self.joining.set(if passing { Joining::Alone } else { Joining::Never });
+        // One that was started anew may hand out again; one that always leaves when asked to does not.
+        let again = passing && !self.rejoined.replace(true);
+        self.joining.set(if again { Joining::Alone } else { Joining::Never });
         !passing
     }
 

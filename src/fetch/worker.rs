@@ -48,6 +48,8 @@ pub(super) struct Worker<'e, 'a> {
     pub(super) id: SourceId,
     role: Role,
     pub(super) joining: Cell<Joining>,
+    /// Whether its connection was lost since it first joined the others.
+    pub(super) rejoined: Cell<bool>,
     counter: Arc<Counter>,
     pub(super) filled: Sender<Arrived>,
     /// A verify thread says here that a chunk of this source was bad.
@@ -67,7 +69,8 @@ impl<'e, 'a> Worker<'e, 'a> {
             Role::Plain | Role::Member => Joining::Never,
         };
         let (joining, counter) = (Cell::new(joining), engine.progress.join(peer.clone()));
-        Self { engine, id, role, joining, counter, filled, bad: bounded(1) }
+        let rejoined = Cell::new(false);
+        Self { engine, id, role, joining, rejoined, counter, filled, bad: bounded(1) }
     }
 
     /// Uses the source until the transfer is over or the source is beyond hope.
