@@ -19,6 +19,7 @@
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
+//! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
 //! | `it/together.rs` | downloads of one file at the same time, which help one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
@@ -29,6 +30,11 @@
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
 //!
 //! No test sleeps, knows a port in advance or needs the internet; every wait has a deadline.
+
+// The bench uses what the tests do not.
+#[allow(dead_code, unused_imports)]
+#[path = "../benches/swarm/model/mod.rs"]
+mod model;
 
 mod it {
     pub mod lab;
@@ -48,6 +54,7 @@ mod it {
     mod prompt;
     mod resuming;
     mod server_program;
+    mod simulation;
     mod sizes_and_names;
     mod swarms;
     mod together;

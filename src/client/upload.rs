@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use super::text::{self, size};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, classic, shown};
-use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Snapshot, SourceError};
 use crate::serve::offer::{Offer, OfferError, Offered, Taken, offer};
-use crate::serve::{Company, Responder};
+use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
@@ -89,14 +88,9 @@ fn hash(work: &Work<'_>, file: &str) -> Result<(Store, Arc<Manifest>), StoreErro
     Ok((store.clone(), manifest))
 }
 
-/// The same file in chunks so small that passing them on costs little time after the last one is
-/// handed out: a hundredth of the file for each target.
+/// The same file in chunks small enough for so many targets to pass on.
 fn finer(store: &Store, manifest: &Arc<Manifest>, targets: usize) -> Result<Arc<Manifest>, StoreError> {
-    let wanted = manifest.length() / (100 * targets as u64);
-    let mut chunk_size = config::SMALLEST_UNIT;
-    while u64::from(chunk_size) * 2 <= wanted && chunk_size < manifest.layout().chunk_size() {
-        chunk_size *= 2;
-    }
+    let chunk_size = handout::chunk_size(manifest.layout(), targets);
     match chunk_size < manifest.layout().chunk_size() {
         true => store.cut_again(manifest, chunk_size).map(Arc::new),
         false => Ok(manifest.clone()),

@@ -6,15 +6,19 @@
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
 //! * [`early`]: a file that the only peer that has it is still hashing
 //! * [`folder`]: whole folders
-//! * `ledger`, `policy`: who fetches which chunk, and why; pure
+//! * `ledger`, `policy`: who fetches which chunk, and why; `asked`: what a member of a swarm asks of its
+//!   origin; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together
 //! * [`progress`]: what a transfer tells about itself
 
+// Public for `benches/` alone.
+#[doc(hidden)]
+pub mod asked;
 pub mod early;
 pub mod engine;
 pub mod find;
 pub mod folder;
-// Public for `benches/micro.rs` alone.
+// Public for `benches/` alone.
 #[doc(hidden)]
 pub mod ledger;
 pub mod list;

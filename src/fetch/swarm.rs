@@ -13,10 +13,10 @@
 use std::thread::Scope;
 use std::time::Instant;
 
+use super::asked::Asked;
 use super::engine::lock;
 use super::source::{Caller, Dial, Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
-use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Root};
 use crate::topology::{Peer, PeerId};
 use crate::transport::Cancel;
@@ -64,17 +64,6 @@ pub(super) enum Joining {
     Together,
 }
 
-/// What is under way at the origin.
-#[derive(Default)]
-struct Asked {
-    seen: u64,
-    /// Requests without an answer.
-    answers_due: usize,
-    greeted: bool,
-    /// When a chunk was wanted last.
-    wanted: Option<Instant>,
-}
-
 impl<'e, 'a> Worker<'e, 'a> {
     /// Asks the origin for chunks until all are handed out, and starts to fetch the rest from the
     /// others.
@@ -89,7 +78,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     {
         let (mut asked, mut all) = (Asked::default(), false);
         log::debug!("fetching together with others; {} bytes are here", self.engine.progress.done());
-        while !self.engine.is_over() && (!all || asked.answers_due > 0) {
+        while !self.engine.is_over() && (!all || !asked.is_idle()) {
             if self.was_bad() {
                 return Err(SourceError::BadChunk);
             }
@@ -97,16 +86,15 @@ impl<'e, 'a> Worker<'e, 'a> {
                 self.ask_next(source, &mut asked)?;
             }
             let handed = source.await_next(self.engine.stall)?;
-            asked.answers_due -= 1;
-            asked.seen = asked.seen.max(handed.seen);
+            asked.answered(handed.seen);
             all |= handed.all;
             self.take(source, handed, scope)?;
         }
         log::debug!("everything is handed out; {} bytes are here", self.engine.progress.done());
         // The answers must be read before anything else can be asked.
-        while asked.answers_due > 0 {
+        while !asked.is_idle() {
             let handed = source.await_next(self.engine.stall)?;
-            asked.answers_due -= 1;
+            asked.answered(handed.seen);
             self.take(source, handed, scope)?;
         }
         Ok(())
@@ -160,15 +148,10 @@ impl<'e, 'a> Worker<'e, 'a> {
     /// Keeps requests under way: for chunks while we are not too far ahead of our readers, else for
     /// the news now and then.
     fn ask_next(&self, source: &mut dyn Source, asked: &mut Asked) -> Result<(), SourceError> {
-        let most = config::HANDED_AT_ONCE;
-        // Readers that do not read any more must not stop us for good.
-        let waited = asked.wanted.is_none_or(|wanted| wanted.elapsed() >= config::AHEAD_PATIENCE);
-        while asked.answers_due < most && (self.engine.part.keeps_up() || (waited && asked.answers_due == 0))
-        {
-            asked.wanted = Some(Instant::now());
+        while asked.wants_chunk(self.engine.part.keeps_up(), Instant::now()) {
             self.request_next(source, asked, true)?;
         }
-        if asked.answers_due == 0 {
+        if asked.is_idle() {
             self.wait_for_news();
             self.request_next(source, asked, false)?;
         }
@@ -182,9 +165,9 @@ impl<'e, 'a> Worker<'e, 'a> {
         want: bool,
     ) -> Result<(), SourceError> {
         let have = lock(&self.engine.ledger).begun();
-        let greeting = (!asked.greeted && !have.is_empty()).then_some(&have);
-        source.request_next(&Next { seen: asked.seen, want, have: greeting })?;
-        (asked.greeted, asked.answers_due) = (true, asked.answers_due + 1);
+        let greeting = (!asked.has_greeted() && !have.is_empty()).then_some(&have);
+        source.request_next(&Next { seen: asked.seen(), want, have: greeting })?;
+        asked.sent(want, Instant::now());
         Ok(())
     }
 

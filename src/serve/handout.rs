@@ -8,7 +8,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
+
+/// Size in bytes of chunks so small that passing them on costs little time after the last one is
+/// handed out: a hundredth of the file for each target, but no larger than they are in `usual`.
+pub fn chunk_size(usual: &ChunkLayout, targets: usize) -> u32 {
+    let wanted = usual.length() / (100 * targets as u64).max(1);
+    let mut chunk_size = config::SMALLEST_UNIT;
+    while u64::from(chunk_size) * 2 <= wanted && chunk_size < usual.chunk_size() {
+        chunk_size *= 2;
+    }
+    chunk_size.min(usual.chunk_size())
+}
 
 /// The chunks of one file and whom they were handed to.
 pub struct Handout {
@@ -103,6 +115,14 @@ mod tests {
         assert_eq!(news.handed, BTreeMap::from([("a".to_owned(), vec![0, 2])]));
         assert!(news.all);
         assert_eq!(handout.news("b", news.seen), News { seen: 3, all: true, ..News::default() });
+    }
+
+    #[test]
+    fn chunks_are_the_smaller_the_more_targets_there_are() {
+        let usual = ChunkLayout::usual(128 << 20).unwrap();
+        let sizes = [1, 4, 8, 1000].map(|targets| chunk_size(&usual, targets) >> 10);
+        assert_eq!(sizes, [256, 256, 128, 64]);
+        assert_eq!(chunk_size(&ChunkLayout::new(1 << 30, 16384).unwrap(), 2), 16384);
     }
 
     #[test]

@@ -80,6 +80,10 @@ impl Content {
         &self.manifest
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.opened.file
+    }
+
     /// Where a chunk lies. [`StoreError::Changed`] when the file was written to since it was hashed.
     pub fn chunk(&self, index: ChunkIndex) -> Result<Extent<'_>, StoreError> {
         self.cut(index.get(), self.manifest.layout().chunk_size())
@@ -89,28 +93,6 @@ impl Content {
     /// [`Opened::cut`].
     pub fn cut(&self, number: u32, chunk_size: u32) -> Result<Extent<'_>, StoreError> {
         self.opened.cut(number, chunk_size)
-    }
-
-    /// Reads a chunk to the front of `buffer` and says how long it is. Fails as [`Self::chunk`] does,
-    /// and when the buffer is shorter than the chunk.
-    pub fn read_chunk(&self, index: ChunkIndex, buffer: &mut [u8]) -> Result<usize, StoreError> {
-        self.read_cut(index.get(), self.manifest.layout().chunk_size(), buffer)
-    }
-
-    /// The same for a chunk of a given size in bytes, as [`Self::cut`].
-    pub(super) fn read_cut(
-        &self,
-        number: u32,
-        chunk_size: u32,
-        buffer: &mut [u8],
-    ) -> Result<usize, StoreError> {
-        let Extent { offset, len, .. } = self.cut(number, chunk_size)?;
-        let Some(chunk) = buffer.get_mut(..len) else {
-            let what = format!("cannot read {}", self.manifest.name());
-            return Err(StoreError::io(what)(std::io::ErrorKind::InvalidInput.into()));
-        };
-        self.opened.read(chunk, offset)?;
-        Ok(len)
     }
 
     /// Fills `buffer` from `offset` on, in bytes. Fails as [`Self::chunk`] does, and when the file ends

@@ -95,19 +95,28 @@ impl Hashing {
         if chunks.is_empty() {
             return Ok(good);
         }
-        let name = manifest.name().clone();
-        let what = format!("cannot read what was received of {name}");
-        let file = file.try_clone().map_err(StoreError::io(what.clone()))?;
-        let open: Open = Box::new(move || file.try_clone().map_err(StoreError::io(what.clone())));
-        let end: End = Box::new(|result| result.map(|_| ()));
-        let task = Task { name, layout: *manifest.layout(), chunks: chunks.clone(), open, end };
-        let digests = self.run(task, &mut |_, _| true)?;
+        let digests = self.digests(file, manifest.name(), *manifest.layout(), chunks.clone())?;
         for (index, digest) in chunks.into_iter().zip(digests) {
             if manifest.digests().get(index.as_usize()) == Some(&digest) {
                 good.insert(index);
             }
         }
         Ok(good)
+    }
+
+    /// The digests of these chunks of an open file. Waits.
+    pub(super) fn digests(
+        &self,
+        file: &File,
+        name: &FileName,
+        layout: ChunkLayout,
+        chunks: Vec<ChunkIndex>,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let what = format!("cannot read {name}");
+        let file = file.try_clone().map_err(StoreError::io(what.clone()))?;
+        let open: Open = Box::new(move || file.try_clone().map_err(StoreError::io(what.clone())));
+        let end: End = Box::new(|result| result.map(|_| ()));
+        self.run(Task { name: name.clone(), layout, chunks, open, end }, &mut |_, _| true)
     }
 
     /// Hashes whatever is not hashed yet, when there is nothing else to do: small files together while

@@ -3,7 +3,8 @@
 //! A part file is entered here as long as it lives in this process; one of another process, as that of
 //! a client beside its server, is found through its live file (`watched`). A reader finds it by content
 //! id, waits for the chunk it wants, and reads it from the same open file. What goes out is counted by
-//! reader, so that a receiver that passes chunks on knows whether it is ahead of its readers.
+//! reader (`deliveries`), so that a receiver that passes chunks on knows whether it is ahead of its
+//! readers.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -99,34 +100,6 @@ impl Waiting {
     }
 }
 
-/// How much of what we alone were given was passed on, and to whom.
-#[derive(Debug, Default)]
-pub(super) struct Deliveries {
-    /// Chunks that were handed to us first and are complete.
-    own: Option<ChunkSet>,
-    /// How many of them each reader has.
-    sent: HashMap<String, u32>,
-}
-
-impl Deliveries {
-    /// A chunk of our own is complete.
-    pub(super) fn own(&mut self, layout: &ChunkLayout, index: ChunkIndex) {
-        self.own.get_or_insert_with(|| ChunkSet::none(layout)).insert(index);
-    }
-
-    /// Whether half of the readers lack few chunks of our own: fewer than
-    /// [`AHEAD`](config::AHEAD), or with few readers, fewer than makes [`BACKLOG`](config::BACKLOG)
-    /// sends.
-    pub(super) fn keeps_up(&self) -> bool {
-        let mut sent: Vec<u32> = self.sent.values().copied().collect();
-        sent.sort_unstable();
-        let own = self.own.as_ref().map_or(0, ChunkSet::len);
-        let Some(median) = sent.get(sent.len() / 2) else { return true };
-        let allowed = config::BACKLOG / (sent.len() as u32).max(1);
-        own.saturating_sub(*median) < allowed.max(config::AHEAD)
-    }
-}
-
 /// A file that is being received, for reading what is there already. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Partial(Whose);
@@ -218,13 +191,13 @@ impl Part {
     /// Counts that `reader` was sent a chunk; with none, that it will read no more.
     pub(super) fn sent(&self, reader: &str, number: Option<u32>) {
         let mut deliveries = locked(&self.deliveries);
-        let Some(number) = number else {
-            deliveries.sent.remove(reader);
-            return;
-        };
-        let Some(index) = self.manifest.layout().index(number) else { return };
-        let own = deliveries.own.as_ref().is_some_and(|own| own.contains(index));
-        *deliveries.sent.entry(reader.to_owned()).or_default() += u32::from(own);
+        match number {
+            None => deliveries.forget(reader),
+            Some(number) => {
+                let index = self.manifest.layout().index(number);
+                index.into_iter().for_each(|index| deliveries.sent(reader, index));
+            }
+        }
     }
 
     /// Waits until the chunk is there; `false` when it did not come in time, or never will.

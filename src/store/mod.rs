@@ -14,8 +14,9 @@
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
-//! * `live`, `watched`: such a file while others are served from it, by this process or another
 //! * `early`: a file while it is fetched from a peer that still hashes it
+//! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process or
+//!   another
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
@@ -40,6 +41,9 @@
 mod attributes;
 mod catalog;
 mod content;
+// Public for `benches/` alone.
+#[doc(hidden)]
+pub mod deliveries;
 mod disk;
 mod donor;
 mod early;
@@ -87,7 +91,7 @@ pub use reception::Reception;
 pub use crate::content::Entry;
 
 use crate::config;
-use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix, merkle};
+use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix};
 use disk::Disk;
 use hashing::Hashing;
 use identity::Identity;
@@ -245,12 +249,8 @@ impl Store {
         let name = manifest.name();
         let content = self.open_content(&manifest.root())?;
         let layout = ChunkLayout::new(manifest.length(), chunk_size).map_err(StoreError::layout(name))?;
-        let mut buffer = vec![0; chunk_size as usize];
-        let mut digests = Vec::with_capacity(layout.count() as usize);
-        for index in layout.indices() {
-            let len = content.read_cut(index.get(), chunk_size, &mut buffer)?;
-            digests.push(merkle::chunk_digest(&layout, buffer.get(..len).unwrap_or_default()));
-        }
+        let chunks = layout.indices().collect();
+        let digests = self.inner.hashing.digests(content.file(), name, layout, chunks)?;
         Manifest::new(name.clone(), layout, manifest.root(), digests)
             .map_err(|_| StoreError::Changed { name: name.clone() })
     }

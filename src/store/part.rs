@@ -15,9 +15,10 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use super::deliveries::Deliveries;
 use super::disk::Disk;
 use super::identity::Identity;
-use super::live::{Deliveries, Waiting};
+use super::live::Waiting;
 use super::watched::{LiveFile, live_entry};
 use super::{StoreError, attributes, journal, locked};
 use crate::config;

@@ -1,0 +1,167 @@
+//! The serving end of a connection: one request after the other, as `serve/responder.rs` does.
+
+use std::collections::VecDeque;
+
+use peershare::config;
+use peershare::content::ChunkIndex;
+
+use super::{Answer, Connection, Happens, ORIGIN, Paths, Request, Simulation};
+
+/// One session.
+#[derive(Default)]
+pub(super) struct Session {
+    requests: VecDeque<Request>,
+    doing: Doing,
+    /// Counts the reads that waited.
+    waits: u64,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    #[default]
+    Nothing,
+    /// Until the chunk is there.
+    Waits(ChunkIndex),
+    /// Until the system has taken the chunk: all but [`UNSENT`](config::UNSENT) has left.
+    Sends(ChunkIndex, bool),
+    Ended,
+}
+
+impl Simulation {
+    /// A request has come.
+    pub(super) fn asked(&mut self, at: usize, request: Request) {
+        if !self.targets[self.connections[at].server].is_lost() {
+            self.connections[at].session.requests.push_back(request);
+            self.serve(at);
+        }
+    }
+
+    /// Answers what can be answered now.
+    fn serve(&mut self, at: usize) {
+        while self.connections[at].session.doing == Doing::Nothing {
+            let Some(request) = self.connections[at].session.requests.pop_front() else { return };
+            match request {
+                Request::Next { seen, want } => self.hand_out(at, seen, want),
+                Request::Read(index) => self.read(at, index),
+            }
+        }
+    }
+
+    fn hand_out(&mut self, at: usize, seen: u64, want: bool) {
+        let client = self.connections[at].client;
+        let group = self.group(client);
+        let (handout, name) = (&mut self.handouts[group], &self.targets[client].name);
+        let chunk = if want { handout.next(name) } else { None };
+        let news = handout.news(name, seen);
+        if let Some(chunk) = chunk {
+            self.report.handed[chunk.as_usize()] += 1;
+        }
+        let mut others: Vec<(usize, Vec<ChunkIndex>)> = Vec::new();
+        for (owner, chunks) in news.handed {
+            let from = self.next_on_the_way(client, owner.parse().unwrap());
+            let chunks = chunks.into_iter().filter_map(|number| self.scenario.layout.index(number)).collect();
+            others.push((from, chunks));
+        }
+        let answer = Answer::Handed { chunk, others, seen: news.seen, all: news.all };
+        self.network.send(&mut self.clock, at, 0, answer);
+        if let Some(index) = chunk {
+            self.send(at, index, true);
+        }
+    }
+
+    /// From whom that member is to have what `owner` was handed.
+    fn next_on_the_way(&self, client: usize, owner: usize) -> usize {
+        let Paths::Digits(base) = self.scenario.paths else { return owner };
+        let first = self.group(client) * self.scenario.group + 1;
+        let living = (first..self.targets.len().min(first + self.scenario.group))
+            .filter(|target| !self.targets[*target].is_lost());
+        let living: Vec<usize> = living.collect();
+        let place = |target| living.iter().position(|other| *other == target);
+        let (Some(ours), Some(theirs)) = (place(client), place(owner)) else { return owner };
+        let distance = (ours + living.len() - theirs) % living.len();
+        // The lowest digit that is not zero is the last step of the way.
+        let mut step = 1;
+        while step * base <= distance && distance.is_multiple_of(step * base) {
+            step *= base;
+        }
+        let step = step * (distance / step % base);
+        living[(ours + living.len() - step) % living.len()]
+    }
+
+    fn read(&mut self, at: usize, index: ChunkIndex) {
+        let server = self.connections[at].server;
+        if server == ORIGIN || self.targets[server].has(index) {
+            return self.send(at, index, false);
+        }
+        let session = &mut self.connections[at].session;
+        (session.doing, session.waits) = (Doing::Waits(index), session.waits + 1);
+        let wait = u64::from(config::MEMBER_WAIT_MS) * 1_000_000;
+        self.clock.after(wait, Happens::Expires(at, session.waits));
+        self.targets[server].waits_for(index, at);
+    }
+
+    /// The chunk that a read waited for is there.
+    pub(super) fn come(&mut self, at: usize, index: ChunkIndex) {
+        if self.connections[at].session.doing == Doing::Waits(index) {
+            self.send(at, index, false);
+            self.serve(at);
+        }
+    }
+
+    /// The chunk that a read waited for did not come in time.
+    pub(super) fn expires(&mut self, at: usize, wait: u64) {
+        let Connection { server, session, .. } = &mut self.connections[at];
+        let waits = matches!(session.doing, Doing::Waits(_)) && session.waits == wait;
+        if waits && !self.targets[*server].is_lost() {
+            session.doing = Doing::Nothing;
+            self.network.send(&mut self.clock, at, 0, Answer::NotYet);
+            self.serve(at);
+        }
+    }
+
+    fn send(&mut self, at: usize, index: ChunkIndex, handed: bool) {
+        self.connections[at].session.doing = Doing::Sends(index, handed);
+        let bytes = self.scenario.layout.chunk_len(index) as u64;
+        if self.connections[at].server == ORIGIN {
+            self.report.origin_sent += bytes;
+        }
+        let answer = if handed { Answer::Payload(index) } else { Answer::Chunk(index) };
+        self.network.send(&mut self.clock, at, bytes, answer);
+        self.taken(at);
+    }
+
+    /// A piece has left.
+    pub(super) fn left(&mut self, at: usize) {
+        if self.taken(at) {
+            self.serve(at);
+        }
+    }
+
+    /// Whether the system has taken what the session sends; then it is counted and done.
+    fn taken(&mut self, at: usize) -> bool {
+        let Connection { client, server, session, .. } = &mut self.connections[at];
+        let Doing::Sends(index, handed) = session.doing else { return false };
+        if self.network.unsent(at) > u64::from(config::UNSENT) {
+            return false;
+        }
+        session.doing = Doing::Nothing;
+        if !handed && *server != ORIGIN {
+            let reader = self.targets[*client].name.clone();
+            self.targets[*server].deliveries.sent(&reader, index);
+        }
+        true
+    }
+
+    /// The connection ends.
+    pub(super) fn hang_up(&mut self, at: usize) {
+        let Connection { client, server, session, .. } = &mut self.connections[at];
+        let (client, server) = (*client, *server);
+        session.doing = Doing::Ended;
+        session.requests.clear();
+        self.network.close(&mut self.clock, at);
+        if server != ORIGIN {
+            let reader = self.targets[client].name.clone();
+            self.targets[server].deliveries.forget(&reader);
+        }
+    }
+}
