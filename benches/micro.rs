@@ -84,12 +84,12 @@ mod framing {
 
     #[divan::bench]
     fn encode_chunk() -> Vec<u8> {
-        encode(black_box(&Response::Chunk { chunk: 1234 }), CHUNK).unwrap()
+        encode(black_box(&Response::Chunk { chunk: 1234, shared: false }), CHUNK).unwrap()
     }
 
     #[divan::bench]
     fn read_head_of_chunk(bencher: Bencher) {
-        let frame = encode(&Response::Chunk { chunk: 1234 }, CHUNK).unwrap();
+        let frame = encode(&Response::Chunk { chunk: 1234, shared: false }, CHUNK).unwrap();
         bencher.bench(|| read_head::<Response>(&mut black_box(&frame[..])).unwrap());
     }
 

@@ -281,3 +281,9 @@ pub const BACKLOG: u32 = 8;
 
 /// … unless its readers have made no use of it for so long.
 pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a chunk that another process receives is looked for while a read waits for it.
+pub const LIVE_POLL: Duration = Duration::from_millis(4);
+
+/// How long somebody who has read a content counts as still reading it.
+pub const READER_KEPT: Duration = Duration::from_secs(2);

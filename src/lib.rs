@@ -43,7 +43,7 @@
 //! | gather, batch | a request for many small files; the files of one such request |
 //! | group | small files that are synced, named and entered in the catalog together |
 //! | attributes | modification time and permission bits: what travels beside the content |
-//! | swarm | the targets of one upload, when they pass chunks on; the uploader is its origin |
+//! | swarm | peers that fetch a file together and pass its chunks on: the targets of an upload, or simultaneous downloads; who has all of it is the origin |
 //! | handout | which chunk of a swarm went to whom |
 //! | orphan | a member of a swarm whose origin is lost |
 //!
@@ -145,6 +145,11 @@
 //! 9. With the last chunk, `store/part.rs` syncs, renames the part file to its name without
 //!    overwriting, and enters it in the catalog.
 //!
+//! Where several peers download the same from one, that says so with a chunk (`serve/company.rs`). The
+//! worker then asks our own server whether it gives away what comes, and takes part in a swarm
+//! (`fetch/swarm.rs`), as in step 6 of an upload; the server reads the part file of the client beside it
+//! by its live file (`store/watched.rs`).
+//!
 //! ## Serving
 //!
 //! 1. `transport/tcp.rs` accepts, `server/mod.rs` finds a free seat and starts a session.
@@ -221,7 +226,11 @@
 //! * An offer does not name the members of its swarm. They learn of one another from who was handed
 //!   which chunk, so a member that never takes part is never waited for.
 //! * A swarm has at most [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members; an upload to more is cut
-//!   into groups of about the same size. That simultaneous downloads help one another is still to come.
+//!   into groups of about the same size, and of more downloads some form another swarm.
+//! * Simultaneous downloads do not look for one another. Their source, which knows them all, says that
+//!   there are others, and hands its chunks out as an uploader does.
+//! * What a client receives, its server gives away. The two share a folder and no more: a live file
+//!   says what is there, its lock that somebody is at it, and its end what was passed on.
 //! * Folders are given to each target by itself.
 //! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
 //!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.

@@ -20,6 +20,7 @@
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
 //! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
+//! | `it/together.rs` | downloads of one file at the same time, which help one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
@@ -56,6 +57,7 @@ mod it {
     mod simulation;
     mod sizes_and_names;
     mod swarms;
+    mod together;
     mod uploads;
     mod usage;
 }

@@ -13,7 +13,7 @@ use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{
-    Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, TransferError,
+    Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
 };
 use crate::store::{Arrival, PartFile, Reception, Store};
 use crate::topology::{Peer, PeerId};
@@ -288,6 +288,7 @@ fn fetch(
     progress: Progress,
 ) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
+    let own = own_server(work, &found);
     let sources = sources(work, found, &manifest);
     let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
     let came = came(&progress.snapshot());
@@ -303,7 +304,10 @@ fn fetch(
         let (progress, observer) = (&progress, &observer);
         scope.spawn(move || {
             let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
-            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm: None };
+            let meet = |id: &PeerId| meet(work, id, &manifest);
+            let (root, caller) = (manifest.root(), &work.caller);
+            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root });
+            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);
@@ -311,6 +315,19 @@ fn fetch(
         watch(&bar, progress, &finished)
     })?;
     Ok(progress.snapshot())
+}
+
+/// Our own server, when others might fetch from it while we download: one peer alone has the file, and
+/// the settings know us. With several sources nobody needs to.
+fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
+    let alone = found.holders.len() == 1 && found.classic.is_empty();
+    work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| alone)
+}
+
+/// The way to another peer that downloads the same, by our own settings.
+fn meet(work: &Work<'_>, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
+    let other = work.topology.find(id).filter(|_| work.caller.identity.peer.as_ref() != Some(id))?;
+    Some(Box::new(FramedPeer::member(other.clone(), work.caller.clone(), manifest)))
 }
 
 /// Shows the progress until the result is there.

@@ -16,7 +16,7 @@ use crate::content::FileName;
 use crate::content::pattern::{Selection, is_folder_name, is_pattern};
 use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError};
 use crate::serve::offer::{FolderReport, offer_folder};
-use crate::serve::{Handouts, Responder};
+use crate::serve::{Company, Responder};
 use crate::store::Store;
 use crate::topology::Peer;
 use crate::wire::{Report, Share};
@@ -236,7 +236,7 @@ impl Upload<'_> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let mut responder = Responder::new(self.shared.store.clone(), Handouts::default());
+        let mut responder = Responder::new(self.shared.store.clone(), Company::default());
         let mut progress = |report: &Report| {
             if let Report::Folder { files, of_files, done, total } = *report {
                 let elapsed = started.elapsed();

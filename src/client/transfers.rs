@@ -27,6 +27,8 @@ pub struct Transfers {
 pub(super) struct Work<'a> {
     pub(super) transfers: &'a Transfers,
     pub(super) peers: Vec<Peer>,
+    /// All peers that there are.
+    pub(super) topology: &'a Topology,
     pub(super) caller: Caller,
     pub(super) cancel: Cancel,
 }
@@ -69,7 +71,7 @@ impl Execute for Transfers {
         let _watched = self.interrupts.watch(&cancel);
         let identity = Identity { peer: own.cloned(), read_only: false };
         let caller = Caller { identity, network: self.surroundings.network.clone() };
-        let work = Work { transfers: self, peers, caller, cancel };
+        let work = Work { transfers: self, peers, topology, caller, cancel };
         match command {
             Command::FileList { pattern, .. } => filelist::run(&work, pattern.as_deref()),
             Command::Upload { file, replace, except, swarm, .. } => match folder::shared(&work, file, except)

@@ -12,7 +12,7 @@ use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Contribution, Snapshot, SourceError};
 use crate::serve::offer::{Offer, OfferError, Offered, Patience, Taken, offer};
-use crate::serve::{Handouts, Responder, handout};
+use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
@@ -53,8 +53,8 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
         silence: config::OFFER_SILENCE.min(6 * stall),
         write: config::WRITE_TIMEOUT.min(3 * stall),
     };
-    let groups: Vec<Handouts> =
-        work.peers.chunks(group_size(work.peers.len())).map(|_| Handouts::default()).collect();
+    let groups: Vec<Company> =
+        work.peers.chunks(group_size(work.peers.len())).map(|_| Company::default()).collect();
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
@@ -64,8 +64,8 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
                 let Flags { replace, .. } = flags;
                 let (store, offer) =
                     (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm, patience });
-                let handouts = groups.get(at / group_size(work.peers.len())).cloned().unwrap_or_default();
-                scope.spawn(move || Upload { work, peer, store, handouts, offer }.run())
+                let company = groups.get(at / group_size(work.peers.len())).cloned().unwrap_or_default();
+                scope.spawn(move || Upload { work, peer, store, company, offer }.run())
             })
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
@@ -121,8 +121,8 @@ struct Upload<'a> {
     work: &'a Work<'a>,
     peer: &'a Peer,
     store: Store,
-    /// What the targets of its group have been handed.
-    handouts: Handouts,
+    /// What the targets have been handed.
+    company: Company,
     offer: Offer<'a>,
 }
 
@@ -183,7 +183,7 @@ impl Upload<'_> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let mut responder = Responder::new(self.store.clone(), self.handouts.clone());
+        let mut responder = Responder::new(self.store.clone(), self.company.clone());
         Ok(offer(&mut connection, &mut responder, self.offer, progress)?)
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::late::Late;
 use super::ledger::{Ledger, SourceId};
 use super::progress::{Counter, Event, Progress};
 use super::source::{Dial, SourceError};
+use super::swarm::Swarm;
 use super::worker::{Role, Worker};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
@@ -119,9 +120,6 @@ impl Sink for PartFile {
     }
 }
 
-/// Finds the way to a member of a swarm: a source for that peer id, unless it is unknown here.
-pub type Meet<'a> = dyn Fn(&PeerId) -> Option<Box<dyn Dial + 'a>> + Sync + 'a;
-
 /// All that one transfer needs.
 pub struct Fetch<'a> {
     /// What is received, and where.
@@ -136,8 +134,8 @@ pub struct Fetch<'a> {
     pub stall: Duration,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
-    /// Given when the first source hands its chunks out to several peers: the way to the others.
-    pub swarm: Option<&'a Meet<'a>>,
+    /// Whether the first source hands its chunks out to several peers that fetch together.
+    pub swarm: Option<Swarm<'a>>,
 }
 
 impl Fetch<'_> {
@@ -169,6 +167,7 @@ impl Fetch<'_> {
             progress: self.progress,
             observer: self.observer,
             swarm: self.swarm,
+            served: OnceLock::new(),
             members: Mutex::default(),
             heard_of: Mutex::default(),
             origins: AtomicUsize::new(self.sources.len()),
@@ -180,8 +179,8 @@ impl Fetch<'_> {
         thread::scope(|scope| {
             engine.start_verifiers(scope, verifiers, &to_verify);
             for (slot, dial) in self.sources.into_iter().enumerate() {
-                let worker =
-                    Worker::new(&engine, Role::of(slot, self.swarm.is_some()), dial.peer(), filled.clone());
+                let role = Role::of(slot, self.swarm);
+                let worker = Worker::new(&engine, role, dial.peer(), filled.clone());
                 engine.start(scope, format!("fetch-{}", dial.peer()), move || worker.run(dial, scope));
             }
             drop(to_verify);
@@ -211,7 +210,9 @@ pub(super) struct Engine<'a> {
     pub(super) buffers: Buffers,
     pub(super) progress: &'a Progress,
     pub(super) observer: &'a (dyn Fn(Event) + Sync),
-    pub(super) swarm: Option<&'a Meet<'a>>,
+    pub(super) swarm: Option<Swarm<'a>>,
+    /// Whether others can fetch from us, once that was tried.
+    pub(super) served: OnceLock<bool>,
     /// The members of the swarm that we know of.
     pub(super) members: Mutex<HashMap<PeerId, Option<SourceId>>>,
     /// Members that have nothing for us yet, as far as we know.

@@ -6,7 +6,7 @@
 //! `policy`; time is passed in as `now`.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::pace::{Queued, Rate, Source};
 use super::policy;
@@ -39,6 +39,8 @@ pub struct Ledger {
     /// Chunks that members of a swarm were handed, until they are here: by whom to expect them,
     /// and since when.
     promised: HashMap<ChunkIndex, (SourceId, Instant)>,
+    /// How long such a chunk usually takes to come, smoothed.
+    usual: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +62,7 @@ impl Ledger {
             done: have.len(),
             sources: Vec::new(),
             promised: HashMap::new(),
+            usual: None,
         }
     }
 
@@ -202,6 +205,10 @@ impl Ledger {
         let Some(source) = self.sources.get_mut(id.0) else { return false };
         let Some(queued) = source.queue.pop_front() else { return false };
         source.measure(&queued, now);
+        if let Some((_, since)) = self.promised.get(&queued.index).filter(|(by, _)| *by == id) {
+            let took = now.saturating_duration_since(*since);
+            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+        }
         self.chunks[queued.index.as_usize()] != State::Done
     }
 
@@ -232,6 +239,16 @@ impl Ledger {
             State::InFlight { requesters } => *state = State::InFlight { requesters: requesters - 1 },
             State::Missing | State::Done => {}
         }
+    }
+
+    /// The chunks that are here, or on their way to us.
+    pub(super) fn begun(&self) -> ChunkSet {
+        let mut begun = ChunkSet::none(&self.layout);
+        let states = self.layout.indices().zip(&self.chunks);
+        states.filter(|(_, state)| **state != State::Missing).for_each(|(index, _)| {
+            begun.insert(index);
+        });
+        begun
     }
 
     /// Whether every chunk is done.
@@ -275,8 +292,14 @@ impl Ledger {
     fn is_promised(&self, index: ChunkIndex, now: Instant) -> bool {
         self.promised.get(&index).is_some_and(|(id, since)| {
             let active = self.sources.get(id.0).is_some_and(|source| source.active);
-            active && now.saturating_duration_since(*since) < policy::PATIENCE
+            active && now.saturating_duration_since(*since) < self.patience()
         })
+    }
+
+    /// How long a chunk that a member was handed is expected from there alone: members with slow links
+    /// and large chunks need longer than others.
+    pub(super) fn patience(&self) -> Duration {
+        (3 * self.usual.unwrap_or_default()).clamp(policy::PATIENCE, policy::LONGEST_PATIENCE)
     }
 
     /// The next chunk that a member has and nobody fetches yet; `None` inside when it has none, and

@@ -33,8 +33,9 @@ mod swarm;
 mod worker;
 
 pub use early::{Begun, Early};
-pub use engine::{Fetch, Meet, Sink, TransferError};
+pub use engine::{Fetch, Sink, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use late::Late;
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Caller, Dial, FramedPeer, Source, SourceError};
+pub use swarm::{Meet, Swarm};

@@ -154,7 +154,8 @@ impl Source for OfferedSource<'_> {
     }
 
     fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
-        await_chunk(self.connection, index, stall)
+        await_chunk(self.connection, index, stall)?;
+        Ok(())
     }
 
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {

@@ -31,9 +31,12 @@ const TAKE_OVER_SLACK: f64 = 0.01;
 /// Seconds that a source which was never asked is expected to need for a chunk.
 const UNTRIED: f64 = 0.5;
 
-/// How long a chunk that a member of a swarm was handed is expected from there alone. Asking
+/// How long a chunk that a member of a swarm was handed is expected from there alone, at least. Asking
 /// elsewhere sooner would send it twice over the link that all of them share.
 pub(super) const PATIENCE: Duration = Duration::from_millis(800);
+
+/// The same at most, however long the others took.
+pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Most bytes of requests under way at a member of a swarm.
 const MEMBER_WINDOW: u64 = 512 << 10;
@@ -101,7 +104,7 @@ fn take_over(ledger: &Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> 
         let mut ahead = 0;
         for queued in &source.queue {
             ahead += queued.len;
-            if source.is_member() && queued.waiting(now) < PATIENCE {
+            if source.is_member() && queued.waiting(now) < ledger.patience() {
                 continue;
             }
             let theirs = ahead as f64 / rate;

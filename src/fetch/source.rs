@@ -138,6 +138,11 @@ pub trait Source {
     /// Waits for the answer to the oldest request, which was for `index`, at most `stall`.
     fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError>;
 
+    /// Whether others fetch the same content from it, as it said with the last chunk.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Reads the chunk whose answer has come into `buffer`, which is as long as that chunk. No wait
     /// for further bytes is longer than `stall`.
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError>;
@@ -239,7 +244,7 @@ impl Dial for FramedPeer {
         };
         let closer = Some(connection.closer());
         let (wanted, layout) = (self.wanted.clone(), self.layout);
-        Ok(Box::new(FramedSource { connection, wanted, layout, closer }))
+        Ok(Box::new(FramedSource { connection, wanted, layout, closer, shared: false }))
     }
 }
 
@@ -249,6 +254,7 @@ struct FramedSource {
     wanted: Wanted,
     layout: ChunkLayout,
     closer: Option<Closer>,
+    shared: bool,
 }
 
 impl Source for FramedSource {
@@ -266,7 +272,12 @@ impl Source for FramedSource {
     }
 
     fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
-        await_chunk(&mut self.connection, index, stall)
+        self.shared = await_chunk(&mut self.connection, index, stall)?;
+        Ok(())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
@@ -318,14 +329,15 @@ pub(super) fn request_chunk(
     Ok(connection.send(&request, &[])?)
 }
 
-/// Waits for the answer to the oldest such request; its payload is the chunk.
+/// Waits for the answer to the oldest such request; its payload is the chunk. Says whether others
+/// fetch the same content from there.
 pub(super) fn await_chunk(
     connection: &mut Framed,
     index: ChunkIndex,
     stall: Duration,
-) -> Result<(), SourceError> {
+) -> Result<bool, SourceError> {
     match connection.answer(stall)?.message {
-        Response::Chunk { chunk } if chunk == index.get() => Ok(()),
+        Response::Chunk { chunk, shared } if chunk == index.get() => Ok(shared),
         Response::Error(refusal) => Err(refusal.into()),
         other => Err(misbehaved(format!("{other:?} in answer to a read of chunk {}", index.get()))),
     }

@@ -6,6 +6,10 @@
 //! from the answers who was handed what. Each of those peers becomes a source of its own. When
 //! everything is handed out, the origin is an ordinary source again, for whatever does not come.
 //!
+//! The targets of an upload do so from the start. A download does so once its one source says that
+//! others read the same, and if our own server really gives away what we receive: who only takes would
+//! be handed chunks that the others wait for in vain.
+//!
 //! When the origin is lost, and no other source has joined, the members are *orphaned*: nobody tells them
 //! any more who has what, so they ask one another, until nobody has had anything new for a while. Then
 //! each has all that there is among them.
@@ -17,11 +21,55 @@ use std::time::{Duration, Instant};
 use super::asked::Asked;
 use super::engine::{Engine, lock};
 use super::ledger::SourceId;
-use super::source::{Handed, Next, Source, SourceError};
+use super::source::{Caller, Dial, Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
 use crate::config;
-use crate::content::ChunkIndex;
-use crate::topology::PeerId;
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Root};
+use crate::topology::{Peer, PeerId};
+use crate::transport::Cancel;
+use crate::wire::{Request, Response};
+
+/// Finds the way to a member of a swarm: a source for that peer id, unless it is unknown here.
+pub type Meet<'a> = dyn Fn(&PeerId) -> Option<Box<dyn Dial + 'a>> + Sync + 'a;
+
+/// When the first source hands its chunks out to several peers, which fetch the rest from one another.
+#[derive(Clone, Copy)]
+pub enum Swarm<'a> {
+    /// From the start.
+    Given(&'a Meet<'a>),
+    /// Once it says that others fetch from it too.
+    Joined {
+        /// The way to the others.
+        meet: &'a Meet<'a>,
+        /// Our own server, from which the others would fetch.
+        own: &'a Peer,
+        /// How it is asked whether it serves what we receive.
+        caller: &'a Caller,
+        /// What we receive.
+        root: Root,
+    },
+}
+
+impl<'a> Swarm<'a> {
+    fn meet(self) -> &'a Meet<'a> {
+        match self {
+            Self::Given(meet) | Self::Joined { meet, .. } => meet,
+        }
+    }
+}
+
+/// How far a download is with joining the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Joining {
+    /// It does not.
+    Never,
+    /// It has not heard of others.
+    Alone,
+    /// It is being found out whether others could fetch from us.
+    Asking,
+    /// It has joined.
+    Together,
+}
 
 impl<'e, 'a> Worker<'e, 'a> {
     /// Asks the origin for chunks until all are handed out, and starts to fetch the rest from the
@@ -36,6 +84,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let (mut asked, mut all) = (Asked::default(), false);
+        log::debug!("fetching together with others; {} bytes are here", self.engine.progress.done());
         while !self.engine.is_over() && (!all || !asked.is_idle()) {
             if self.was_bad() {
                 return Err(SourceError::BadChunk);
@@ -58,6 +107,51 @@ impl<'e, 'a> Worker<'e, 'a> {
         Ok(())
     }
 
+    /// Looks, with a chunk that has come, whether others fetch from the same source; asks our own
+    /// server at most once whether they could fetch from us, while this goes on as before.
+    pub(super) fn notice<'scope>(&self, source: &dyn Source, scope: &'scope Scope<'scope, '_>)
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        if self.joining.get() != Joining::Alone || !source.is_shared() {
+            return;
+        }
+        self.joining.set(Joining::Asking);
+        let engine = self.engine;
+        let Some(Swarm::Joined { own, caller, root, .. }) = engine.swarm else { return };
+        if engine.served.get().is_none() {
+            let have = engine.part.have();
+            engine.start(scope, "fetch-own".to_owned(), move || {
+                let layout = engine.part.layout();
+                let served = serves(own, caller, (root, layout, &have), &engine.cancel);
+                log::debug!("whether others can fetch from {}: {served}", own.id);
+                let _ = engine.served.set(served);
+            });
+        }
+    }
+
+    /// Whether this source is one to take part at now; from the answer of our own server on.
+    pub(super) fn joins(&self) -> bool {
+        let Some(served) = self.engine.served.get().filter(|_| self.joining.get() == Joining::Asking) else {
+            return false;
+        };
+        self.joining.set(if *served { Joining::Together } else { Joining::Never });
+        *served
+    }
+
+    /// Whether the source failed only at handing out, and is worth asking as one that does not.
+    pub(super) fn parts(&self, error: &SourceError) -> bool {
+        if self.joining.get() != Joining::Together || error.is_integrity() {
+            return false;
+        }
+        let passing = error.is_passing() && !matches!(error, SourceError::Stalled | SourceError::NotYet);
+        // One that was started anew may hand out again; one that always leaves when asked to does not.
+        let again = passing && !self.rejoined.replace(true);
+        self.joining.set(if again { Joining::Alone } else { Joining::Never });
+        !passing
+    }
+
     /// Keeps requests under way: for chunks while we are not too far ahead of our readers, else for
     /// the news now and then.
     fn ask_next(&self, source: &mut dyn Source, asked: &mut Asked) -> Result<(), SourceError> {
@@ -77,7 +171,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         asked: &mut Asked,
         want: bool,
     ) -> Result<(), SourceError> {
-        let have = self.engine.part.have();
+        let have = lock(&self.engine.ledger).begun();
         let greeting = (!asked.has_greeted() && !have.is_empty()).then_some(&have);
         source.request_next(&Next { seen: asked.seen(), want, have: greeting })?;
         asked.sent(want, Instant::now());
@@ -113,7 +207,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         if chunks.is_empty() {
-            if self.engine.swarm.is_some_and(|meet| meet(peer).is_some()) {
+            if self.way_to(peer).is_some() {
                 lock(&self.engine.heard_of).insert(peer.clone());
             }
             return;
@@ -123,6 +217,11 @@ impl<'e, 'a> Worker<'e, 'a> {
         chunks.iter().for_each(|index| ledger.promise(id, *index, now));
         drop(ledger);
         self.engine.changed.notify_all();
+    }
+
+    /// A member, if it is known here.
+    fn way_to(&self, peer: &PeerId) -> Option<Box<dyn Dial + 'a>> {
+        self.engine.swarm.and_then(|swarm| (swarm.meet())(peer))
     }
 
     /// The source that a member is; it becomes one when it is known here and not too many are.
@@ -135,7 +234,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         if let Some(known) = members.get(peer) {
             return *known;
         }
-        let dial = self.engine.swarm.and_then(|meet| meet(peer))?;
+        let dial = self.way_to(peer)?;
         if members.len() >= config::SWARM_MEMBERS {
             return None;
         }
@@ -239,4 +338,23 @@ impl Exchange {
     pub(super) fn came(&mut self) {
         self.news = Instant::now();
     }
+}
+
+/// Whether that peer answers, and serves at least those chunks of the content.
+fn serves(
+    peer: &Peer,
+    caller: &Caller,
+    (root, layout, have): (Root, &ChunkLayout, &ChunkSet),
+    cancel: &Cancel,
+) -> bool {
+    let Ok(mut connection) = caller.connect(peer, cancel) else { return false };
+    let _registration = cancel.closes(connection.closer());
+    let answer = connection.ask(&Request::Have { root, chunk_size: layout.chunk_size() }, &[]);
+    let Ok(Ok(head)) = answer else { return false };
+    if head.message != Response::Have || head.payload as usize != have.as_bytes().len() {
+        return false;
+    }
+    let there = connection.take_payload().ok();
+    let there = there.and_then(|bytes| ChunkSet::from_bytes(layout, &bytes));
+    there.is_some_and(|there| have.iter().all(|index| there.contains(index)))
 }

@@ -1,5 +1,6 @@
 //! The thread of one source: asks, reads, and passes chunks on to be verified.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::Scope;
@@ -12,7 +13,7 @@ use super::late::Place;
 use super::ledger::{Grant, SourceId};
 use super::progress::{Counter, Event};
 use super::source::{Dial, Source, SourceError};
-use super::swarm::Exchange;
+use super::swarm::{Exchange, Joining, Swarm};
 use crate::config;
 use crate::content::ChunkIndex;
 use crate::topology::PeerId;
@@ -23,6 +24,8 @@ use crate::transport::Closer;
 pub(super) enum Role {
     /// Has all chunks and answers reads.
     Plain,
+    /// The same, until it turns out that others fetch from it too.
+    Meeting,
     /// Hands every chunk to one of several peers first.
     Origin,
     /// One of those peers.
@@ -32,9 +35,13 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The first source of a swarm hands its chunks out.
-    pub(super) fn of(slot: usize, swarm: bool) -> Self {
-        if slot == 0 && swarm { Self::Origin } else { Self::Plain }
+    /// The first source of a swarm hands its chunks out, or may do so later.
+    pub(super) fn of(slot: usize, swarm: Option<Swarm<'_>>) -> Self {
+        match swarm {
+            Some(Swarm::Given(_)) if slot == 0 => Self::Origin,
+            Some(Swarm::Joined { .. }) if slot == 0 => Self::Meeting,
+            _ => Self::Plain,
+        }
     }
 }
 
@@ -43,6 +50,9 @@ pub(super) struct Worker<'e, 'a> {
     pub(super) engine: &'e Engine<'a>,
     pub(super) id: SourceId,
     pub(super) role: Role,
+    pub(super) joining: Cell<Joining>,
+    /// Whether its connection was lost since it first joined the others.
+    pub(super) rejoined: Cell<bool>,
     counter: Arc<Counter>,
     pub(super) filled: Sender<Arrived>,
     /// A verify thread says here that a chunk of this source was bad.
@@ -55,11 +65,17 @@ impl<'e, 'a> Worker<'e, 'a> {
         let id = match role {
             Role::Member => lock(&engine.ledger).join_member(),
             Role::Late => lock(&engine.ledger).join_late(),
-            Role::Plain | Role::Origin => lock(&engine.ledger).join(),
+            Role::Plain | Role::Meeting | Role::Origin => lock(&engine.ledger).join(),
         };
         engine.buffers.add_one();
+        let joining = match role {
+            Role::Origin => Joining::Together,
+            Role::Meeting => Joining::Alone,
+            Role::Plain | Role::Late | Role::Member => Joining::Never,
+        };
+        let (joining, rejoined) = (Cell::new(joining), Cell::new(false));
         let (counter, _place) = (engine.progress.join(peer.clone()), Place::take(engine));
-        Self { engine, id, role, counter, filled, bad: bounded(1), _place }
+        Self { engine, id, role, joining, rejoined, counter, filled, bad: bounded(1), _place }
     }
 
     /// Uses the source until the transfer is over or the source is beyond hope.
@@ -79,6 +95,10 @@ impl<'e, 'a> Worker<'e, 'a> {
             // A source that ends with the transfer is not lost, but a bad chunk is always told.
             if self.engine.is_over() && !error.is_integrity() {
                 break;
+            }
+            if self.role == Role::Meeting && self.parts(&error) {
+                log::debug!("asking {peer} for everything: {error}");
+                continue;
             }
             failures = if self.counter.bytes() > before { 1 } else { failures + 1 };
             if !error.is_passing() || !dial.can_redial() || failures > config::SOURCE_RETRIES {
@@ -133,7 +153,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     {
         let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
         lock(&self.engine.ledger).rejoin(self.id);
-        if self.role == Role::Origin {
+        if self.joining.get() == Joining::Together {
             self.take_part(&mut *source, scope)?;
         }
         let mut exchange = Exchange::default();
@@ -144,10 +164,14 @@ impl<'e, 'a> Worker<'e, 'a> {
                 self.engine.changed.notify_all();
                 return Err(source.excuse());
             }
+            if self.joins() {
+                self.receive_all(&mut *source, &mut exchange, scope)?;
+                self.take_part(&mut *source, scope)?;
+            }
             let asked_all = self.ask(&mut *source)?;
             let oldest = lock(&self.engine.ledger).oldest(self.id);
             match oldest {
-                Some(index) => self.receive(&mut *source, index, &mut exchange)?,
+                Some(index) => self.receive(&mut *source, index, &mut exchange, scope)?,
                 None if asked_all || self.engine.is_over() => return Ok(()),
                 None if self.is_orphaned() => self.look(&mut *source, &mut exchange)?,
                 None => {
@@ -177,18 +201,42 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
     }
 
+    /// Reads all answers that are still to come.
+    fn receive_all<'scope>(
+        &self,
+        source: &mut dyn Source,
+        exchange: &mut Exchange,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), SourceError>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        loop {
+            let oldest = lock(&self.engine.ledger).oldest(self.id);
+            let Some(index) = oldest else { return Ok(()) };
+            self.receive(source, index, exchange, scope)?;
+        }
+    }
+
     /// Reads one answer and passes it on to be verified.
-    fn receive(
+    fn receive<'scope>(
         &self,
         source: &mut dyn Source,
         index: ChunkIndex,
         exchange: &mut Exchange,
-    ) -> Result<(), SourceError> {
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<(), SourceError>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
         match source.await_chunk(index, self.engine.stall) {
             Err(SourceError::NotYet) => return self.not_yet(exchange),
             other => other?,
         }
         exchange.came();
+        self.notice(source, scope);
         let buffer = self.read(source, index)?;
         log::trace!("chunk {} came as {:?}", index.get(), self.role);
         let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());

@@ -1,14 +1,17 @@
 //! Answers requests for listings, manifests and chunks from a store, over any connection.
 //!
 //! * [`Responder`]: answers one request after the other
+//! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
 //! * [`rights`]: the one place that may refuse a request
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
+mod company;
 pub mod handout;
 pub mod offer;
 pub mod responder;
 pub mod rights;
 
-pub use responder::{Handouts, Responder};
+pub use company::Company;
+pub use responder::Responder;
 pub use rights::Rights;

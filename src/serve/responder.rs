@@ -1,10 +1,10 @@
 //! One request in, one answer out.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::company::Company;
 use super::handout::{Handout, News};
 use crate::config;
 use crate::connection::Framed;
@@ -22,8 +22,8 @@ pub struct Responder {
     named: Option<(FileName, Opened)>,
     /// Who reads from a file that is being received.
     reader: Option<PeerId>,
-    handouts: Handouts,
-    /// The one that this connection takes part in; while anybody does, it lives.
+    company: Company,
+    /// The handout that this connection takes part in; while anybody does, it lives.
     handout: Option<(Root, Arc<Mutex<Handout>>)>,
 }
 
@@ -33,35 +33,13 @@ enum Open {
     Part(Partial),
 }
 
-/// What is handed out at the moment, by content and chunk size; shared by all connections over which
-/// it is. Clones are the same.
-#[derive(Clone, Default)]
-pub struct Handouts(Arc<Mutex<HashMap<HandoutKey, Weak<Mutex<Handout>>>>>);
-
-/// Content and chunk size in bytes.
-type HandoutKey = (Root, u32);
-
-impl Handouts {
-    /// The handout of that content, which begins with whoever asks first.
-    fn find(&self, root: Root, layout: ChunkLayout) -> Arc<Mutex<Handout>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, handout| handout.strong_count() > 0);
-        let known = all.get(&(root, layout.chunk_size())).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let handout = Arc::new(Mutex::new(Handout::new(layout)));
-            all.insert((root, layout.chunk_size()), Arc::downgrade(&handout));
-            handout
-        })
-    }
-}
-
 /// A request for one chunk.
 struct Read {
     root: Root,
     chunk: u32,
     chunk_size: u32,
-    /// Until when the answer may wait.
-    deadline: Instant,
+    /// How long the answer may wait.
+    wait_ms: u32,
 }
 
 /// A request for what was handed to nobody yet.
@@ -73,10 +51,10 @@ struct Next {
 }
 
 impl Responder {
-    /// Answers from that store. Connections with the same `handouts` hand every chunk out once among
-    /// them.
-    pub fn new(store: Store, handouts: Handouts) -> Self {
-        Self { store, open: None, named: None, reader: None, handouts, handout: None }
+    /// Answers from that store. Connections with the same `company` know of one another's readers, and
+    /// hand every chunk out once among them.
+    pub fn new(store: Store, company: Company) -> Self {
+        Self { store, open: None, named: None, reader: None, company, handout: None }
     }
 
     /// Answers one request. Errors of the store are answers too; only a broken connection is an
@@ -84,9 +62,7 @@ impl Responder {
     pub fn answer(&mut self, connection: &mut Framed, request: Request) -> Result<(), WireError> {
         let refused = match request {
             Request::Read { root, chunk, chunk_size, wait_ms } => {
-                let deadline =
-                    Instant::now() + Duration::from_millis(wait_ms.min(config::MEMBER_WAIT_MS).into());
-                return self.read(connection, Read { root, chunk, chunk_size, deadline });
+                return self.read(connection, Read { root, chunk, chunk_size, wait_ms });
             }
             Request::ReadNamed { name, chunk, chunk_size } => {
                 return self.read_named(connection, name, (chunk, chunk_size));
@@ -122,19 +98,26 @@ impl Responder {
     }
 
     fn read(&mut self, connection: &mut Framed, read: Read) -> Result<(), WireError> {
-        let Read { root, chunk, chunk_size, deadline } = read;
-        if self.reader.is_none() && deadline > Instant::now() {
+        let Read { root, chunk, chunk_size, wait_ms } = read;
+        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(config::MEMBER_WAIT_MS).into());
+        if self.reader.is_none() && wait_ms > 0 {
             // Members of a swarm are counted by what they were sent, not by what waits to be.
             connection.set_unsent_limit(config::UNSENT)?;
             self.reader = connection.peer().cloned();
         }
+        // One that waits is a member of a swarm, and told nothing new.
+        let peer = connection.peer().filter(|_| wait_ms == 0).cloned();
+        let company = self.company.clone();
         let extent = self.open(root, deadline).and_then(|open| match open {
-            Open::Whole(content) => content.cut(chunk, chunk_size),
-            Open::Part(part) => part.cut(chunk, chunk_size, deadline),
+            Open::Whole(content) => {
+                let extent = content.cut(chunk, chunk_size)?;
+                Ok((extent, peer.is_some_and(|peer| company.reads(root, chunk_size, &peer))))
+            }
+            Open::Part(part) => Ok((part.cut(chunk, chunk_size, deadline)?, false)),
         });
         match extent {
-            Ok(extent) => {
-                let head = Response::Chunk { chunk };
+            Ok((extent, shared)) => {
+                let head = Response::Chunk { chunk, shared };
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
                 self.count(connection, chunk);
                 Ok(())
@@ -164,7 +147,7 @@ impl Responder {
         });
         match extent {
             Ok(extent) => {
-                let head = Response::Chunk { chunk };
+                let head = Response::Chunk { chunk, shared: false };
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
                 self.named = open.ok().map(|open| (name, open));
                 Ok(())
@@ -183,11 +166,15 @@ impl Responder {
     /// The content, kept open from the last request where it is the same. One that is not here at
     /// all may take until `deadline` to be received.
     fn open(&mut self, root: Root, deadline: Instant) -> Result<&Open, StoreError> {
-        if self.open.as_ref().is_none_or(|(open, _)| *open != root) {
+        if self.open.as_ref().is_none_or(|(open, what)| *open != root || what.is_over()) {
             self.open = None;
-            let open = match self.store.open_content(&root) {
-                Ok(content) => Open::Whole(content),
-                Err(error) => self.store.partial(&root, deadline).map(Open::Part).ok_or(error)?,
+            let open = match self.whole(&root) {
+                Ok(whole) => whole,
+                Err(_) => match self.store.partial(&root, deadline) {
+                    Some(part) => Open::Part(part),
+                    // It may have become complete between the two looks.
+                    None => self.whole(&root)?,
+                },
             };
             self.open = Some((root, open));
         }
@@ -195,6 +182,10 @@ impl Responder {
             Some((_, open)) => Ok(open),
             None => Err(StoreError::NoSuchContent { root }),
         }
+    }
+
+    fn whole(&self, root: &Root) -> Result<Open, StoreError> {
+        self.store.open_content(root).map(Open::Whole)
     }
 
     /// Hands out a chunk, and tells who was handed the others.
@@ -227,7 +218,6 @@ impl Responder {
     ) -> Result<(Response, Option<u32>), Refusal> {
         let nobody = || refusal(ErrorCode::Refused, "only a peer with an id takes part in a swarm");
         let peer = connection.peer().cloned().ok_or_else(nobody)?;
-        let peer = peer.as_str();
         let manifest = match self.open(next.root, Instant::now()).map_err(|error| refusal_of(&error))? {
             Open::Whole(content) => content.manifest().clone(),
             Open::Part(_) => return Err(refusal(ErrorCode::NotYet, "the file is still being received here")),
@@ -238,17 +228,18 @@ impl Responder {
             // One that is slow to take its chunks must not have many of them queued.
             let limited = connection.set_unsent_limit(config::UNSENT);
             limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-            let handout = self.handouts.find(next.root, layout);
-            handout.lock().unwrap_or_else(PoisonError::into_inner).join(peer);
+            let handout = self.company.handout(next.root, layout);
+            handout.lock().unwrap_or_else(PoisonError::into_inner).join(peer.as_str());
             self.handout = Some((next.root, handout));
         }
+        self.company.reads(next.root, next.chunk_size, &peer);
         let Some((_, handout)) = &self.handout else { return Err(nobody()) };
         let mut handout = handout.lock().unwrap_or_else(PoisonError::into_inner);
         if let (false, Some(have)) = (have.is_empty(), ChunkSet::from_bytes(handout.layout(), have)) {
-            handout.brings(peer, &have);
+            handout.brings(peer.as_str(), &have);
         }
-        let chunk = if next.want { handout.next(peer).map(|index| index.get()) } else { None };
-        let News { handed, seen, all } = handout.news(peer, next.seen);
+        let chunk = if next.want { handout.next(peer.as_str()).map(|index| index.get()) } else { None };
+        let News { handed, seen, all } = handout.news(peer.as_str(), next.seen);
         Ok((Response::Handed { chunk, handed, seen, all }, chunk))
     }
 
@@ -318,7 +309,7 @@ impl Responder {
     ) -> Result<(Response, Vec<u8>), Refusal> {
         let open = self.open(root, Instant::now()).map_err(|error| refusal_of(&error))?;
         let own = match open {
-            Open::Part(part) => part.manifest().layout(),
+            Open::Part(part) => part.layout(),
             Open::Whole(content) => content.manifest().layout(),
         };
         let chunk_size = if chunk_size == 0 { own.chunk_size() } else { chunk_size };
@@ -339,6 +330,13 @@ impl Responder {
             }
         };
         Ok((Response::Have, chunks.as_bytes().to_vec()))
+    }
+}
+
+impl Open {
+    /// Whether a file that was being received is not any more, and has to be looked for again.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Part(part) if part.is_over())
     }
 }
 

@@ -23,7 +23,7 @@ pub use program::{Options, run};
 use crate::classic;
 use crate::config;
 use crate::connection::{Framed, Identity};
-use crate::serve::{Handouts, Rights};
+use crate::serve::{Company, Rights};
 use crate::store::Store;
 use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
@@ -48,7 +48,7 @@ struct Shared {
     rights: Rights,
     classic: classic::Service,
     sessions: Arc<Sessions>,
-    handouts: Handouts,
+    company: Company,
     running: running::Running,
     neighbours: Option<Neighbours>,
 }
@@ -105,7 +105,7 @@ impl Host {
             rights,
             classic,
             sessions,
-            handouts: Handouts::default(),
+            company: Company::default(),
             running: running::Running::default(),
             neighbours: None,
         }))

@@ -12,7 +12,7 @@ use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
 use crate::fetch::{
-    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply,
+    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply, Swarm,
     TransferError,
 };
 use crate::serve::responder::refusal_of;
@@ -139,7 +139,7 @@ fn fetch(
         cancel: &shared.sessions.cancel,
         stall: config::STALL_TIMEOUT,
         observer: &observer,
-        swarm: swarm.then_some(&meet),
+        swarm: swarm.then_some(Swarm::Given(&meet)),
     };
     let result = match transfer.run_with(&place.late) {
         Ok(()) => complete(connection, part, progress, &peer),

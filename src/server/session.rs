@@ -38,7 +38,7 @@ fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<()
 
 fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
     let mut connection = Framed::accept(stream, &shared.identity)?;
-    let mut responder = Responder::new(shared.store.clone(), shared.handouts.clone());
+    let mut responder = Responder::new(shared.store.clone(), shared.company.clone());
     loop {
         let request = match connection.request(config::IDLE_TIMEOUT) {
             Ok(Some(head)) => head.message,

@@ -16,18 +16,20 @@ use crate::content::{ChunkSet, Digest, FileName, Manifest, Root};
 
 const MAGIC: &[u8] = b"peershare part 1\n";
 
+/// What a journal or a live file is about.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     /// For people who look at it; the content may be continued under another name.
-    name: FileName,
-    root: Root,
-    length: u64,
-    chunk_size: u32,
-    inode: u64,
+    pub(super) name: FileName,
+    pub(super) root: Root,
+    pub(super) length: u64,
+    pub(super) chunk_size: u32,
+    /// Of the part file.
+    pub(super) inode: u64,
 }
 
 impl Head {
-    fn of(manifest: &Manifest, inode: u64) -> Self {
+    pub(super) fn of(manifest: &Manifest, inode: u64) -> Self {
         let (layout, root) = (manifest.layout(), manifest.root());
         let (length, chunk_size) = (layout.length(), layout.chunk_size());
         Self { name: manifest.name().clone(), root, length, chunk_size, inode }

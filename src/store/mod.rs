@@ -15,7 +15,8 @@
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `early`: a file while it is fetched from a peer that still hashes it
-//! * `live`, `deliveries`: the same file while others are served from it
+//! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process or
+//!   another
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
@@ -68,6 +69,7 @@ mod record;
 mod small;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -253,9 +255,10 @@ impl Store {
             .map_err(|_| StoreError::Changed { name: name.clone() })
     }
 
-    /// A file with that content while it is received here; it may take until `deadline` to appear.
+    /// A file with that content while it is received here, by this process or another one; it may
+    /// take until `deadline` to appear.
     pub fn partial(&self, root: &Root, deadline: Instant) -> Option<Partial> {
-        self.inner.disk.live.find(root, deadline).map(Partial)
+        live::find(&self.inner.disk, root, deadline)
     }
 
     /// Begins to receive a file, or says why not. With `replace`, other content of that name gives way

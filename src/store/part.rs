@@ -20,6 +20,7 @@ use super::deliveries::Deliveries;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::live::Waiting;
+use super::watched::{LiveFile, live_entry};
 use super::{StoreError, attributes, journal, locked};
 use crate::config;
 use crate::content::{Attributes, ChunkIndex, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
@@ -35,6 +36,8 @@ pub struct PartFile {
     _name: NameLock,
     replace: bool,
     attributes: Attributes,
+    /// For other processes; only there when it could be made and there is a part to speak of.
+    live: Option<LiveFile>,
     /// Renamed or deleted: there is nothing left to keep.
     settled: bool,
 }
@@ -97,6 +100,7 @@ impl PartFile {
     pub(super) fn new(claim: Claim, manifest: Arc<Manifest>, have: ChunkSet, replace: bool) -> Self {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
+        let live = begin_live(&name.disk, &file, &manifest, &have);
         let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
         let part = Arc::new(Part { file, manifest, have, waiting, deliveries, unsynced, synced });
         name.disk.live.enter(&part);
@@ -106,6 +110,7 @@ impl PartFile {
             _name: name,
             replace,
             attributes: Attributes::default(),
+            live,
             settled: false,
         }
     }
@@ -144,6 +149,11 @@ impl PartFile {
         written.map_err(|error| self.unwritable(error))?;
         locked(&self.part.have).insert(chunk.index());
         self.part.waiting.wake(chunk.index());
+        if let Some(live) = &self.live
+            && let Err(error) = live.mark(chunk.index())
+        {
+            log::debug!("cannot tell other processes of a chunk of {}: {error}", self.manifest().name());
+        }
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
         self.sync_if_due()
     }
@@ -155,6 +165,11 @@ impl PartFile {
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
+        let others =
+            self.live.as_ref().map(|live| live.sent(|reader, number| self.part.sent(&reader, number)));
+        if let Some(Err(error)) = others {
+            log::debug!("cannot see what was passed on of {}: {error}", self.manifest().name());
+        }
         locked(&self.part.deliveries).keeps_up()
     }
 
@@ -190,12 +205,13 @@ impl PartFile {
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
         self.place(&folder).map_err(|error| self.unplaceable(error))?;
         self.settled = true;
-        let synced = self.forget_journal().and_then(|()| folder.sync_all());
-        synced.map_err(|error| self.unplaceable(error))?;
+        // Before anything that takes time: who is served from the part file finds it whole from now on.
         let after = self.identity()?;
         if before.same_content(&after) {
             self.disk.catalog.remember(&manifest, after);
         }
+        let synced = self.forget_journal().and_then(|()| folder.sync_all());
+        synced.map_err(|error| self.unplaceable(error))?;
         Ok(manifest)
     }
 
@@ -269,6 +285,11 @@ impl Drop for PartFile {
     fn drop(&mut self) {
         self.disk.live.leave(&self.manifest().root());
         self.part.waiting.end();
+        if self.live.take().is_some()
+            && let Err(error) = self.disk.parts.remove(&live_entry(&self.manifest().root()))
+        {
+            log::debug!("cannot remove what others see of {}: {error}", self.manifest().name());
+        }
         if self.settled {
             return;
         }
@@ -293,6 +314,19 @@ impl Part {
         let fits = range == Some(chunk.offset()..chunk.offset() + chunk.bytes().len() as u64);
         if fits { Ok(()) } else { Err(StoreError::OtherFile { name: self.manifest.name().clone() }) }
     }
+}
+
+/// What other processes see of a part file; a file of one chunk is there or not.
+fn begin_live(disk: &Disk, file: &File, manifest: &Manifest, have: &ChunkSet) -> Option<LiveFile> {
+    if manifest.layout().count() < 2 {
+        return None;
+    }
+    let begun = LiveFile::begin(&disk.parts, file, manifest, have);
+    begun
+        .inspect_err(|error| {
+            log::debug!("other processes will not serve {} before it is here: {error}", manifest.name());
+        })
+        .ok()
 }
 
 /// Renames a part file to its name in a folder, over another file only if that is to be replaced.

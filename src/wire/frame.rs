@@ -145,9 +145,9 @@ mod tests {
             b"abc",                           // payload
         ]
         .concat();
-        assert_eq!(bytes_of(&Response::Chunk { chunk: 7 }, b"abc"), expected);
+        assert_eq!(bytes_of(&Response::Chunk { chunk: 7, shared: false }, b"abc"), expected);
         let head = read_head::<Response>(&mut &expected[..]).unwrap();
-        assert_eq!(head, Head { message: Response::Chunk { chunk: 7 }, payload: 3 });
+        assert_eq!(head, Head { message: Response::Chunk { chunk: 7, shared: false }, payload: 3 });
     }
 
     #[test]

@@ -273,6 +273,9 @@ pub enum Response {
     Chunk {
         /// Which chunk, from 0.
         chunk: u32,
+        /// Whether others read the same content from here; they may fetch together (`next`).
+        #[serde(default, skip_serializing_if = "is_false")]
+        shared: bool,
     },
     /// Small files; the payload is their bytes, one file behind the other.
     Gathered {

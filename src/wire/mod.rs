@@ -48,7 +48,7 @@
 //! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
-//! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk | the chunk |
+//! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk, shared | the chunk |
 //! | `read_named` name, chunk, chunk_size | | `chunk` chunk | the chunk |
 //! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
 //! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
@@ -116,6 +116,15 @@
 //! ask one another what they `have`, in their common `chunk_size`, and read that. None of them lets a read
 //! wait any more then, and each ends when the others have had nothing new for a while, or goes on with
 //! whoever offers the file next.
+//!
+//! A download begins with ordinary reads. While another peer has read the same content, in chunks of
+//! the same size, within the last two seconds, or has it handed out, the answers say `shared`; only
+//! peers that greeted with an id count. Whoever is told so may ask for `next` from then on, if the
+//! others can read from it too: if its own server, asked at its published address, answers `have` with
+//! what came so far. It brings the chunks that it read before. That `shared` is said obliges nobody.
+//!
+//! A content that is being received is there for `have` and `read`, but not for `describe`: until it
+//! is complete, nobody needs to find it by name.
 //!
 //! # Versions
 //!

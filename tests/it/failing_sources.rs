@@ -61,13 +61,13 @@ fn when_a_source_sends_a_bad_chunk_the_others_take_over() {
 
 #[test]
 fn when_a_source_sends_another_chunk_than_was_asked_the_others_take_over() {
-    let wrong = || Deed::Say(Response::Chunk { chunk: 7 }, vec![0; CHUNK]);
+    let wrong = || Deed::Say(Response::Chunk { chunk: 7, shared: false }, vec![0; CHUNK]);
     others_take_over(|data| Rogue::at_chunk("x", data, 2, wrong), "lost b: it broke the protocol");
 }
 
 #[test]
 fn when_a_source_sends_a_chunk_of_the_wrong_length_the_others_take_over() {
-    let short = || Deed::Say(Response::Chunk { chunk: 2 }, vec![0; 5]);
+    let short = || Deed::Say(Response::Chunk { chunk: 2, shared: false }, vec![0; 5]);
     others_take_over(|data| Rogue::at_chunk("x", data, 2, short), "lost b: it broke the protocol");
 }
 

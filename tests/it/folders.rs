@@ -17,7 +17,7 @@ use peershare::config;
 use peershare::connection::{self, Framed, Identity};
 use peershare::content::whole;
 use peershare::fetch::{Caller, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError};
-use peershare::serve::{Handouts, Responder, Rights};
+use peershare::serve::{Company, Responder, Rights};
 use peershare::server::Host;
 use peershare::store::Store;
 use peershare::topology::{Peer, Topology};
@@ -336,7 +336,7 @@ fn a_source_that_dies_half_way_costs_nothing_but_time() {
         if gather && count.fetch_add(1, Ordering::Relaxed) >= 2 {
             return false;
         }
-        Responder::new(store.clone(), Handouts::default()).answer(framed, request).is_ok()
+        Responder::new(store.clone(), Company::default()).answer(framed, request).is_ok()
     });
     let (result, bytes) = net.fetch("d/", false);
     let outcome = result.unwrap();
@@ -463,7 +463,7 @@ fn gathers_that_do_not_verify_are_fetched_from_others_and_nothing_bad_is_kept() 
         let store = Store::open(&net.path("honest", "")).unwrap();
         net.rogue("rogue", move |framed, request| match request {
             Request::Gather => answer(framed),
-            request => Responder::new(store.clone(), Handouts::default()).answer(framed, request).is_ok(),
+            request => Responder::new(store.clone(), Company::default()).answer(framed, request).is_ok(),
         });
         let (result, bytes) = net.fetch("d/", false);
         let outcome = result.unwrap();

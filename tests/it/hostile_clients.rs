@@ -135,7 +135,7 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
     ] {
         assert_eq!(code_of(speaker.ask(&request, &[])), code, "{request:?}");
     }
-    assert_eq!(speaker.ask(&read(root, 19, usual), &[]), Response::Chunk { chunk: 19 });
+    assert_eq!(speaker.ask(&read(root, 19, usual), &[]), Response::Chunk { chunk: 19, shared: false });
     assert_eq!(speaker.ask(&Request::Ping, b"a payload that nobody reads"), Response::Pong);
 }
 
@@ -242,7 +242,7 @@ fn an_uploader_that_sends_bad_chunks_is_told_and_the_connection_ends() {
         match speaker.next::<Request>() {
             Some(Request::Read { chunk, chunk_size, .. }) => {
                 let len = (chunk_size as usize).min(LONG - chunk as usize * chunk_size as usize);
-                speaker.send(&Response::Chunk { chunk }, &vec![0; len]);
+                speaker.send(&Response::Chunk { chunk, shared: false }, &vec![0; len]);
             }
             Some(Request::Have { .. }) => speaker.send(&Response::Have, &[0xFF, 0xFF, 0x0F]),
             Some(Request::Report { report: Report::Failed(refusal) }) => break refusal.code,
@@ -297,6 +297,6 @@ fn pipelined_requests_are_answered_in_order() {
         speaker.send(&Request::Read { root, chunk, chunk_size: CHUNK as u32, wait_ms: 0 }, &[]);
     }
     for chunk in (0..20).rev() {
-        assert_eq!(speaker.answer(), Response::Chunk { chunk });
+        assert_eq!(speaker.answer(), Response::Chunk { chunk, shared: false });
     }
 }

@@ -271,7 +271,7 @@ impl Rogue {
 fn chunk_of(data: &[u8], chunk: u32, chunk_size: u32) -> Option<(Response, Vec<u8>)> {
     let start = (chunk as usize) * (chunk_size as usize);
     let end = data.len().min(start + chunk_size as usize);
-    Some((Response::Chunk { chunk }, data.get(start..end)?.to_vec()))
+    Some((Response::Chunk { chunk, shared: false }, data.get(start..end)?.to_vec()))
 }
 
 /// A peer that tells everybody to come back later.

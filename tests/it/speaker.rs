@@ -84,6 +84,15 @@ impl Speaker {
         self.next().expect("the other side left")
     }
 
+    /// The next answer and its payload.
+    #[track_caller]
+    pub fn answer_with_payload(&mut self) -> (Response, Vec<u8>) {
+        let Head { message, payload } = wire::read_head::<Response>(&mut self.0).unwrap();
+        let mut bytes = vec![0; payload as usize];
+        self.0.read_exact(&mut bytes).unwrap();
+        (message, bytes)
+    }
+
     /// The next request, from a side to which a file was offered.
     #[track_caller]
     pub fn request(&mut self) -> Request {
@@ -128,7 +137,7 @@ impl Speaker {
                 Request::Read { chunk, chunk_size, .. } => {
                     let start = chunk as usize * chunk_size as usize;
                     let end = data.len().min(start + chunk_size as usize);
-                    self.send(&Response::Chunk { chunk }, &data[start..end]);
+                    self.send(&Response::Chunk { chunk, shared: false }, &data[start..end]);
                     numbers.push(chunk);
                 }
                 Request::Report { .. } => {}

@@ -152,7 +152,7 @@ fn serve_to_the_end(speaker: &mut Speaker, data: &[u8]) -> Report {
             Request::Read { chunk, chunk_size, .. } => {
                 let start = chunk as usize * chunk_size as usize;
                 let end = data.len().min(start + chunk_size as usize);
-                speaker.send(&Response::Chunk { chunk }, &data[start..end]);
+                speaker.send(&Response::Chunk { chunk, shared: false }, &data[start..end]);
             }
             other => panic!("{other:?} after an offer"),
         }
@@ -214,7 +214,10 @@ fn an_upload_that_joined_is_told_when_the_transfer_fails() {
             }
             Request::Read { chunk, chunk_size, .. } => {
                 let start = chunk as usize * chunk_size as usize;
-                second.send(&Response::Chunk { chunk }, &vec![0; (LONG - start).min(chunk_size as usize)]);
+                second.send(
+                    &Response::Chunk { chunk, shared: false },
+                    &vec![0; (LONG - start).min(chunk_size as usize)],
+                );
             }
             Request::Have { .. } => second.send(&Response::Have, &[]),
             other => panic!("{other:?} after an offer"),

@@ -4,6 +4,7 @@
 //! * `hashing`: descriptions, changed files, lent files
 //! * `catalog`: what is remembered, and what a damaged catalog costs
 //! * `receiving`: part files, and how they are continued
+//! * `live`: what other processes see of them
 //! * `early`: files that come before it is known what they are
 //! * `unproven`: files whose bytes nothing proves
 
@@ -11,6 +12,7 @@ mod catalog;
 mod early;
 mod hashing;
 mod listing;
+mod live;
 mod receiving;
 mod unproven;
 

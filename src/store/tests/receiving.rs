@@ -4,14 +4,14 @@ use super::*;
 
 const LENGTH: usize = 1_300_000;
 
-fn begin(store: &Store, manifest: &Arc<Manifest>) -> PartFile {
+pub(super) fn begin(store: &Store, manifest: &Arc<Manifest>) -> PartFile {
     match store.receive(Arc::clone(manifest), false).unwrap() {
         Reception::Part(part) => part,
         other => panic!("{other:?}"),
     }
 }
 
-fn write(part: &PartFile, data: &[u8], chunks: std::ops::Range<u32>) {
+pub(super) fn write(part: &PartFile, data: &[u8], chunks: std::ops::Range<u32>) {
     let manifest = part.manifest();
     for index in chunks.filter_map(|number| manifest.layout().index(number)) {
         let range = manifest.layout().range(index);

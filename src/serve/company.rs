@@ -1,0 +1,124 @@
+//! What all connections of a peer know together: who reads which content at the moment, and what is
+//! handed out to several peers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use super::handout::Handout;
+use crate::config;
+use crate::content::{ChunkLayout, Root};
+use crate::topology::PeerId;
+
+/// Who reads what, and what is handed out, by content and chunk size; shared by all connections over
+/// which it is. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Company(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    readers: Readers,
+    handouts: HashMap<Cut, Vec<Weak<Mutex<Handout>>>>,
+}
+
+/// Content and chunk size in bytes.
+type Cut = (Root, u32);
+
+/// Which peer read which content last when.
+#[derive(Default)]
+struct Readers {
+    seen: HashMap<Cut, HashMap<PeerId, Instant>>,
+    swept: Option<Instant>,
+}
+
+impl Company {
+    /// Notes that the peer reads that content; says whether others do so too, or have it handed out.
+    pub(super) fn reads(&self, root: Root, chunk_size: u32, peer: &PeerId) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let handed_out = state.handouts.get(&(root, chunk_size)).is_some_and(|all| all.iter().any(is_used));
+        state.readers.note((root, chunk_size), peer, Instant::now()) || handed_out
+    }
+
+    /// The handout of that content with the least members that has room for one more; a new one where
+    /// there is none.
+    pub(super) fn handout(&self, root: Root, layout: ChunkLayout) -> Arc<Mutex<Handout>> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.handouts.retain(|_, all| {
+            all.retain(is_used);
+            !all.is_empty()
+        });
+        let all = state.handouts.entry((root, layout.chunk_size())).or_default();
+        let has_room = |handout: &&Weak<Mutex<Handout>>| handout.strong_count() <= config::SWARM_MEMBERS;
+        let known = all.iter().find(has_room).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let handout = Arc::new(Mutex::new(Handout::new(layout)));
+            all.push(Arc::downgrade(&handout));
+            handout
+        })
+    }
+}
+
+/// Every member holds the handout.
+fn is_used(handout: &Weak<Mutex<Handout>>) -> bool {
+    handout.strong_count() > 0
+}
+
+impl Readers {
+    /// Notes a reader; says whether there is another one.
+    fn note(&mut self, cut: Cut, peer: &PeerId, now: Instant) -> bool {
+        let is_fresh = |seen: &Instant| now.saturating_duration_since(*seen) < config::READER_KEPT;
+        if !self.swept.as_ref().is_some_and(is_fresh) {
+            self.swept = Some(now);
+            self.seen.retain(|_, readers| {
+                readers.retain(|_, seen| is_fresh(seen));
+                !readers.is_empty()
+            });
+        }
+        let readers = self.seen.entry(cut).or_default();
+        match readers.get_mut(peer) {
+            Some(seen) => *seen = now,
+            None => {
+                readers.insert(peer.clone(), now);
+            }
+        }
+        readers.iter().any(|(other, seen)| other != peer && is_fresh(seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Digest;
+
+    fn id(peer: &str) -> PeerId {
+        peer.parse().unwrap()
+    }
+
+    #[test]
+    fn others_are_company_for_a_while_and_for_the_same_content_and_cut_only() {
+        let (mut readers, start) = (Readers::default(), Instant::now());
+        let x = (Root(Digest::of(b"x")), 16384);
+        assert!(!readers.note(x, &id("a"), start));
+        assert!(!readers.note(x, &id("a"), start), "nobody is company to itself");
+        assert!(readers.note(x, &id("b"), start));
+        assert!(!readers.note((Root(Digest::of(b"y")), 16384), &id("c"), start));
+        assert!(!readers.note((x.0, 32768), &id("c"), start));
+        let later = start + config::READER_KEPT;
+        assert!(!readers.note(x, &id("a"), later));
+        assert_eq!(readers.seen.len(), 1, "what nobody reads any more is forgotten");
+    }
+
+    #[test]
+    fn a_handout_has_so_many_members_and_then_another_one_begins() {
+        let (company, root) = (Company::default(), Root(Digest::of(b"x")));
+        let layout = ChunkLayout::new(1 << 20, 16384).unwrap();
+        assert!(!company.reads(root, 16384, &id("a")));
+        let mut members: Vec<_> =
+            (0..=config::SWARM_MEMBERS).map(|_| company.handout(root, layout)).collect();
+        assert!(members.iter().all(|handout| Arc::ptr_eq(handout, &members[0])));
+        assert!(company.reads(root, 16384, &id("a")));
+        assert!(!Arc::ptr_eq(&company.handout(root, layout), &members[0]));
+        members.pop();
+        assert!(Arc::ptr_eq(&company.handout(root, layout), &members[0]));
+    }
+}

@@ -1,0 +1,142 @@
+//! How many chunks are sent at once to the members of a swarm.
+//!
+//! Many sends at once over one uplink make all of them late, and nobody can pass on a part of a chunk. And
+//! TCP shares an uplink unevenly: some members would get chunks faster than they can pass them on while
+//! the others run dry. So few sends go at a time, the peer that was sent least comes first, and a send that
+//! takes long does not count any more, because a slow peer must not hold up the others.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config;
+
+/// Lets few sends go at once. Shared by all connections of a server, or of an uploader.
+#[derive(Default)]
+pub struct Gate {
+    turns: Mutex<Turns>,
+    changed: Condvar,
+}
+
+/// The right to send one chunk, until it is dropped.
+pub struct Turn<'a> {
+    gate: &'a Gate,
+    ticket: Ticket,
+}
+
+/// Which send: bytes that its peer was sent before, and its number.
+type Ticket = (u64, u64);
+
+/// Who sends and who waits: pure, told `now`.
+#[derive(Default)]
+struct Turns {
+    /// Sends so far.
+    count: u64,
+    /// Sends under way, and since when.
+    going: HashMap<Ticket, Instant>,
+    waiting: Vec<Ticket>,
+    /// Bytes that each peer was sent, or will be.
+    sent: HashMap<String, u64>,
+}
+
+impl Gate {
+    /// Waits until `len` bytes may be sent to `peer`.
+    pub fn turn(&self, peer: &str, len: usize) -> Turn<'_> {
+        let mut turns = self.turns();
+        let ticket = turns.enter(peer, len as u64);
+        while let Err(wait) = turns.begin(ticket, Instant::now()) {
+            turns = self.changed.wait_timeout(turns, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(turns);
+        // The next in line may go as well.
+        self.changed.notify_all();
+        Turn { gate: self, ticket }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.gate.turns().going.remove(&self.ticket);
+        self.gate.changed.notify_all();
+    }
+}
+
+impl Turns {
+    /// One more send waits, of `len` bytes to `peer`.
+    fn enter(&mut self, peer: &str, len: u64) -> Ticket {
+        // One that comes late, or back, is not owed all that the others had meanwhile.
+        let least = self.waiting.iter().map(|(before, _)| *before).min().unwrap_or(0);
+        let before = self.sent.entry(peer.to_owned()).or_default();
+        *before = least.max(*before);
+        let ticket = (*before, self.count);
+        *before = before.saturating_add(len);
+        self.count += 1;
+        self.waiting.push(ticket);
+        ticket
+    }
+
+    /// Begins that send, or says how long to wait at most before asking again.
+    fn begin(&mut self, ticket: Ticket, now: Instant) -> Result<(), Duration> {
+        let age = |since: &Instant| now.saturating_duration_since(*since);
+        let ages = || self.going.values().map(age).filter(|age| *age < config::LONG_SEND);
+        if self.waiting.iter().min() == Some(&ticket) && ages().count() < config::SENDS_AT_ONCE {
+            self.waiting.retain(|other| *other != ticket);
+            self.going.insert(ticket, now);
+            return Ok(());
+        }
+        Err(ages().max().map_or(config::LONG_SEND, |oldest| config::LONG_SEND - oldest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_sends_go_at_once_and_the_peer_that_was_sent_least_comes_first() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        let first: Vec<Ticket> = (0..config::SENDS_AT_ONCE).map(|_| turns.enter("a", 10)).collect();
+        first.iter().for_each(|ticket| turns.begin(*ticket, now).unwrap());
+        let (again, other) = (turns.enter("a", 10), turns.enter("b", 10));
+        assert!(turns.begin(other, now).is_err(), "too many at once");
+        turns.going.remove(&first[0]);
+        assert!(turns.begin(again, now).is_err(), "b was sent less");
+        turns.begin(other, now).unwrap();
+    }
+
+    #[test]
+    fn one_that_comes_late_takes_turns_with_those_that_were_sent_much() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        let mut enter = |peer| turns.enter(peer, 1000);
+        (0..5).for_each(|_| _ = enter("a"));
+        turns.waiting.clear();
+        let (a, b, again) = (turns.enter("a", 10), turns.enter("b", 10), turns.enter("b", 10));
+        assert!(turns.begin(again, now).is_err());
+        turns.begin(a, now).unwrap();
+        turns.begin(b, now).unwrap();
+    }
+
+    #[test]
+    fn a_send_that_takes_long_does_not_hold_up_the_others() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        for _ in 0..config::SENDS_AT_ONCE {
+            let ticket = turns.enter("slow", 10);
+            turns.begin(ticket, now).unwrap();
+        }
+        let other = turns.enter("b", 10);
+        let wait = turns.begin(other, now).unwrap_err();
+        assert_eq!(wait, config::LONG_SEND);
+        turns.begin(other, now + wait).unwrap();
+    }
+
+    #[test]
+    fn a_dropped_turn_lets_the_next_one_go() {
+        let gate = Gate::default();
+        (0..3 * config::SENDS_AT_ONCE).for_each(|_| drop(gate.turn("a", 1)));
+        assert!(gate.turns().going.is_empty() && gate.turns().waiting.is_empty());
+    }
+}
