@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::engine::{Fetch, Sink};
+use super::framed::{Caller, FramedPeer};
 use super::progress::{Progress, Snapshot};
-use super::source::{Caller, FramedPeer};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName};
 use crate::store::{EarlyPart, StoreError};
 use crate::topology::Peer;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded};
 
 use super::early::Early;
+use super::framed::Caller;
 use super::progress::Event;
-use super::source::{Caller, SourceError, misbehaved};
+use super::source::{SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root};

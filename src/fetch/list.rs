@@ -1,6 +1,7 @@
 //! What one peer serves.
 
-use super::source::{Caller, SourceError, misbehaved};
+use super::framed::Caller;
+use super::source::{SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Entry, FileName, Selection};

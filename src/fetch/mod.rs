@@ -2,7 +2,7 @@
 //!
 //! * [`find`](mod@find): which peers have a file, and what it is at each of them
 //! * [`list`](mod@list): what one peer serves
-//! * [`source`]: where chunks come from, in whatever dialect
+//! * [`source`]: where chunks come from, in whatever dialect; [`framed`]: in the framed one
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
 //! * [`early`]: a file that the only peer that has it is still hashing
 //! * [`folder`]: whole folders
@@ -19,6 +19,7 @@ pub mod early;
 pub mod engine;
 pub mod find;
 pub mod folder;
+pub mod framed;
 mod late;
 // Public for `benches/` alone.
 #[doc(hidden)]
@@ -35,7 +36,8 @@ mod worker;
 pub use early::{Begun, Early};
 pub use engine::{Fetch, Sink, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
+pub use framed::{Caller, FramedPeer};
 pub use late::Late;
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
-pub use source::{Caller, Dial, FramedPeer, Source, SourceError};
+pub use source::{Dial, Source, SourceError};
 pub use swarm::{Meet, Swarm};

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::framed::{ask_excuse, await_chunk, await_next, request_chunk, request_next};
 use super::progress::Progress;
 use super::source::{Dial, Handed, Next, Source, SourceError};
-use super::source::{ask_excuse, await_chunk, await_next, request_chunk, request_next};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkIndex, Manifest};

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use super::asked::Asked;
 use super::engine::{Engine, lock};
+use super::framed::Caller;
 use super::ledger::SourceId;
-use super::source::{Caller, Dial, Handed, Next, Source, SourceError};
+use super::source::{Dial, Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Root};

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use crate::config;
 use crate::connection::Framed;
+use crate::fetch::framed::Caller;
 use crate::fetch::progress::Progress;
-use crate::fetch::source::{Caller, SourceError};
+use crate::fetch::source::SourceError;
 use crate::topology::{Peer, PeerId};
 use crate::transport::{Cancel, cancel::Registration};
 use crate::wire::{Report, Request};
