@@ -107,7 +107,7 @@ impl Responder {
         }
         // One that waits is a member of a swarm, and told nothing new.
         let peer = connection.peer().filter(|_| wait_ms == 0).cloned();
-        let company = self.company.clone();
+        let (company, reader) = (self.company.clone(), self.reader.clone());
         let extent = self.open(root, deadline).and_then(|open| match open {
             Open::Whole(content) => {
                 let extent = content.cut(chunk, chunk_size)?;
@@ -118,7 +118,9 @@ impl Responder {
         match extent {
             Ok((extent, shared)) => {
                 let head = Response::Chunk { chunk, shared };
+                let turn = reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), extent.len));
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
+                drop(turn);
                 self.count(connection, chunk);
                 Ok(())
             }
@@ -191,6 +193,7 @@ impl Responder {
     /// Hands out a chunk, and tells who was handed the others.
     fn next(&mut self, connection: &mut Framed, next: Next) -> Result<(), WireError> {
         let have = connection.take_payload()?;
+        let (gate, peer) = (Arc::clone(&self.company.gate), connection.peer().cloned());
         match self.hand_out(connection, &next, &have) {
             Ok((response, None)) => connection.send(&response, &[]),
             Ok((response, Some(chunk))) => {
@@ -201,6 +204,7 @@ impl Responder {
                 });
                 match extent {
                     Ok(extent) => {
+                        let _turn = peer.as_ref().map(|peer| gate.turn(peer.as_str(), extent.len));
                         connection.send_file(&response, extent.file.as_fd(), extent.offset, extent.len)
                     }
                     Err(error) => connection.send(&Response::Error(refusal_of(&error)), &[]),
