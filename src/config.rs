@@ -292,5 +292,9 @@ pub const LONG_SEND: Duration = Duration::from_millis(150);
 /// How often a chunk that another process receives is looked for while a read waits for it.
 pub const LIVE_POLL: Duration = Duration::from_millis(4);
 
+/// How long a download waits, before its first request, to hear from its own server whether others could
+/// fetch from there.
+pub const OWN_SERVER_WAIT: Duration = Duration::from_millis(200);
+
 /// How long somebody who has read a content counts as still reading it.
 pub const READER_KEPT: Duration = Duration::from_secs(2);

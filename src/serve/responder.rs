@@ -70,9 +70,9 @@ impl Responder {
             Request::Next { root, chunk_size, seen, want } => {
                 return self.next(connection, Next { root, chunk_size, seen, want });
             }
-            Request::Describe { subject, wait_ms, digests_up_to } => {
-                self.describe(&subject, wait_ms).map(|answer| without_more(answer, digests_up_to))
-            }
+            Request::Describe { subject, wait_ms, digests_up_to } => self
+                .describe(connection.peer(), &subject, wait_ms)
+                .map(|answer| without_more(answer, digests_up_to)),
             Request::List { pattern, except, folders, hashed, after, limit } => {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
@@ -247,10 +247,15 @@ impl Responder {
         Ok((Response::Handed { chunk, handed, seen, all }, chunk))
     }
 
-    fn describe(&self, subject: &Subject, wait_ms: u32) -> Result<(Response, Vec<u8>), Refusal> {
+    fn describe(
+        &self,
+        peer: Option<&PeerId>,
+        subject: &Subject,
+        wait_ms: u32,
+    ) -> Result<(Response, Vec<u8>), Refusal> {
         let name = match subject {
             Subject::Name(name) => name.clone(),
-            Subject::Id(prefix) => return self.describe_id(prefix),
+            Subject::Id(prefix) => return self.describe_id(peer, prefix),
         };
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(config::HASHING_WAIT_MS).into());
         let mut state = (0, 0);
@@ -259,7 +264,7 @@ impl Responder {
             Instant::now() < deadline
         };
         match self.store.manifest(&name, &mut progress) {
-            Ok(manifest) => Ok(self.manifest_answer(&manifest)),
+            Ok(manifest) => Ok(self.manifest_answer(peer, &manifest)),
             Err(StoreError::Interrupted) => {
                 Ok((Response::Hashing { done: state.0, total: state.1 }, Vec::new()))
             }
@@ -267,13 +272,17 @@ impl Responder {
         }
     }
 
-    fn describe_id(&self, prefix: &RootPrefix) -> Result<(Response, Vec<u8>), Refusal> {
+    fn describe_id(
+        &self,
+        peer: Option<&PeerId>,
+        prefix: &RootPrefix,
+    ) -> Result<(Response, Vec<u8>), Refusal> {
         let mut roots: Vec<Root> = self.store.by_prefix(prefix).into_iter().map(|(_, root)| root).collect();
         roots.sort();
         roots.dedup();
         match roots[..] {
             [root] => match self.store.by_root(&root) {
-                Some(manifest) => Ok(self.manifest_answer(&manifest)),
+                Some(manifest) => Ok(self.manifest_answer(peer, &manifest)),
                 None => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
             },
             [] => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
@@ -284,9 +293,11 @@ impl Responder {
         }
     }
 
-    fn manifest_answer(&self, manifest: &Manifest) -> (Response, Vec<u8>) {
+    fn manifest_answer(&self, peer: Option<&PeerId>, manifest: &Manifest) -> (Response, Vec<u8>) {
         let attributes = self.store.attributes_of(manifest.name(), &manifest.root());
-        (Response::manifest(manifest, attributes), Response::digests_of(manifest))
+        let chunk_size = manifest.layout().chunk_size();
+        let shared = peer.is_some_and(|peer| self.company.reads(manifest.root(), chunk_size, peer));
+        (Response::manifest(manifest, attributes, shared), Response::digests_of(manifest))
     }
 
     fn list(&self, query: &ListQuery) -> Result<(Response, Vec<u8>), Refusal> {
