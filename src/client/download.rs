@@ -317,10 +317,10 @@ fn fetch(
     Ok(progress.snapshot())
 }
 
-/// Our own server, when others might fetch from it while we download: one peer alone has the file, and
-/// the settings know us. With several sources nobody needs to.
+/// Our own server, when others might and may fetch from it while we download: one peer alone has the file,
+/// and the settings know us. With several sources nobody needs to.
 fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
-    let alone = found.holders.len() == 1 && found.classic.is_empty();
+    let alone = work.swarm && found.holders.len() == 1 && found.classic.is_empty();
     work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| alone)
 }
 

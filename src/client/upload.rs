@@ -16,16 +16,7 @@ use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
-/// How a file is given.
-#[derive(Clone, Copy)]
-pub(super) struct Flags {
-    /// Another file of that name gives way.
-    pub(super) replace: bool,
-    /// Several targets fetch from one another.
-    pub(super) swarm: bool,
-}
-
-pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
+pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let (store, manifest) = match hash(work, file) {
         Ok(hashed) => hashed,
@@ -36,7 +27,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
     };
     // Classic targets pass nothing on.
     let members = work.peers.iter().filter(|peer| !work.is_classic(peer)).count();
-    let swarm = flags.swarm && members > 1;
+    let swarm = work.swarm && members > 1;
     let manifest = match swarm {
         true => match finer(&store, &manifest, group_size(members)) {
             Ok(manifest) => manifest,
@@ -61,7 +52,6 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
             .iter()
             .enumerate()
             .map(|(at, peer)| {
-                let Flags { replace, .. } = flags;
                 let (store, offer) =
                     (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm, patience });
                 let company = groups.get(at / group_size(work.peers.len())).cloned().unwrap_or_default();
