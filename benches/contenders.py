@@ -12,7 +12,7 @@ import sys
 from harness import HERE, ROOT, emptied, skip
 
 BIN = os.environ.get("PEERSHARE_BIN") or os.path.join(ROOT, "target", "release")
-WEB, RSYNC, TORRENT, OURS = 7101, 7102, 7103, 7104      # ports
+WEB, RSYNC, TORRENT, OURS, RELAY = 7101, 7102, 7103, 7104, 7106      # ports
 
 ARIA_TUNED = ["-k1M", "--file-allocation=none", "--connect-timeout=3", "--timeout=5", "--retry-wait=1", "--max-tries=0"]
 
@@ -144,6 +144,10 @@ def names():
         code = "import libtorrent; print('libtorrent', libtorrent.version)"
         found.append(subprocess.run([torrent_python(), "-c", code], capture_output=True, text=True).stdout.strip())
     return found
+
+
+def relay(*words):
+    return [sys.executable, os.path.join(HERE, "relay.py"), *words]
 
 
 def torrent(*words):

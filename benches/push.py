@@ -11,8 +11,8 @@
   MBIT=200 SIZE_MIB=128        with 8 targets 100 and 64, because more is more than 2 cores carry; setting
                                them counts for all variants
 
-Contenders: ours, and with --no-swarm where the client knows it; rsync, one client a target, all at once;
-libtorrent v2. What is not installed is left out. Needs root, for network namespaces.
+Contenders: ours, and with --no-swarm; a bare relay chain (relay.py), which checks nothing and says what the
+machine can carry; rsync, one client a target, all at once; libtorrent v2. What is not installed is left out. Needs root, for network namespaces.
 
 F/u is the time of the file's bits through one uplink: the bound of any scheme, of which headers alone cost
 1.046. Sent ÷ F is what the source's interface sent, less the headers, by the size of the file. Time ends when
@@ -97,6 +97,8 @@ class Push:
             yield "peershare --no-swarm", functools.partial(self.ours, variant, ["--no-swarm"])
         else:
             tools.skip_once("peershare --no-swarm: this client does not know the flag")
+        if not variant.is_pull and variant.name not in ("slow", "kill", "isolated"):
+            yield "bare relay chain", functools.partial(self.relay, variant)
         if tools.have("rsync"):
             yield "rsync, one a target", functools.partial(self.rsync, variant)
         if tools.torrent_python():
@@ -145,6 +147,27 @@ class Push:
             return Started(list(clients.values()), odd, lambda target: clients[target].poll() == 0, True)
 
         return list(servers.values()), begin
+
+    def relay(self, variant):
+        def place(target):
+            return f"{self.address(target)}:{tools.RELAY}"
+
+        def serve(target, *following):
+            argv = tools.relay("take", place(target), self.box(target, NAME), *following)
+            server = self.bench.start(argv, self.nodes[target])
+            up = lambda: tools.is_up(self.address(target), tools.RELAY, self.nodes[target])
+            return self.bench.await_true(server, up)
+
+        following = [[place(target)] for target in variant.targets[1:]] + [[]]
+        servers = [serve(target, *next_one) for target, next_one in zip(variant.targets, following)]
+
+        def begin():
+            file = os.path.join(self.source(variant.size), NAME)
+            argv = tools.relay("send", file, place(variant.targets[0]))
+            client = self.bench.start(argv, self.nodes["source"])
+            return Started([client], [], lambda target: os.path.exists(self.box(target, NAME)), True)
+
+        return servers, begin
 
     def torrent(self, variant):
         folder = self.source(variant.size)

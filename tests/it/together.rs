@@ -143,6 +143,18 @@ fn simultaneous_downloads_take_little_more_than_one_file_from_the_source() {
 }
 
 #[test]
+fn downloads_that_do_without_others_take_all_from_the_source() {
+    let lab = Lab::of(&["s", "a", "b"]);
+    let data = bytes(1, LENGTH);
+    lab.put("s", "x", &data);
+    for outcome in run_all(clients(&lab, &["a", "b"]), "download x --no-swarm") {
+        outcome.succeeded().prints("from s 100%");
+    }
+    lab.assert_has("a", "x", &data);
+    lab.assert_has("b", "x", &data);
+}
+
+#[test]
 fn a_download_alone_takes_all_from_the_source() {
     let lab = Lab::of(&["s", "a", "b"]);
     let data = bytes(1, LENGTH);
