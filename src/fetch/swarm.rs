@@ -236,7 +236,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             return *known;
         }
         let dial = self.way_to(peer)?;
-        if members.len() >= config::SWARM_MEMBERS {
+        if members.len() >= 2 * config::SWARM_MEMBERS {
             return None;
         }
         let worker = Worker::new(self.engine, Role::Member, peer, self.filled.clone());

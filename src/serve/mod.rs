@@ -3,6 +3,7 @@
 //! * [`Responder`]: answers one request after the other
 //! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
+//! * `routes`: by way of whom, when they are many
 //! * [`rights`]: the one place that may refuse a request
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
@@ -11,6 +12,7 @@ pub mod handout;
 pub mod offer;
 pub mod responder;
 pub mod rights;
+mod routes;
 
 pub use company::Company;
 pub use responder::Responder;
