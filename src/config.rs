@@ -266,6 +266,13 @@ pub const ROUTE_BASE: usize = 4;
 /// How long after the last one has come further members are expected to come, and asked already.
 pub const MEMBERS_COME: Duration = Duration::from_millis(500);
 
+/// How long a member of such a swarm may say nothing to the origin before others are told to do without
+/// it, at least. One that has nothing to ask for asks for the news much more often.
+pub const MEMBER_SILENCE: Duration = Duration::from_secs(1);
+
+/// How often the origin looks who of them says nothing.
+pub const MEMBERS_LOOK: Duration = Duration::from_millis(100);
+
 /// How long members that have nothing more for one another wait after their source was lost.
 pub const ORPHANED: Duration = Duration::from_secs(5);
 

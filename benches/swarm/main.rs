@@ -80,13 +80,10 @@ fn equal(targets: usize) -> Scenario {
 
 /// Prints how it went for those targets that count.
 fn row(what: &str, scenario: &Scenario, judged: Judged) {
-    if let Ok(only) = std::env::var("ONLY")
-        && !what.starts_with(&only)
-    {
-        return;
-    }
     let report = Simulation::run(scenario.clone());
-    if scenario.end.is_none() {
+    // One that dies, or is slow to answer, may have to be replaced.
+    let equal = scenario.links.iter().all(|link| (link.up, link.down) == (RATE, RATE));
+    if equal && scenario.end.is_none() {
         assert!(report.handed.iter().all(|times| *times <= 1), "handed out more than once");
     }
     let bound = bound(scenario, judged);

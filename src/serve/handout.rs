@@ -105,15 +105,19 @@ impl Handout {
         if fresh {
             self.log.push(Line::Came(number));
         }
-        for late in self.members.give_up(now) {
-            self.tell_another_way(late);
-        }
+        self.members.give_up(now).into_iter().for_each(|gone| self.lose(gone));
         number
     }
 
     /// A peer takes part no more, or never will, and does not have the file.
     pub fn leave(&mut self, peer: &str) {
-        let Some(gone) = self.members.leave(peer) else { return };
+        if let Some(gone) = self.members.leave(peer) {
+            self.lose(gone);
+        }
+    }
+
+    fn lose(&mut self, gone: usize) {
+        self.lost.retain(|index| self.owners.get(index).is_some_and(|owner| owner.holder != gone));
         let held = self.owners.iter().filter(|(_, owner)| owner.holder == gone);
         self.lost.extend(held.map(|(index, _)| *index));
         self.stand_ins.retain(|_, stand_in| *stand_in != gone);
@@ -143,6 +147,7 @@ impl Handout {
         while let Some(index) = self.layout.index(self.cursor) {
             self.cursor += 1;
             if self.hand(peer, index) {
+                self.members.handed(peer).into_iter().for_each(|slow| self.tell_another_way(slow));
                 return Some(index);
             }
         }
@@ -201,6 +206,9 @@ impl Handout {
         }
         let seen = (from + told.len()) as u64;
         let all = self.handed.is_full() && self.lost.is_empty() && seen == self.log.len() as u64;
+        if all {
+            self.members.knows_all(me);
+        }
         News { handed, seen, all }
     }
 }

@@ -7,8 +7,9 @@
 //! digit that is not zero is the first step, and so on until nothing is left. So a member only ever
 //! turns to those whose numbers are one digit away, and everybody passes on about as much as everybody else.
 //!
-//! The numbers are given before anybody comes, and never change. A member that is gone is stepped over, and
-//! counts again should it come back. **Every step makes the distance to the root smaller, whoever is gone at that
+//! The numbers are given before anybody comes, and never change. A member that is gone or says nothing is
+//! stepped over, and counts again should it come back; so are a few of those that are handed far less than
+//! the others, because they are slow to pass it on. **Every step makes the distance to the root smaller, whoever is gone at that
 //! moment**: so whatever was told to whom, and when, members never wait for one another in a circle.
 
 use std::collections::HashMap;
@@ -21,17 +22,25 @@ use crate::config;
 pub(super) struct Members {
     names: Vec<String>,
     states: Vec<State>,
+    /// When each was heard of last; nothing when there is nothing more that it should say.
+    heard: Vec<Option<Instant>>,
+    /// How many chunks each asked for and was handed.
+    handed: Vec<u32>,
     numbers: HashMap<String, usize>,
     /// So many of them are on the ring; nobody when all fetch directly.
     ring: usize,
-    /// When somebody came last.
-    joined: Option<Instant>,
+    /// When somebody came first, and last.
+    joined: Option<(Instant, Instant)>,
+    /// When it was looked last who says nothing.
+    looked: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Expected,
     Here,
+    /// The same, but others do not have chunks by way of it.
+    Slow,
     Gone,
 }
 
@@ -56,6 +65,8 @@ impl Members {
         let number = self.names.len();
         self.names.push(name.to_owned());
         self.states.push(State::Expected);
+        self.heard.push(None);
+        self.handed.push(0);
         self.numbers.insert(name.to_owned(), number);
         number
     }
@@ -63,12 +74,22 @@ impl Members {
     /// A member is here. Says its number, and whether that is news.
     pub(super) fn join(&mut self, name: &str, now: Instant) -> (usize, bool) {
         let number = self.number(name);
-        let before = self.states.get_mut(number).map(|state| std::mem::replace(state, State::Here));
-        let fresh = before != Some(State::Here);
-        if fresh {
-            self.joined = Some(now);
+        if let Some(heard) = self.heard.get_mut(number) {
+            *heard = Some(now);
         }
-        (number, fresh)
+        match self.states.get_mut(number) {
+            Some(state @ (State::Expected | State::Gone)) => *state = State::Here,
+            _ => return (number, false),
+        }
+        self.joined = Some((self.joined.map_or(now, |(first, _)| first), now));
+        (number, true)
+    }
+
+    /// A member was told all that there is to know, and need not ask any more.
+    pub(super) fn knows_all(&mut self, number: usize) {
+        if let Some(heard) = self.heard.get_mut(number) {
+            *heard = None;
+        }
     }
 
     /// A member will neither take part nor pass anything on. Says its number, when that is news.
@@ -78,20 +99,61 @@ impl Members {
         (std::mem::replace(state, State::Gone) != State::Gone).then_some(number)
     }
 
-    /// Those who are still expected when nobody has come for some time; they are not waited for any more.
+    /// Those who are not waited for any more: they are still expected when nobody has come for some time,
+    /// or were here and say nothing.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<usize> {
-        let patient = |joined| now.saturating_duration_since(joined) < config::MEMBERS_COME;
-        if self.joined.is_none_or(patient) {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let Some((first, last)) = self.joined.filter(|_| self.ring > 0) else { return Vec::new() };
+        if self.looked.is_some_and(|looked| since(looked) < config::MEMBERS_LOOK) {
             return Vec::new();
         }
-        // Once is enough: nobody becomes expected again.
-        self.joined = None;
-        let mut late = Vec::new();
-        for (number, state) in self.states.iter_mut().enumerate().filter(|(_, s)| **s == State::Expected) {
-            *state = State::Gone;
-            late.push(number);
+        self.looked = Some(now);
+        // Each is served in turn: with many of them, the usual time between two words is long.
+        let turn = since(first) / self.usually_handed().max(1);
+        let silence = config::MEMBER_SILENCE.max(4 * turn);
+        let mut lost = Vec::new();
+        for (number, (state, heard)) in self.states.iter_mut().zip(&self.heard).take(self.ring).enumerate() {
+            let over = match state {
+                State::Expected => since(last) >= config::MEMBERS_COME,
+                State::Here | State::Slow => heard.is_some_and(|heard| since(heard) >= silence),
+                State::Gone => false,
+            };
+            if over {
+                *state = State::Gone;
+                lost.push(number);
+            }
         }
-        late
+        lost
+    }
+
+    /// A member asked for a chunk and was handed one. Says who is slow as from now: with few of them, those
+    /// that were handed less than half as much as is usual.
+    pub(super) fn handed(&mut self, number: usize) -> Vec<usize> {
+        /// Chunks that must have been handed to each, about, before that says anything.
+        const TELLING: u32 = 4;
+        if let Some(handed) = self.handed.get_mut(number) {
+            *handed += 1;
+        }
+        let (usual, all) = (self.usually_handed(), self.handed.iter().map(|handed| *handed as usize));
+        // Once a round is enough.
+        if self.ring == 0 || usual < TELLING || !all.sum::<usize>().is_multiple_of(self.ring) {
+            return Vec::new();
+        }
+        let slow = self.states.iter().filter(|state| **state == State::Slow).count();
+        let mut fresh = Vec::new();
+        for (number, (state, handed)) in self.states.iter_mut().zip(&self.handed).take(self.ring).enumerate()
+        {
+            let few = slow + fresh.len() < self.ring / 8;
+            if few && *state == State::Here && handed * 2 < usual {
+                *state = State::Slow;
+                fresh.push(number);
+            }
+        }
+        fresh
+    }
+
+    fn usually_handed(&self) -> u32 {
+        self.handed.iter().sum::<u32>() / (self.ring as u32).max(1)
     }
 
     pub(super) fn name(&self, number: usize) -> &str {
@@ -122,7 +184,8 @@ impl Members {
         if me < self.ring && root < self.ring {
             for step in self.way(me, root) {
                 passed |= lost == Some(step);
-                if step != root && self.states.get(step) != Some(&State::Gone) {
+                let passes_on = matches!(self.states.get(step), Some(State::Expected | State::Here));
+                if step != root && passes_on {
                     return passed.then_some(step);
                 }
             }
@@ -220,10 +283,28 @@ mod tests {
         (0..19).for_each(|number| assert_eq!(members.join(&number.to_string(), now), (number, true)));
         assert_eq!(members.source(0, (18, 18), None), Some(18));
         assert_eq!(members.give_up(now + config::MEMBERS_COME), [19]);
-        assert!(members.give_up(now + config::MEMBERS_COME * 2).is_empty());
+        assert!(members.give_up(now + config::MEMBERS_COME * 3 / 2).is_empty());
         assert_eq!(members.join("19", now), (19, true), "a late one takes part");
         assert_eq!(members.join("stranger", now), (20, true));
         assert_eq!(members.join("stranger", now), (20, false));
         assert_eq!(members.source(20, (5, 5), None), Some(5));
+    }
+
+    #[test]
+    fn one_that_says_nothing_or_is_handed_little_is_stepped_over() {
+        let (mut members, now) = (members(20), Instant::now());
+        (0..20).for_each(|number| assert!(members.join(&number.to_string(), now).1));
+        assert!(members.give_up(now).is_empty());
+        (0..80).for_each(|at| assert!(members.handed(at % 20).is_empty()));
+        let later = now + config::MEMBER_SILENCE;
+        (1..20).for_each(|number| assert!(!members.join(&number.to_string(), later).1));
+        members.knows_all(1);
+        assert_eq!(members.give_up(later), [0]);
+        assert!(members.join("0", later).1, "it is back");
+        let slow = |members: &mut Members| (1..20).flat_map(|number| members.handed(number)).collect();
+        let rounds: Vec<Vec<usize>> = (0..8).map(|_| slow(&mut members)).collect();
+        assert_eq!(rounds.concat(), [0]);
+        assert_eq!(members.source(1, (19, 19), None), Some(19), "not by way of 0");
+        assert_eq!(members.source(1, (0, 0), None), Some(0), "its own are to be had from it alone");
     }
 }
