@@ -139,17 +139,18 @@ impl Members {
         if self.ring == 0 || usual < TELLING || !all.sum::<usize>().is_multiple_of(self.ring) {
             return Vec::new();
         }
-        let slow = self.states.iter().filter(|state| **state == State::Slow).count();
-        let mut fresh = Vec::new();
-        for (number, (state, handed)) in self.states.iter_mut().zip(&self.handed).take(self.ring).enumerate()
-        {
-            let few = slow + fresh.len() < self.ring / 8;
-            if few && *state == State::Here && handed * 2 < usual {
-                *state = State::Slow;
-                fresh.push(number);
-            }
+        let lags = |number: &usize| self.handed.get(*number).is_some_and(|handed| handed * 2 < usual);
+        let slow: Vec<usize> = (0..self.ring).filter(lags).collect();
+        // To step over many would take many more connections.
+        if slow.len() > self.ring / 8 {
+            return Vec::new();
         }
-        fresh
+        let states = &mut self.states;
+        let mut begins = |number: &usize| {
+            let state = states.get_mut(*number).filter(|state| **state == State::Here);
+            state.map(|state| *state = State::Slow).is_some()
+        };
+        slow.into_iter().filter(|number| begins(number)).collect()
     }
 
     fn usually_handed(&self) -> u32 {
