@@ -292,13 +292,24 @@ pub const AHEAD: u32 = 2;
 pub const UNSENT: u32 = 64 << 10;
 
 /// With few readers, it may have so many sends of its own chunks still to do.
-pub const BACKLOG: u32 = 8;
+pub const BACKLOG: u32 = 28;
 
 /// … unless its readers have made no use of it for so long.
 pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Chunks that a peer sends at once to members of swarms. To eight targets two at once were quicker than
+/// one, three or any number, to four one or two.
+pub const SENDS_AT_ONCE: usize = 2;
+
+/// A send that has taken so long does not count any more.
+pub const LONG_SEND: Duration = Duration::from_millis(150);
+
 /// How often a chunk that another process receives is looked for while a read waits for it.
 pub const LIVE_POLL: Duration = Duration::from_millis(4);
+
+/// How long a download waits, before its first request, to hear from its own server whether others could
+/// fetch from there.
+pub const OWN_SERVER_WAIT: Duration = Duration::from_millis(200);
 
 /// How long somebody who has read a content counts as still reading it.
 pub const READER_KEPT: Duration = Duration::from_secs(2);

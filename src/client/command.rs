@@ -41,6 +41,8 @@ pub enum Command {
         replace: bool,
         /// What is left out of a folder.
         except: Vec<String>,
+        /// Peers that fetch the same at the same time help one another.
+        swarm: bool,
     },
     /// Explain one command, or all.
     Help {
@@ -142,7 +144,7 @@ impl Command {
             }
             Verb::Download => {
                 let wanted = given.required("file or id")?;
-                Self::Download { wanted, peers: given.peers()?, replace, except }
+                Self::Download { wanted, peers: given.peers()?, replace, except, swarm: !no_swarm }
             }
             Verb::Help => Self::Help { topic: given.topic()? },
             Verb::Quit => Self::Quit,
@@ -294,9 +296,9 @@ mod tests {
         let expected =
             Command::Upload { file, peers: peers(&["p1"]), replace: false, except: vec![], swarm: true };
         assert_eq!(parse("upload 'my file' p1"), Ok(expected));
-        let expected =
-            Command::Download { wanted: "4f2a9c".to_owned(), peers: vec![], replace: false, except: vec![] };
-        assert_eq!(parse("#download 4f2a9c"), Ok(expected));
+        let (wanted, peers, except) = ("4f2a9c".to_owned(), vec![], vec![]);
+        let expected = Command::Download { wanted, peers, replace: false, except, swarm: false };
+        assert_eq!(parse("#download 4f2a9c --no-swarm"), Ok(expected));
     }
 
     #[test]
@@ -307,6 +309,7 @@ mod tests {
                 peers: peers(&["p1"]),
                 replace: true,
                 except: vec![],
+                swarm: true,
             };
             assert_eq!(parse(line), Ok(expected));
         }
@@ -323,7 +326,8 @@ mod tests {
             assert_eq!(parse(line), Ok(expected));
         }
         let (wanted, except) = ("photos/**".to_owned(), vec!["*.tmp".to_owned(), "old/".to_owned()]);
-        let expected = Command::Download { wanted, peers: peers(&["p1"]), replace: false, except };
+        let expected =
+            Command::Download { wanted, peers: peers(&["p1"]), replace: false, except, swarm: true };
         assert_eq!(parse("download -x *.tmp 'photos/**' -x 'old/' p1"), Ok(expected));
         assert!(error_of("download a -x").starts_with("what -x leaves out is missing"));
         assert!(error_of("filelist -x a").starts_with("unknown flag \"-x\""));

@@ -288,7 +288,7 @@ fn fetch(
     progress: Progress,
 ) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
-    let own = own_server(work, &found);
+    let (own, shared) = (own_server(work, &found), found.holders.iter().any(|holder| holder.outline.shared));
     let sources = sources(work, found, &manifest);
     let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
     let came = came(&progress.snapshot());
@@ -306,7 +306,7 @@ fn fetch(
             let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
             let meet = |id: &PeerId| meet(work, id, &manifest);
             let (root, caller) = (manifest.root(), &work.caller);
-            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root });
+            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });
             let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
@@ -317,10 +317,10 @@ fn fetch(
     Ok(progress.snapshot())
 }
 
-/// Our own server, when others might fetch from it while we download: one peer alone has the file, and
-/// the settings know us. With several sources nobody needs to.
+/// Our own server, when others might and may fetch from it while we download: one peer alone has the file,
+/// and the settings know us. With several sources nobody needs to.
 fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
-    let alone = found.holders.len() == 1 && found.classic.is_empty();
+    let alone = work.swarm && found.holders.len() == 1 && found.classic.is_empty();
     work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| alone)
 }
 

@@ -53,10 +53,10 @@ pub const FORMS: [Form; 5] = [
     Form {
         verb: Verb::Download,
         names: &["#DOWNLOAD"],
-        usage: "#DOWNLOAD <file|id|folder/|pattern> [peer…] [--replace] [-x PATTERN]",
+        usage: "#DOWNLOAD <file|id|folder/|pattern> [peer…] [--replace] [--no-swarm] [-x PATTERN]",
         does: "fetch files from all who have them",
         example: "#DOWNLOAD big.iso",
-        flags: &[REPLACE, EXCEPT],
+        flags: &[REPLACE, NO_SWARM, EXCEPT],
     },
     Form {
         verb: Verb::Help,
@@ -82,7 +82,8 @@ pub const REPLACE: &str = "--replace";
 /// The flag that leaves out what the pattern behind it fits.
 pub const EXCEPT: &str = "-x";
 
-/// The flag that has every target of an upload fetch from the uploader alone.
+/// The flag that has every target of an upload fetch from the uploader alone, and a download from those
+/// that have the whole file.
 pub const NO_SWARM: &str = "--no-swarm";
 
 impl Form {

@@ -31,6 +31,8 @@ pub(super) struct Work<'a> {
     pub(super) topology: &'a Topology,
     pub(super) caller: Caller,
     pub(super) cancel: Cancel,
+    /// Whether peers that fetch the same file pass its chunks on to one another.
+    pub(super) swarm: bool,
 }
 
 impl Transfers {
@@ -71,13 +73,16 @@ impl Execute for Transfers {
         let _watched = self.interrupts.watch(&cancel);
         let identity = Identity { peer: own.cloned(), read_only: false };
         let caller = Caller { identity, network: self.surroundings.network.clone() };
-        let work = Work { transfers: self, peers, topology, caller, cancel };
+        let swarm = match command {
+            Command::Upload { swarm, .. } | Command::Download { swarm, .. } => *swarm,
+            _ => false,
+        };
+        let work = Work { transfers: self, peers, topology, caller, cancel, swarm };
         match command {
             Command::FileList { pattern, .. } => filelist::run(&work, pattern.as_deref()),
-            Command::Upload { file, replace, except, swarm, .. } => match folder::shared(&work, file, except)
-            {
+            Command::Upload { file, replace, except, .. } => match folder::shared(&work, file, except) {
                 Some(shared) => folder::upload(&work, shared, *replace),
-                None => upload::run(&work, file, upload::Flags { replace: *replace, swarm: *swarm }),
+                None => upload::run(&work, file, *replace),
             },
             Command::Download { wanted, replace, except, .. } if is_pattern(wanted) => {
                 folder::download(&work, wanted, except, *replace)

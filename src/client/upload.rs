@@ -16,16 +16,7 @@ use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
-/// How a file is given.
-#[derive(Clone, Copy)]
-pub(super) struct Flags {
-    /// Another file of that name gives way.
-    pub(super) replace: bool,
-    /// Several targets fetch from one another.
-    pub(super) swarm: bool,
-}
-
-pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
+pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let (store, manifest) = match hash(work, file) {
         Ok(hashed) => hashed,
@@ -36,7 +27,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
     };
     // Classic targets pass nothing on.
     let members = work.peers.iter().filter(|peer| !work.is_classic(peer)).count();
-    let swarm = flags.swarm && members > 1;
+    let swarm = work.swarm && members > 1;
     let manifest = match swarm {
         true => match finer(&store, &manifest, members) {
             Ok(manifest) => manifest,
@@ -60,7 +51,6 @@ pub(super) fn run(work: &Work<'_>, file: &str, flags: Flags) -> ExitStatus {
             .peers
             .iter()
             .map(|peer| {
-                let Flags { replace, .. } = flags;
                 let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
                 let (store, company) = (store.clone(), company.clone());
                 scope.spawn(move || Upload { work, peer, store, company, offer }.run())

@@ -37,6 +37,8 @@ pub struct Outline {
     pub root: Root,
     /// What it has there beside its content.
     pub attributes: Attributes,
+    /// Whether others fetch it from there at this moment.
+    pub shared: bool,
     /// The digests where they came along, not proven yet.
     digests: Option<Vec<Digest>>,
 }
@@ -234,11 +236,11 @@ fn describe(
 
 /// Reads the rest of a manifest whose head came.
 fn read_outline(connection: &mut Framed, head: Head<Response>) -> Result<Outline, SourceError> {
-    let Response::Manifest { name, length, chunk_size, root, attributes } = head.message else {
+    let Response::Manifest { name, length, chunk_size, root, attributes, shared } = head.message else {
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
     let layout = ChunkLayout::new(length, chunk_size).map_err(misbehaved)?;
     let digests = Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests"))?;
     let digests = (digests.len() == layout.count() as usize).then_some(digests);
-    Ok(Outline { name, layout, root, attributes, digests })
+    Ok(Outline { name, layout, root, attributes, shared, digests })
 }

@@ -33,7 +33,7 @@ const UNTRIED: f64 = 0.5;
 
 /// How long a chunk that a member of a swarm was handed is expected from there alone, at least. Asking
 /// elsewhere sooner would send it twice over the link that all of them share.
-pub(super) const PATIENCE: Duration = Duration::from_millis(800);
+pub(super) const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The same at most, however long the others took.
 pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(3);

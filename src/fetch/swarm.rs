@@ -48,6 +48,8 @@ pub enum Swarm<'a> {
         caller: &'a Caller,
         /// What we receive.
         root: Root,
+        /// Whether it said so already.
+        shared: bool,
     },
 }
 
@@ -115,9 +117,34 @@ impl<'e, 'a> Worker<'e, 'a> {
         'e: 'scope,
         'a: 'scope,
     {
-        if self.joining.get() != Joining::Alone || !source.is_shared() {
+        if self.joining.get() == Joining::Alone && source.is_shared() {
+            self.ask_own_server(scope);
+        }
+    }
+
+    /// The same before the first chunk, where it was said before; then it is soon known.
+    pub(super) fn notice_at_once<'scope>(&self, scope: &'scope Scope<'scope, '_>)
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        let known = matches!(self.engine.swarm, Some(Swarm::Joined { shared: true, .. }));
+        if self.joining.get() != Joining::Alone || !known {
             return;
         }
+        self.ask_own_server(scope);
+        let until = Instant::now() + config::OWN_SERVER_WAIT;
+        while self.engine.served.get().is_none() && !self.engine.is_over() && Instant::now() < until {
+            self.wait_for_news();
+        }
+        self.joins();
+    }
+
+    fn ask_own_server<'scope>(&self, scope: &'scope Scope<'scope, '_>)
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
         self.joining.set(Joining::Asking);
         let engine = self.engine;
         let Some(Swarm::Joined { own, caller, root, .. }) = engine.swarm else { return };
@@ -128,6 +155,7 @@ impl<'e, 'a> Worker<'e, 'a> {
                 let served = serves(own, caller, (root, layout, &have), &engine.cancel);
                 log::debug!("whether others can fetch from {}: {served}", own.id);
                 let _ = engine.served.set(served);
+                engine.changed.notify_all();
             });
         }
     }

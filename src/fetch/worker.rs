@@ -153,6 +153,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     {
         let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
         lock(&self.engine.ledger).rejoin(self.id);
+        self.notice_at_once(scope);
         if self.joining.get() == Joining::Together {
             self.take_part(&mut *source, scope)?;
         }

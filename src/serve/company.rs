@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
+use super::gate::Gate;
 use super::handout::Handout;
 use crate::config;
 use crate::content::{ChunkLayout, Root};
@@ -13,7 +14,11 @@ use crate::topology::PeerId;
 /// Who reads what, and what is handed out, by content and chunk size; shared by all connections over
 /// which it is. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Company(Arc<Mutex<State>>);
+pub struct Company {
+    state: Arc<Mutex<State>>,
+    /// What goes out to members of swarms.
+    pub(super) gate: Arc<Gate>,
+}
 
 #[derive(Default)]
 struct State {
@@ -37,12 +42,13 @@ struct Readers {
 impl Company {
     /// These peers are expected to take part in whatever is handed out.
     pub fn among(expected: Vec<String>) -> Self {
-        Self(Arc::new(Mutex::new(State { expected, ..State::default() })))
+        let state = Arc::new(Mutex::new(State { expected, ..State::default() }));
+        Self { state, ..Self::default() }
     }
 
     /// That peer does not have what is handed out, and will not have it.
     pub fn lost(&self, peer: &str) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.lost.push(peer.to_owned());
         for handout in state.handouts.values().flatten().filter_map(Weak::upgrade) {
             handout.lock().unwrap_or_else(PoisonError::into_inner).leave(peer);
@@ -51,7 +57,7 @@ impl Company {
 
     /// Notes that the peer reads that content; says whether others do so too, or have it handed out.
     pub(super) fn reads(&self, root: Root, chunk_size: u32, peer: &PeerId) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let handed_out = state.handouts.get(&(root, chunk_size)).is_some_and(|all| all.iter().any(is_used));
         state.readers.note((root, chunk_size), peer, Instant::now()) || handed_out
     }
@@ -59,7 +65,7 @@ impl Company {
     /// The handout of that content with the least members that has room for one more; a new one where
     /// there is none.
     pub(super) fn handout(&self, root: Root, layout: ChunkLayout) -> Arc<Mutex<Handout>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.handouts.retain(|_, all| {
             all.retain(is_used);
             !all.is_empty()

@@ -19,9 +19,9 @@ use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
 
 /// Size in bytes of chunks so small that passing them on costs little time after the last one is
-/// handed out: a hundredth of the file for each target, but no larger than they are in `usual`.
+/// handed out: a two-hundredth of the file for each target, but no larger than they are in `usual`.
 pub fn chunk_size(usual: &ChunkLayout, targets: usize) -> u32 {
-    let wanted = usual.length() / (100 * targets as u64).max(1);
+    let wanted = usual.length() / (200 * targets as u64).max(1);
     let mut chunk_size = config::SMALLEST_UNIT;
     while u64::from(chunk_size) * 2 <= wanted && chunk_size < usual.chunk_size() {
         chunk_size *= 2;

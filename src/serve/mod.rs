@@ -2,12 +2,14 @@
 //!
 //! * [`Responder`]: answers one request after the other
 //! * `company`: what all connections know together: who reads what, and the handouts
+//! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
 //! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
 //! * `routes`: by way of whom, when they are many
 //! * [`rights`]: the one place that may refuse a request
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
 mod company;
+pub mod gate;
 pub mod handout;
 pub mod offer;
 pub mod responder;

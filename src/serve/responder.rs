@@ -70,9 +70,9 @@ impl Responder {
             Request::Next { root, chunk_size, seen, want } => {
                 return self.next(connection, Next { root, chunk_size, seen, want });
             }
-            Request::Describe { subject, wait_ms, digests_up_to } => {
-                self.describe(&subject, wait_ms).map(|answer| without_more(answer, digests_up_to))
-            }
+            Request::Describe { subject, wait_ms, digests_up_to } => self
+                .describe(connection.peer(), &subject, wait_ms)
+                .map(|answer| without_more(answer, digests_up_to)),
             Request::List { pattern, except, folders, hashed, after, limit } => {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
@@ -107,7 +107,7 @@ impl Responder {
         }
         // One that waits is a member of a swarm, and told nothing new.
         let peer = connection.peer().filter(|_| wait_ms == 0).cloned();
-        let company = self.company.clone();
+        let (company, reader) = (self.company.clone(), self.reader.clone());
         let extent = self.open(root, deadline).and_then(|open| match open {
             Open::Whole(content) => {
                 let extent = content.cut(chunk, chunk_size)?;
@@ -118,7 +118,9 @@ impl Responder {
         match extent {
             Ok((extent, shared)) => {
                 let head = Response::Chunk { chunk, shared };
+                let turn = reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), extent.len));
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
+                drop(turn);
                 self.count(connection, chunk);
                 Ok(())
             }
@@ -191,6 +193,7 @@ impl Responder {
     /// Hands out a chunk, and tells who was handed the others.
     fn next(&mut self, connection: &mut Framed, next: Next) -> Result<(), WireError> {
         let have = connection.take_payload()?;
+        let (gate, peer) = (Arc::clone(&self.company.gate), connection.peer().cloned());
         match self.hand_out(connection, &next, &have) {
             Ok((response, None)) => connection.send(&response, &[]),
             Ok((response, Some(chunk))) => {
@@ -201,6 +204,7 @@ impl Responder {
                 });
                 match extent {
                     Ok(extent) => {
+                        let _turn = peer.as_ref().map(|peer| gate.turn(peer.as_str(), extent.len));
                         connection.send_file(&response, extent.file.as_fd(), extent.offset, extent.len)
                     }
                     Err(error) => connection.send(&Response::Error(refusal_of(&error)), &[]),
@@ -242,10 +246,15 @@ impl Responder {
         Ok((Response::Handed { chunk, handed, seen, all }, chunk))
     }
 
-    fn describe(&self, subject: &Subject, wait_ms: u32) -> Result<(Response, Vec<u8>), Refusal> {
+    fn describe(
+        &self,
+        peer: Option<&PeerId>,
+        subject: &Subject,
+        wait_ms: u32,
+    ) -> Result<(Response, Vec<u8>), Refusal> {
         let name = match subject {
             Subject::Name(name) => name.clone(),
-            Subject::Id(prefix) => return self.describe_id(prefix),
+            Subject::Id(prefix) => return self.describe_id(peer, prefix),
         };
         let deadline = Instant::now() + Duration::from_millis(wait_ms.min(config::HASHING_WAIT_MS).into());
         let mut state = (0, 0);
@@ -254,7 +263,7 @@ impl Responder {
             Instant::now() < deadline
         };
         match self.store.manifest(&name, &mut progress) {
-            Ok(manifest) => Ok(self.manifest_answer(&manifest)),
+            Ok(manifest) => Ok(self.manifest_answer(peer, &manifest)),
             Err(StoreError::Interrupted) => {
                 Ok((Response::Hashing { done: state.0, total: state.1 }, Vec::new()))
             }
@@ -262,13 +271,17 @@ impl Responder {
         }
     }
 
-    fn describe_id(&self, prefix: &RootPrefix) -> Result<(Response, Vec<u8>), Refusal> {
+    fn describe_id(
+        &self,
+        peer: Option<&PeerId>,
+        prefix: &RootPrefix,
+    ) -> Result<(Response, Vec<u8>), Refusal> {
         let mut roots: Vec<Root> = self.store.by_prefix(prefix).into_iter().map(|(_, root)| root).collect();
         roots.sort();
         roots.dedup();
         match roots[..] {
             [root] => match self.store.by_root(&root) {
-                Some(manifest) => Ok(self.manifest_answer(&manifest)),
+                Some(manifest) => Ok(self.manifest_answer(peer, &manifest)),
                 None => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
             },
             [] => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
@@ -279,9 +292,11 @@ impl Responder {
         }
     }
 
-    fn manifest_answer(&self, manifest: &Manifest) -> (Response, Vec<u8>) {
+    fn manifest_answer(&self, peer: Option<&PeerId>, manifest: &Manifest) -> (Response, Vec<u8>) {
         let attributes = self.store.attributes_of(manifest.name(), &manifest.root());
-        (Response::manifest(manifest, attributes), Response::digests_of(manifest))
+        let chunk_size = manifest.layout().chunk_size();
+        let shared = peer.is_some_and(|peer| self.company.reads(manifest.root(), chunk_size, peer));
+        (Response::manifest(manifest, attributes, shared), Response::digests_of(manifest))
     }
 
     fn list(&self, query: &ListQuery) -> Result<(Response, Vec<u8>), Refusal> {

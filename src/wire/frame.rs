@@ -253,6 +253,7 @@ mod tests {
                     chunk_size: 16384,
                     root: Root(Digest::ZERO),
                     attributes,
+                    shared: false,
                 },
                 format!(
                     r#"{{"type":"manifest","name":"f","length":5,"chunk_size":16384,"root":"{zeros}","mtime_ns":-1,"mode":420}}"#

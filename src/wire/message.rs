@@ -261,6 +261,9 @@ pub enum Response {
         /// What it has beside its content.
         #[serde(flatten)]
         attributes: Attributes,
+        /// Whether others fetch the same content from here; see `Chunk`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        shared: bool,
     },
     /// The file is being hashed; ask again.
     Hashing {
@@ -321,13 +324,14 @@ impl Response {
     }
 
     /// A manifest's header; its digests are the payload, see [`digests_of`](Self::digests_of).
-    pub fn manifest(manifest: &Manifest, attributes: Attributes) -> Self {
+    pub fn manifest(manifest: &Manifest, attributes: Attributes, shared: bool) -> Self {
         Self::Manifest {
             name: manifest.name().clone(),
             length: manifest.length(),
             chunk_size: manifest.layout().chunk_size(),
             root: manifest.root(),
             attributes,
+            shared,
         }
     }
 

@@ -46,7 +46,7 @@
 //! |---|---|---|---|
 //! | `hello` peer, agent | | `hello` peer, agent, read_only | |
 //! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
-//! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
+//! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode, shared | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk, shared | the chunk |
 //! | `read_named` name, chunk, chunk_size | | `chunk` chunk | the chunk |
@@ -124,7 +124,8 @@
 //! whoever offers the file next.
 //!
 //! A download begins with ordinary reads. While another peer has read the same content, in chunks of
-//! the same size, within the last two seconds, or has it handed out, the answers say `shared`; only
+//! the same size, or asked what it is, within the last two seconds, or has it handed out, the answers to
+//! `read` and `describe` say `shared`; only
 //! peers that greeted with an id count. Whoever is told so may ask for `next` from then on, if the
 //! others can read from it too: if its own server, asked at its published address, answers `have` with
 //! what came so far. It brings the chunks that it read before. That `shared` is said obliges nobody.

@@ -176,7 +176,7 @@ fn a_manifest_with_another_root_than_its_digests_lead_to_is_not_believed() {
     let (good, bad) = (manifest("x", &data), manifest("x", &other));
     let lie = move |request: &Request, _| match request {
         Request::Describe { .. } => {
-            Deed::Say(Response::manifest(&good, Attributes::default()), Response::digests_of(&bad))
+            Deed::Say(Response::manifest(&good, Attributes::default(), false), Response::digests_of(&bad))
         }
         _ => Deed::Honest,
     };
@@ -197,6 +197,7 @@ fn a_manifest_that_cannot_be_is_not_believed() {
         chunk_size,
         root: good.root(),
         attributes: Attributes::default(),
+        shared: false,
     };
     let digests = Response::digests_of(&good);
     for (response, payload, words) in [
@@ -235,7 +236,7 @@ fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
     let evil = manifest("precious", b"evil");
     let lie = move |request: &Request, _| match request {
         Request::Describe { .. } => {
-            Deed::Say(Response::manifest(&evil, Attributes::default()), Response::digests_of(&evil))
+            Deed::Say(Response::manifest(&evil, Attributes::default(), false), Response::digests_of(&evil))
         }
         _ => Deed::Honest,
     };

@@ -229,7 +229,10 @@ impl Rogue {
                 if !meant {
                     return not_found();
                 }
-                Some((Response::manifest(manifest, Attributes::default()), Response::digests_of(manifest)))
+                Some((
+                    Response::manifest(manifest, Attributes::default(), false),
+                    Response::digests_of(manifest),
+                ))
             }
             Request::Read { root, chunk, chunk_size, .. } if *root == manifest.root() => {
                 chunk_of(data, *chunk, *chunk_size)
