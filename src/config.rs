@@ -255,8 +255,23 @@ pub const CATALOG_COMPACTED: u64 = 64 << 10;
 /// milliseconds.
 pub const MEMBER_WAIT_MS: u32 = 2000;
 
-/// Members of a swarm that one of them fetches from, at most; an upload to more is cut into groups.
+/// Members of a swarm that one of them fetches from, at most. Where there are more others than that,
+/// chunks go by way of some of them.
 pub const SWARM_MEMBERS: usize = 16;
+
+/// The base to which the ways of such chunks are reckoned. With 4, each of 64 members fetches from 9 others
+/// and each of 1000 from 15; a larger base makes the ways shorter and their number greater.
+pub const ROUTE_BASE: usize = 4;
+
+/// How long after the last one has come further members are expected to come, and asked already.
+pub const MEMBERS_COME: Duration = Duration::from_millis(500);
+
+/// How long a member of such a swarm may say nothing to the origin before others are told to do without
+/// it, at least. One that has nothing to ask for asks for the news much more often.
+pub const MEMBER_SILENCE: Duration = Duration::from_secs(1);
+
+/// How often the origin looks who of them says nothing.
+pub const MEMBERS_LOOK: Duration = Duration::from_millis(100);
 
 /// How long members that have nothing more for one another wait after their source was lost.
 pub const ORPHANED: Duration = Duration::from_secs(5);

@@ -176,8 +176,8 @@
 //! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and
 //!    hears how many bytes are verified.
 //! 6. With several targets they are a swarm: each asks the uploader for the `next` chunk
-//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells who got which, and
-//!    the targets read the rest from one another, out of part files that are still being received
+//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells from whom to have
+//!    it (of many, by way of others: `serve/routes.rs`), and the targets read the rest from one another, out of part files that are still being received
 //!    (`store/live.rs`).
 //!    Orphaned by a dead uploader, they ask one another what they have until each has all there is.
 //! 7. The target reports that the file is complete, or why not, and the connection has its first
@@ -225,8 +225,9 @@
 //!   set at the end of every run, because files that are put into them move them.
 //! * An offer does not name the members of its swarm. They learn of one another from who was handed
 //!   which chunk, so a member that never takes part is never waited for.
-//! * A swarm has at most [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members; an upload to more is cut
-//!   into groups of about the same size, and of more downloads some form another swarm.
+//! * Beyond [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 targets of an upload, a chunk goes by way of
+//!   others, so that each fetches from few (`serve/routes.rs`). Of more simultaneous downloads than that
+//!   some form another swarm, as nobody knows in advance who comes.
 //! * Simultaneous downloads do not look for one another. Their source, which knows them all, says that
 //!   there are others, and hands its chunks out as an uploader does.
 //! * What a client receives, its server gives away. The two share a folder and no more: a live file

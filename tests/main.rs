@@ -19,6 +19,7 @@
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
+//! | `it/routes.rs` | uploads to so many peers that each fetches from few |
 //! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
 //! | `it/together.rs` | downloads of one file at the same time, which help one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
@@ -53,6 +54,7 @@ mod it {
     mod never_hashed;
     mod prompt;
     mod resuming;
+    mod routes;
     mod server_program;
     mod simulation;
     mod sizes_and_names;

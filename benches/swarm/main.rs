@@ -1,12 +1,10 @@
 //! How long an upload to many targets takes beside what the links allow, simulated: `model` says how.
 //!
-//! `cargo bench --bench swarm` prints a table that is the same at every run; with `-- proposed` also what
-//! a swarm would do that is not cut into groups.
+//! `cargo bench --bench swarm` prints a table that is the same at every run.
 
 mod model;
 
-use model::{End, Link, ORIGIN, Paths, Report, Scenario, Simulation, Time};
-use peershare::config;
+use model::{End, Link, ORIGIN, Report, Scenario, Simulation, Time};
 use peershare::content::ChunkLayout;
 use peershare::serve::handout;
 
@@ -38,25 +36,22 @@ fn main() {
     println!("|---|---|---|---|---|---|---|");
     EQUAL.iter().for_each(|targets| row(&targets.to_string(), &equal(*targets), ALL));
     mixed();
-    if std::env::args().any(|argument| argument == "proposed") {
-        proposed();
-    }
 }
 
 /// Links that are not all alike, and targets that end.
 fn mixed() {
-    for targets in [4, 8, 16] {
+    for targets in [4, 8, 16, 64] {
         let mut scenario = equal(targets);
         scenario.links[1..=targets / 2].iter_mut().for_each(|link| link.up /= 4);
         row(&format!("{targets}, half of them with a quarter of the uplink"), &scenario, ALL);
     }
-    for targets in [4, 8, 16] {
+    for targets in [4, 8, 16, 64] {
         let mut scenario = equal(targets);
         scenario.links[1] = Link { up: RATE / 10, down: RATE / 10 };
         row(&format!("{targets}, one at a tenth: the others"), &scenario, OTHERS);
     }
     for (end, what) in [(End::Killed, "killed"), (End::Silent, "silent")] {
-        for targets in [4, 8, 16] {
+        for targets in [4, 8, 16, 64] {
             let half = LENGTH * 1_000_000_000 / RATE / 2;
             let scenario = Scenario { end: Some((1, half, end)), ..equal(targets) };
             row(&format!("{targets}, one {what} half-way: the others"), &scenario, OTHERS);
@@ -66,14 +61,6 @@ fn mixed() {
     row("8, two halves that do not reach each other", &halves, Judged { copies: 2, ..ALL });
     let isolated = Scenario { reach: |_, _| false, ..equal(8) };
     row("8 that do not reach one another", &isolated, Judged { copies: 8, ..ALL });
-}
-
-/// What the code does not do: one swarm however many there are, each with few sources.
-fn proposed() {
-    for targets in [8, 16, 64, 256, 1000] {
-        let scenario = Scenario { group: targets, paths: Paths::Digits(4), ..equal(targets) };
-        row(&format!("{targets}, by digits"), &scenario, ALL);
-    }
 }
 
 /// An upload as the code does it, over equal links.
@@ -86,8 +73,6 @@ fn equal(targets: usize) -> Scenario {
     Scenario {
         layout,
         links: vec![Link { up: RATE, down: RATE }; targets + 1],
-        group: config::SWARM_MEMBERS + 1,
-        paths: Paths::Direct,
         reach: |_, _| true,
         end: None,
     }
@@ -96,7 +81,11 @@ fn equal(targets: usize) -> Scenario {
 /// Prints how it went for those targets that count.
 fn row(what: &str, scenario: &Scenario, judged: Judged) {
     let report = Simulation::run(scenario.clone());
-    assert!(report.handed.iter().all(|times| *times <= scenario.groups()), "handed out more than once");
+    // One that dies, or is slow to answer, may have to be replaced.
+    let equal = scenario.links.iter().all(|link| (link.up, link.down) == (RATE, RATE));
+    if equal && scenario.end.is_none() {
+        assert!(report.handed.iter().all(|times| *times <= 1), "handed out more than once");
+    }
     let bound = bound(scenario, judged);
     let Report { twice, sources, .. } = report;
     let (time, ratio) = match last(&report, judged.counts) {

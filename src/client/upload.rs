@@ -29,7 +29,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
     let members = work.peers.iter().filter(|peer| !work.is_classic(peer)).count();
     let swarm = work.swarm && members > 1;
     let manifest = match swarm {
-        true => match finer(&store, &manifest, group_size(members)) {
+        true => match finer(&store, &manifest, members) {
             Ok(manifest) => manifest,
             Err(error) => {
                 bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
@@ -44,30 +44,21 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
         silence: config::OFFER_SILENCE.min(6 * stall),
         write: config::WRITE_TIMEOUT.min(3 * stall),
     };
-    let groups: Vec<Company> =
-        work.peers.chunks(group_size(work.peers.len())).map(|_| Company::default()).collect();
+    let expected = work.peers.iter().filter(|peer| !work.is_classic(peer));
+    let company = Company::among(expected.map(|peer| peer.id.to_string()).collect());
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
             .iter()
-            .enumerate()
-            .map(|(at, peer)| {
-                let (store, offer) =
-                    (store.clone(), Offer { manifest: &manifest, attributes, replace, swarm, patience });
-                let company = groups.get(at / group_size(work.peers.len())).cloned().unwrap_or_default();
+            .map(|peer| {
+                let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
+                let (store, company) = (store.clone(), company.clone());
                 scope.spawn(move || Upload { work, peer, store, company, offer }.run())
             })
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
     });
     if work.cancel.is_cancelled() { ExitStatus::Interrupted } else { ExitStatus::of_peers(outcomes) }
-}
-
-/// How many targets make a swarm: a member fetches from all others, so their number has a limit. More
-/// of them make several swarms of about the same size.
-fn group_size(targets: usize) -> usize {
-    let groups = targets.div_ceil(config::SWARM_MEMBERS + 1).max(1);
-    targets.div_ceil(groups).max(1)
 }
 
 /// Finds the file, in the served folder or else anywhere, and hashes it where that is not done.
@@ -158,7 +149,7 @@ impl Upload<'_> {
             bar.update(&Snapshot { resumed: last.before, sources: last.sources(), ..snapshot });
         };
         if !self.work.is_classic(self.peer) {
-            match self.give(&mut progress) {
+            match self.give_or_lose(&mut progress) {
                 Err(failure) if failure.foreign && self.work.turns_out_classic(self.peer) => {}
                 given => return given.map(|offered| (offered, last)),
             }
@@ -175,6 +166,15 @@ impl Upload<'_> {
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(self.store.clone(), self.company.clone());
         Ok(offer(&mut connection, &mut responder, self.offer, progress)?)
+    }
+
+    /// The same; the other targets do not wait for one that fails.
+    fn give_or_lose(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, Failure> {
+        let given = self.give(progress);
+        if given.is_err() {
+            self.company.lost(self.peer.id.as_str());
+        }
+        given
     }
 }
 
@@ -248,16 +248,5 @@ impl From<OfferError> for Failure {
             }
             OfferError::Wire(error) => SourceError::from(error).into(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_targets_make_swarms_of_about_the_same_size() {
-        let sizes = [0, 1, 17, 18, 35, 64].map(group_size);
-        assert_eq!(sizes, [1, 1, 17, 9, 12, 16]);
     }
 }

@@ -105,6 +105,16 @@ impl Ledger {
         (source.rate, source.latency, source.last_arrival) = (Rate::default(), None, None);
         for queued in std::mem::take(&mut source.queue) {
             self.give_back(queued.index);
+            self.offer_again(id, queued.index);
+        }
+    }
+
+    /// A chunk that did not come from that source may be promised by another one, which was not asked.
+    fn offer_again(&mut self, id: SourceId, index: ChunkIndex) {
+        let by = self.promised.get(&index).map(|(by, _)| *by).filter(|by| *by != id);
+        let source = by.and_then(|by| self.sources.get_mut(by.0));
+        if let Some(offers) = source.and_then(|source| source.offers.as_mut()) {
+            offers.push_back(index);
         }
     }
 
@@ -115,13 +125,19 @@ impl Ledger {
         }
     }
 
-    /// The member was handed that chunk and is the one to have it from.
+    /// The member is the one to have that chunk from. What was said last counts: the one that was named
+    /// before may be lost.
     pub fn promise(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
-        let wanted = self.chunks.get(index.as_usize()) == Some(&State::Missing);
-        let kept = |(by, _): &(SourceId, Instant)| self.sources.get(by.0).is_some_and(|by| by.active);
-        let known = self.promised.get(&index).is_some_and(kept);
+        let again = self.promised.get(&index).copied();
+        let active = |by: &SourceId| self.sources.get(by.0).is_some_and(|by| by.active);
+        let known = again.is_some_and(|(by, _)| by == id && active(&by));
+        let wanted = match self.chunks.get(index.as_usize()) {
+            Some(State::Missing) => !known,
+            Some(State::InFlight { .. }) => again.is_some() && !known,
+            Some(State::Done) | None => false,
+        };
         let Some(source) = self.sources.get_mut(id.0) else { return };
-        if wanted && !known {
+        if wanted {
             self.promised.insert(index, (id, now));
             source.offers.get_or_insert_default().push_back(index);
         }

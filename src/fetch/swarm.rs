@@ -264,7 +264,8 @@ impl<'e, 'a> Worker<'e, 'a> {
             return *known;
         }
         let dial = self.way_to(peer)?;
-        if members.len() >= config::SWARM_MEMBERS {
+        // Where chunks go by way of others, those who stand in for lost ones come on top.
+        if members.len() >= 4 * config::SWARM_MEMBERS {
             return None;
         }
         let worker = Worker::new(self.engine, Role::Member, peer, self.filled.clone());

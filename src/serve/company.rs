@@ -24,6 +24,9 @@ pub struct Company {
 struct State {
     readers: Readers,
     handouts: HashMap<Cut, Vec<Weak<Mutex<Handout>>>>,
+    /// Who is expected to take part in all of them, and who of these will not.
+    expected: Vec<String>,
+    lost: Vec<String>,
 }
 
 /// Content and chunk size in bytes.
@@ -37,6 +40,21 @@ struct Readers {
 }
 
 impl Company {
+    /// These peers are expected to take part in whatever is handed out.
+    pub fn among(expected: Vec<String>) -> Self {
+        let state = Arc::new(Mutex::new(State { expected, ..State::default() }));
+        Self { state, ..Self::default() }
+    }
+
+    /// That peer does not have what is handed out, and will not have it.
+    pub fn lost(&self, peer: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lost.push(peer.to_owned());
+        for handout in state.handouts.values().flatten().filter_map(Weak::upgrade) {
+            handout.lock().unwrap_or_else(PoisonError::into_inner).leave(peer);
+        }
+    }
+
     /// Notes that the peer reads that content; says whether others do so too, or have it handed out.
     pub(super) fn reads(&self, root: Root, chunk_size: u32, peer: &PeerId) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,11 +70,15 @@ impl Company {
             all.retain(is_used);
             !all.is_empty()
         });
-        let all = state.handouts.entry((root, layout.chunk_size())).or_default();
-        let has_room = |handout: &&Weak<Mutex<Handout>>| handout.strong_count() <= config::SWARM_MEMBERS;
+        let State { handouts, expected, lost, .. } = &mut *state;
+        let all = handouts.entry((root, layout.chunk_size())).or_default();
+        let most = config::SWARM_MEMBERS.max(expected.len());
+        let has_room = |handout: &&Weak<Mutex<Handout>>| handout.strong_count() <= most;
         let known = all.iter().find(has_room).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
-            let handout = Arc::new(Mutex::new(Handout::new(layout)));
+            let mut handout = Handout::among(layout, expected);
+            lost.iter().for_each(|peer| handout.leave(peer));
+            let handout = Arc::new(Mutex::new(handout));
             all.push(Arc::downgrade(&handout));
             handout
         })

@@ -1,14 +1,20 @@
 //! Who was handed which chunk of a file that several peers fetch at once: pure bookkeeping.
 //!
-//! Every chunk goes out once, to whichever peer asks next; all of them are told who got which, and
-//! fetch the rest from one another. A peer that comes with chunks of an earlier attempt counts as
-//! having been handed those.
+//! Every chunk goes out once, to whichever peer asks next; all of them are told from whom to have it:
+//! from that one, or when they are many, by way of others (`routes`). A peer that comes with chunks of an
+//! earlier attempt counts as having been handed those.
 //!
-//! **Invariant:** a chunk is handed to at most one peer, and the log has one line for each that was, and
-//! one for each peer before it is handed anything.
+//! When one of many is lost, what it was handed is handed out once more, to one of the others, which
+//! stands in for it; and those who would have had a chunk by way of it are told another way. So not
+//! everybody has to turn to us for what it took along.
+//!
+//! **Invariant:** a chunk is handed to at most one peer that is not lost, and the log has a line for each
+//! that was, and for each peer before it is handed anything.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use super::routes::Members;
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
 
@@ -29,14 +35,38 @@ pub struct Handout {
     handed: ChunkSet,
     /// Every chunk before this one was handed out.
     cursor: u32,
-    /// Who came, and who was handed what, in the order in which that was.
-    log: Vec<(Option<ChunkIndex>, String)>,
+    /// Chunks whose holders are lost, to be handed out once more.
+    lost: Vec<ChunkIndex>,
+    /// Who is handed what a lost one held, if possible: or its readers would have many more sources.
+    stand_ins: BTreeMap<usize, usize>,
+    owners: BTreeMap<ChunkIndex, Owner>,
+    /// Who came, and what was handed out or must be told anew, in the order in which that was.
+    log: Vec<Line>,
+    members: Members,
+}
+
+/// Whom a chunk was handed to.
+#[derive(Clone, Copy)]
+struct Owner {
+    /// At first.
+    root: usize,
+    /// At last.
+    holder: usize,
+}
+
+/// What the members are to know.
+#[derive(Clone, Copy)]
+enum Line {
+    /// That member takes part.
+    Came(usize),
+    /// That chunk is to be had. With `lost`, it matters to those alone who expected it from that one.
+    Chunk { index: ChunkIndex, lost: Option<usize> },
 }
 
 /// What a peer has not been told yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
-    /// Which chunks went to whom, each in the order in which they went; none to who has only come.
+    /// Which chunks to have from whom, each in the order in which they went; none from who has only come.
     pub handed: BTreeMap<String, Vec<u32>>,
     /// Give this when asking again.
     pub seen: u64,
@@ -45,9 +75,23 @@ pub struct News {
 }
 
 impl Handout {
-    /// Nothing was handed out yet.
+    /// Nothing was handed out yet, and few peers come.
     pub fn new(layout: ChunkLayout) -> Self {
-        Self { layout, handed: ChunkSet::none(&layout), cursor: 0, log: Vec::new() }
+        Self::among(layout, &[])
+    }
+
+    /// The same; these peers are expected.
+    pub fn among(layout: ChunkLayout, expected: &[String]) -> Self {
+        Self {
+            layout,
+            handed: ChunkSet::none(&layout),
+            cursor: 0,
+            lost: Vec::new(),
+            stand_ins: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            log: Vec::new(),
+            members: Members::new(expected),
+        }
     }
 
     /// How the file is cut.
@@ -55,59 +99,127 @@ impl Handout {
         &self.layout
     }
 
-    /// A peer takes part; the others are told, so that they can turn to it should we die.
-    pub fn join(&mut self, peer: &str) {
-        if !self.log.iter().any(|(_, known)| known == peer) {
-            self.log.push((None, peer.to_owned()));
+    /// A peer takes part; the others are told, so that they can turn to it should we die. Says its number.
+    pub fn join(&mut self, peer: &str, now: Instant) -> usize {
+        let (number, fresh) = self.members.join(peer, now);
+        if fresh {
+            self.log.push(Line::Came(number));
+        }
+        self.members.give_up(now).into_iter().for_each(|gone| self.lose(gone));
+        number
+    }
+
+    /// A peer takes part no more, or never will, and does not have the file.
+    pub fn leave(&mut self, peer: &str) {
+        if let Some(gone) = self.members.leave(peer) {
+            self.lose(gone);
         }
     }
 
+    fn lose(&mut self, gone: usize) {
+        self.lost.retain(|index| self.owners.get(index).is_some_and(|owner| owner.holder != gone));
+        let held = self.owners.iter().filter(|(_, owner)| owner.holder == gone);
+        self.lost.extend(held.map(|(index, _)| *index));
+        self.stand_ins.retain(|_, stand_in| *stand_in != gone);
+        self.tell_another_way(gone);
+    }
+
+    fn tell_another_way(&mut self, gone: usize) {
+        let by_way = |owner: &Owner| owner.holder != gone && self.members.relays(gone, owner.root);
+        let lines = self.owners.iter().filter(|(_, owner)| by_way(owner));
+        self.log.extend(lines.map(|(index, _)| Line::Chunk { index: *index, lost: Some(gone) }));
+    }
+
     /// A peer has these chunks already.
-    pub fn brings(&mut self, peer: &str, have: &ChunkSet) {
+    pub fn brings(&mut self, peer: &str, have: &ChunkSet, now: Instant) {
+        let peer = self.join(peer, now);
         for index in have.iter() {
             self.hand(peer, index);
         }
     }
 
-    /// The next chunk that nobody was handed, for this peer; `None` when all were.
-    pub fn next(&mut self, peer: &str) -> Option<ChunkIndex> {
+    /// The next chunk that nobody was handed, or has lost, for this peer; `None` when there is none.
+    pub fn next(&mut self, peer: &str, now: Instant) -> Option<ChunkIndex> {
+        let peer = self.join(peer, now);
+        if let Some(index) = self.lost_by_another(peer) {
+            return Some(index);
+        }
         while let Some(index) = self.layout.index(self.cursor) {
             self.cursor += 1;
             if self.hand(peer, index) {
+                self.members.handed(peer).into_iter().for_each(|slow| self.tell_another_way(slow));
                 return Some(index);
             }
         }
         None
     }
 
-    fn hand(&mut self, peer: &str, index: ChunkIndex) -> bool {
+    fn hand(&mut self, holder: usize, index: ChunkIndex) -> bool {
         let fresh = self.handed.insert(index);
         if fresh {
-            self.log.push((Some(index), peer.to_owned()));
+            self.owners.insert(index, Owner { root: holder, holder });
+            self.log.push(Line::Chunk { index, lost: None });
         }
         fresh
     }
 
-    /// What went to others than `peer` since it had `seen` so much, at most so much that it fits a
-    /// message.
-    pub fn news(&self, peer: &str, seen: u64) -> News {
+    /// Hands a chunk out once more: the last one first, for those before it have probably got around. All
+    /// keep the way that they were told, up to where it ends.
+    fn lost_by_another(&mut self, peer: usize) -> Option<ChunkIndex> {
+        let (owners, stand_ins) = (&self.owners, &self.stand_ins);
+        let hurry = self.layout.index(self.cursor).is_none();
+        let stands_in = |index: &ChunkIndex| {
+            let stand_in = owners.get(index).and_then(|owner| stand_ins.get(&owner.holder));
+            hurry || stand_in.is_none_or(|stand_in| *stand_in == peer)
+        };
+        let at = self.lost.iter().rposition(stands_in)?;
+        let index = self.lost.remove(at);
+        let owner = self.owners.get_mut(&index)?;
+        self.stand_ins.insert(owner.holder, peer);
+        owner.holder = peer;
+        self.log.push(Line::Chunk { index, lost: Some(owner.root) });
+        Some(index)
+    }
+
+    /// From whom `peer` is to have what others were handed since it had `seen` so much, at most so much
+    /// that it fits a message.
+    pub fn news(&mut self, peer: &str, seen: u64, now: Instant) -> News {
         /// Lines of the log that one message tells.
         const MOST: usize = 2000;
+        let me = self.join(peer, now);
         let from = usize::try_from(seen).unwrap_or(usize::MAX).min(self.log.len());
         let fresh = self.log.get(from..).unwrap_or_default();
         let told = fresh.get(..MOST).unwrap_or(fresh);
         let mut handed: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-        for (index, owner) in told.iter().filter(|(_, owner)| owner != peer) {
-            handed.entry(owner.clone()).or_default().extend(index.map(ChunkIndex::get));
+        for line in told {
+            let (owner, index, lost) = match *line {
+                Line::Came(member) => (Owner { root: member, holder: member }, None, None),
+                Line::Chunk { index, lost } => match self.owners.get(&index) {
+                    Some(owner) => (*owner, Some(index), lost),
+                    None => continue,
+                },
+            };
+            if let Some(source) = self.members.source(me, (owner.root, owner.holder), lost) {
+                let chunks = handed.entry(self.members.name(source).to_owned()).or_default();
+                chunks.extend(index.map(ChunkIndex::get));
+            }
         }
         let seen = (from + told.len()) as u64;
-        News { handed, seen, all: self.handed.is_full() && seen == self.log.len() as u64 }
+        let all = self.handed.is_full() && self.lost.is_empty() && seen == self.log.len() as u64;
+        if all {
+            self.members.knows_all(me);
+        }
+        News { handed, seen, all }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     fn layout(chunks: u64) -> ChunkLayout {
         ChunkLayout::new(chunks * 16384, 16384).unwrap()
@@ -117,12 +229,12 @@ mod tests {
     fn every_chunk_goes_out_once_and_everybody_is_told() {
         let mut handout = Handout::new(layout(3));
         let got: Vec<_> =
-            ["a", "b", "a", "b"].iter().map(|peer| handout.next(peer).map(|i| i.get())).collect();
+            ["a", "b", "a", "b"].iter().map(|peer| handout.next(peer, now()).map(|i| i.get())).collect();
         assert_eq!(got, [Some(0), Some(1), Some(2), None]);
-        let news = handout.news("b", 0);
+        let news = handout.news("b", 0, now());
         assert_eq!(news.handed, BTreeMap::from([("a".to_owned(), vec![0, 2])]));
         assert!(news.all);
-        assert_eq!(handout.news("b", news.seen), News { seen: 3, all: true, ..News::default() });
+        assert_eq!(handout.news("b", news.seen, now()), News { seen: 5, all: true, ..News::default() });
     }
 
     #[test]
@@ -139,22 +251,48 @@ mod tests {
         let mut handout = Handout::new(layout);
         let mut have = ChunkSet::none(&layout);
         have.insert(layout.index(0).unwrap());
-        handout.brings("a", &have);
-        assert_eq!(handout.next("b").map(|index| index.get()), Some(1));
-        assert_eq!(handout.news("b", 0).handed["a"], [0]);
-        assert!(!handout.news("b", 0).all);
+        handout.brings("a", &have, now());
+        assert_eq!(handout.next("b", now()).map(|index| index.get()), Some(1));
+        assert_eq!(handout.news("b", 0, now()).handed["a"], [0]);
+        assert!(!handout.news("b", 0, now()).all);
     }
 
     #[test]
     fn everybody_is_told_who_takes_part() {
         let mut handout = Handout::new(layout(3));
-        ["a", "b", "a"].iter().for_each(|peer| handout.join(peer));
-        let news = handout.news("b", 0);
+        for peer in ["a", "b", "a"] {
+            handout.join(peer, now());
+        }
+        let news = handout.news("b", 0, now());
         assert_eq!((news.handed, news.seen), (BTreeMap::from([("a".to_owned(), vec![])]), 2));
     }
 
     #[test]
     fn a_count_from_the_future_is_no_news() {
-        assert_eq!(Handout::new(layout(1)).news("a", u64::MAX).handed.len(), 0);
+        assert_eq!(Handout::new(layout(1)).news("a", u64::MAX, now()).handed.len(), 0);
+    }
+
+    /// The chunks that `peer` is told to have from `source`.
+    fn told(handout: &mut Handout, (peer, source): (&str, &str), seen: u64) -> Vec<u32> {
+        handout.news(peer, seen, now()).handed.remove(source).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_lost_member_was_handed_is_handed_to_one_other_and_its_readers_are_told() {
+        let names: Vec<String> = (0..64).map(|number| number.to_string()).collect();
+        let mut handout = Handout::among(layout(3), &names);
+        assert_eq!(handout.next("0", now()).map(|index| index.get()), Some(0));
+        assert_eq!(handout.next("16", now()).map(|index| index.get()), Some(1));
+        assert_eq!(told(&mut handout, ("21", "20"), 0), [0, 1]);
+        let seen = handout.news("1", 0, now()).seen;
+        handout.leave("0");
+        handout.leave("20");
+        handout.leave("20");
+        assert_eq!(handout.next("5", now()).map(|index| index.get()), Some(0), "that comes first");
+        assert_eq!(handout.next("5", now()).map(|index| index.get()), Some(2));
+        assert_eq!(told(&mut handout, ("1", "5"), seen), [0]);
+        assert_eq!(told(&mut handout, ("21", "16"), seen), [0, 1]);
+        assert!(told(&mut handout, ("17", "16"), seen).is_empty(), "17 knows");
+        assert!(handout.news("21", seen, now()).all);
     }
 }

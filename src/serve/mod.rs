@@ -4,6 +4,7 @@
 //! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
 //! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
+//! * `routes`: by way of whom, when they are many
 //! * [`rights`]: the one place that may refuse a request
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
@@ -13,6 +14,7 @@ pub mod handout;
 pub mod offer;
 pub mod responder;
 pub mod rights;
+mod routes;
 
 pub use company::Company;
 pub use responder::Responder;

@@ -232,18 +232,17 @@ impl Responder {
             // One that is slow to take its chunks must not have many of them queued.
             let limited = connection.set_unsent_limit(config::UNSENT);
             limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-            let handout = self.company.handout(next.root, layout);
-            handout.lock().unwrap_or_else(PoisonError::into_inner).join(peer.as_str());
-            self.handout = Some((next.root, handout));
+            self.handout = Some((next.root, self.company.handout(next.root, layout)));
         }
         self.company.reads(next.root, next.chunk_size, &peer);
         let Some((_, handout)) = &self.handout else { return Err(nobody()) };
-        let mut handout = handout.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut handout, now) = (handout.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let peer = peer.as_str();
         if let (false, Some(have)) = (have.is_empty(), ChunkSet::from_bytes(handout.layout(), have)) {
-            handout.brings(peer.as_str(), &have);
+            handout.brings(peer, &have, now);
         }
-        let chunk = if next.want { handout.next(peer.as_str()).map(|index| index.get()) } else { None };
-        let News { handed, seen, all } = handout.news(peer.as_str(), next.seen);
+        let chunk = if next.want { handout.next(peer, now).map(|index| index.get()) } else { None };
+        let News { handed, seen, all } = handout.news(peer, next.seen, now);
         Ok((Response::Handed { chunk, handed, seen, all }, chunk))
     }
 

@@ -112,6 +112,12 @@
 //! When everything is handed out (`all`), ordinary reads of chunks that did not come are answered
 //! as ever, so a member that died or cannot be reached costs time, not the file.
 //!
+//! Whom `handed` names for a chunk is the one to read it from, and that need not be the one that was handed
+//! it: when there are many members, they pass on to one another also what is not their own, and each is
+//! named few others. A chunk may be named once more, from somebody else, when the one that was named is lost,
+//! and may also be handed out once more; what was named last counts. Members must not be made to wait for
+//! one another in a circle: whoever hands out sees to that.
+//!
 //! `handed` also names members that were handed nothing yet. When all who hand out are lost, the members
 //! ask one another what they `have`, in their common `chunk_size`, and read that. None of them lets a read
 //! wait any more then, and each ends when the others have had nothing new for a while, or goes on with

@@ -1,6 +1,6 @@
 //! A few peers in a temporary folder, connected by the in-memory network, and clients that use them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -109,13 +109,21 @@ pub struct Lab {
     root: TempDir,
     pub network: Arc<MemoryNetwork>,
     hosts: BTreeMap<String, Host>,
+    /// Who dialled whom.
+    dialled: Arc<Dialled>,
 }
+
+type Dialled = Mutex<BTreeMap<String, BTreeSet<String>>>;
 
 impl Lab {
     /// These peers serve empty folders.
     pub fn of(peers: &[&str]) -> Self {
-        let mut lab =
-            Self { root: tempfile::tempdir().unwrap(), network: Arc::default(), hosts: BTreeMap::new() };
+        let mut lab = Self {
+            root: tempfile::tempdir().unwrap(),
+            network: Arc::default(),
+            hosts: BTreeMap::new(),
+            dialled: Arc::default(),
+        };
         lab.list_peers(peers);
         peers.iter().for_each(|peer| lab.start(peer));
         lab
@@ -151,8 +159,9 @@ impl Lab {
         let store = Store::open(&self.folder(peer)).unwrap();
         let identity = Identity { peer: Some(peer.parse().unwrap()), read_only: rights.read_only };
         let topology = TopologyFile::read(&self.settings()).unwrap().current().clone();
-        let neighbours =
-            Neighbours { topology: Arc::new(Mutex::new(topology)), network: self.network.clone() };
+        let dialling =
+            Dialling { inner: self.network.clone(), who: peer.to_owned(), dialled: self.dialled.clone() };
+        let neighbours = Neighbours { topology: Arc::new(Mutex::new(topology)), network: Arc::new(dialling) };
         let host = Host::new(store, identity, rights, max_connections).among(neighbours);
         let accepting = host.clone();
         self.network.attach(peer.parse().unwrap(), move |stream| accepting.serve(stream));
@@ -165,6 +174,11 @@ impl Lab {
         if let Some(host) = self.hosts.remove(peer) {
             assert!(host.end_sessions(), "the sessions of {peer} do not end");
         }
+    }
+
+    /// The peers that this one has dialled.
+    pub fn dialled(&self, peer: &str) -> BTreeSet<String> {
+        self.dialled.lock().unwrap().get(peer).cloned().unwrap_or_default()
     }
 
     /// The peer itself, to end its sessions in the middle of something.
@@ -406,6 +420,20 @@ impl Traffic {
         if let Some(trap) = sprung {
             (trap.act)();
         }
+    }
+}
+
+/// A network that remembers whom a peer dialled.
+struct Dialling {
+    inner: Arc<MemoryNetwork>,
+    who: String,
+    dialled: Arc<Dialled>,
+}
+
+impl Network for Dialling {
+    fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
+        self.dialled.lock().unwrap().entry(self.who.clone()).or_default().insert(peer.id.to_string());
+        self.inner.dial(peer, timeout, cancel)
     }
 }
 

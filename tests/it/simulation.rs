@@ -3,7 +3,7 @@
 use peershare::config;
 use peershare::content::ChunkLayout;
 
-use crate::model::{End, Link, Paths, Report, Scenario, Simulation};
+use crate::model::{End, Link, Report, Scenario, Simulation};
 
 /// Bytes a second of every link, and seconds that one takes for the file.
 const RATE: u64 = 4 << 20;
@@ -13,8 +13,6 @@ fn scenario(targets: usize) -> Scenario {
     Scenario {
         layout: ChunkLayout::new(8 << 20, config::SMALLEST_UNIT).unwrap(),
         links: vec![Link { up: RATE, down: RATE }; targets + 1],
-        group: config::SWARM_MEMBERS + 1,
-        paths: Paths::Direct,
         reach: |_, _| true,
         end: None,
     }

@@ -31,32 +31,10 @@ pub struct Scenario {
     pub layout: ChunkLayout,
     /// The link of the origin, then those of the targets.
     pub links: Vec<Link>,
-    /// Members of one swarm at most; more targets are cut into groups.
-    pub group: usize,
-    /// How far a chunk is passed on.
-    pub paths: Paths,
     /// Which targets reach which others.
     pub reach: fn(usize, usize) -> bool,
     /// A target that ends, and when.
     pub end: Option<(usize, Time, End)>,
-}
-
-impl Scenario {
-    /// How many swarms the targets are.
-    pub fn groups(&self) -> usize {
-        (self.links.len() - 1).div_ceil(self.group)
-    }
-}
-
-/// From whom a member has what another was handed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Paths {
-    /// From that one: what the code does.
-    Direct,
-    /// Not in the code: by way of others, so that each has few to fetch from. The members are
-    /// numbered; the digits of the distance to whoever was handed the chunk, to this base, are the
-    /// ways to go.
-    Digits(usize),
 }
 
 /// How a target ends.
@@ -118,6 +96,8 @@ enum Happens {
     /// A read has waited as long as it may.
     Expires(usize, u64),
     Ends(End),
+    /// The origin notices that.
+    Missed(usize),
 }
 
 /// One connection: the worker at the one end and the session at the other.
@@ -137,7 +117,7 @@ pub struct Simulation {
     connections: Vec<Connection>,
     /// The origin's place is taken by one that never asks.
     targets: Vec<Target>,
-    handouts: Vec<Handout>,
+    handout: Handout,
     report: Report,
     unfinished: usize,
 }
@@ -146,13 +126,14 @@ impl Simulation {
     /// Simulates an upload to its end.
     pub fn run(scenario: Scenario) -> Report {
         let targets = scenario.links.len() - 1;
+        let names: Vec<String> = (1..=targets).map(|target| target.to_string()).collect();
         let mut simulation = Self {
             clock: Clock::new(),
             start: Instant::now(),
             network: Network::new(&scenario.links),
             connections: Vec::new(),
             targets: (0..=targets).map(|number| Target::new(number, &scenario.layout)).collect(),
-            handouts: (0..scenario.groups()).map(|_| Handout::new(scenario.layout)).collect(),
+            handout: Handout::among(scenario.layout, &names),
             report: Report {
                 done: vec![None; targets + 1],
                 origin_sent: 0,
@@ -196,17 +177,13 @@ impl Simulation {
                 Event::Other(Happens::Polls(at)) => self.polls(at),
                 Event::Other(Happens::Expires(at, wait)) => self.expires(at, wait),
                 Event::Other(Happens::Ends(end)) => self.ends(end),
+                Event::Other(Happens::Missed(target)) => self.handout.leave(&self.targets[target].name),
             }
         }
     }
 
     fn now(&self) -> Instant {
         self.start + Duration::from_nanos(self.clock.now)
-    }
-
-    /// The swarm of a target.
-    fn group(&self, target: usize) -> usize {
-        (target - 1) / self.scenario.group
     }
 
     /// Opens a connection over which `client` fetches from `server`.
@@ -224,8 +201,9 @@ impl Simulation {
         }
         self.unfinished -= 1;
         self.targets[ended].give_up();
-        if end == End::Silent {
-            self.network.silence(ended);
+        match end {
+            End::Killed => self.clock.after(LATENCY, Happens::Missed(ended)),
+            End::Silent => self.network.silence(ended),
         }
         for at in 0..self.connections.len() {
             let Connection { client, server, .. } = self.connections[at];

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use peershare::config;
 use peershare::content::ChunkIndex;
 
-use super::{Answer, Connection, Happens, ORIGIN, Paths, Request, Simulation};
+use super::{Answer, Connection, Happens, ORIGIN, Request, Simulation};
 
 /// One session.
 #[derive(Default)]
@@ -48,17 +48,16 @@ impl Simulation {
     }
 
     fn hand_out(&mut self, at: usize, seen: u64, want: bool) {
-        let client = self.connections[at].client;
-        let group = self.group(client);
-        let (handout, name) = (&mut self.handouts[group], &self.targets[client].name);
-        let chunk = if want { handout.next(name) } else { None };
-        let news = handout.news(name, seen);
+        let (client, now) = (self.connections[at].client, self.now());
+        let (handout, name) = (&mut self.handout, &self.targets[client].name);
+        let chunk = if want { handout.next(name, now) } else { None };
+        let news = handout.news(name, seen, now);
         if let Some(chunk) = chunk {
             self.report.handed[chunk.as_usize()] += 1;
         }
         let mut others: Vec<(usize, Vec<ChunkIndex>)> = Vec::new();
-        for (owner, chunks) in news.handed {
-            let from = self.next_on_the_way(client, owner.parse().unwrap());
+        for (from, chunks) in news.handed {
+            let from = from.parse().unwrap();
             let chunks = chunks.into_iter().filter_map(|number| self.scenario.layout.index(number)).collect();
             others.push((from, chunks));
         }
@@ -67,25 +66,6 @@ impl Simulation {
         if let Some(index) = chunk {
             self.send(at, index, true);
         }
-    }
-
-    /// From whom that member is to have what `owner` was handed.
-    fn next_on_the_way(&self, client: usize, owner: usize) -> usize {
-        let Paths::Digits(base) = self.scenario.paths else { return owner };
-        let first = self.group(client) * self.scenario.group + 1;
-        let living = (first..self.targets.len().min(first + self.scenario.group))
-            .filter(|target| !self.targets[*target].is_lost());
-        let living: Vec<usize> = living.collect();
-        let place = |target| living.iter().position(|other| *other == target);
-        let (Some(ours), Some(theirs)) = (place(client), place(owner)) else { return owner };
-        let distance = (ours + living.len() - theirs) % living.len();
-        // The lowest digit that is not zero is the last step of the way.
-        let mut step = 1;
-        while step * base <= distance && distance.is_multiple_of(step * base) {
-            step *= base;
-        }
-        let step = step * (distance / step % base);
-        living[(ours + living.len() - step) % living.len()]
     }
 
     fn read(&mut self, at: usize, index: ChunkIndex) {
