@@ -301,6 +301,9 @@ pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// one, three or any number, to four one or two.
 pub const SENDS_AT_ONCE: usize = 2;
 
+/// Bytes that a peer which was sent less than the others may be sent before them.
+pub const CATCH_UP: u64 = 1 << 20;
+
 /// A send that has taken so long does not count any more.
 pub const LONG_SEND: Duration = Duration::from_millis(150);
 

@@ -71,7 +71,7 @@ impl Turns {
         // One that comes late, or back, is not owed all that the others had meanwhile.
         let least = self.waiting.iter().map(|(before, _)| *before).min().unwrap_or(0);
         let before = self.sent.entry(peer.to_owned()).or_default();
-        *before = least.max(*before);
+        *before = least.saturating_sub(config::CATCH_UP).max(*before);
         let ticket = (*before, self.count);
         *before = before.saturating_add(len);
         self.count += 1;
@@ -111,13 +111,13 @@ mod tests {
     #[test]
     fn one_that_comes_late_takes_turns_with_those_that_were_sent_much() {
         let (mut turns, now) = (Turns::default(), Instant::now());
-        let mut enter = |peer| turns.enter(peer, 1000);
-        (0..5).for_each(|_| _ = enter("a"));
+        turns.enter("a", 10 * config::CATCH_UP);
         turns.waiting.clear();
-        let (a, b, again) = (turns.enter("a", 10), turns.enter("b", 10), turns.enter("b", 10));
+        let (a, late) = (turns.enter("a", 10), turns.enter("b", config::CATCH_UP + 1));
+        let again = turns.enter("b", 10);
+        turns.begin(late, now).unwrap();
         assert!(turns.begin(again, now).is_err());
         turns.begin(a, now).unwrap();
-        turns.begin(b, now).unwrap();
     }
 
     #[test]

@@ -241,7 +241,7 @@ mod tests {
     fn chunks_are_the_smaller_the_more_targets_there_are() {
         let usual = ChunkLayout::usual(128 << 20).unwrap();
         let sizes = [1, 4, 8, 1000].map(|targets| chunk_size(&usual, targets) >> 10);
-        assert_eq!(sizes, [256, 256, 128, 64]);
+        assert_eq!(sizes, [256, 128, 64, 64]);
         assert_eq!(chunk_size(&ChunkLayout::new(1 << 30, 16384).unwrap(), 2), 16384);
     }
 

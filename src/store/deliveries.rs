@@ -64,13 +64,13 @@ mod tests {
 
     #[test]
     fn half_of_the_readers_decide_and_only_our_own_chunks_count() {
-        let layout = ChunkLayout::new(9 * 16384, 16384).unwrap();
+        let layout = ChunkLayout::new(40 * 16384, 16384).unwrap();
         let index = |number| layout.index(number).unwrap();
         let mut deliveries = Deliveries::default();
         let own = config::BACKLOG / 3 + config::AHEAD;
         (0..own).for_each(|number| deliveries.own(&layout, index(number)));
         assert!(deliveries.keeps_up(), "nobody reads");
-        ["a", "b", "c"].iter().for_each(|reader| deliveries.sent(reader, index(8)));
+        ["a", "b", "c"].iter().for_each(|reader| deliveries.sent(reader, index(39)));
         assert!(!deliveries.keeps_up());
         for number in 0..own {
             deliveries.sent("a", index(number));

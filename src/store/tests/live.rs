@@ -44,7 +44,7 @@ fn another_process_reads_what_is_there_and_waits_for_the_rest() {
 
 #[test]
 fn what_is_passed_on_by_another_process_counts() {
-    let (served, data) = (Served::new(), pattern(16 << 18));
+    let (served, data) = (Served::new(), pattern(40 << 18));
     let (other, manifest) = (served.other(), manifest_of("f", &data));
     let part = begin(&served.store, &manifest);
     let partial = other.partial(&manifest.root(), now()).unwrap();
@@ -52,7 +52,7 @@ fn what_is_passed_on_by_another_process_counts() {
     assert!(part.keeps_up(), "as long as nobody reads");
     partial.sent("reader", 0);
     assert!(!part.keeps_up());
-    (1..16).for_each(|number| partial.sent("reader", number));
+    (1..40).for_each(|number| partial.sent("reader", number));
     assert!(part.keeps_up());
     partial.sent("another reader", 0);
     partial.sent("a third", 0);
