@@ -43,7 +43,7 @@
 //! | gather, batch | a request for many small files; the files of one such request |
 //! | group | small files that are synced, named and entered in the catalog together |
 //! | attributes | modification time and permission bits: what travels beside the content |
-//! | swarm | peers that fetch a file together and pass its chunks on: the targets of an upload, or simultaneous downloads; who has all of it is the origin |
+//! | swarm | peers that fetch a file together and pass its chunks on: targets of an upload, simultaneous downloads; who has all of it is the origin |
 //! | handout | which chunk of a swarm went to whom |
 //! | orphan | a member of a swarm whose origin is lost |
 //!
@@ -176,9 +176,9 @@
 //! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and
 //!    hears how many bytes are verified.
 //! 6. With several targets they are a swarm: each asks the uploader for the `next` chunk
-//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells from whom to have
-//!    it (of many, by way of others: `serve/routes.rs`), and the targets read the rest from one another, out of part files that are still being received
-//!    (`store/live.rs`).
+//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells from whom to have it (of
+//!    many, by way of others: `serve/routes.rs`), and the targets read the rest from one another, out of
+//!    part files that are still being received (`store/live.rs`), a few chunks at a time (`serve/gate.rs`).
 //!    Orphaned by a dead uploader, they ask one another what they have until each has all there is.
 //! 7. The target reports that the file is complete, or why not, and the connection has its first
 //!    direction again.

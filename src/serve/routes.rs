@@ -9,8 +9,9 @@
 //!
 //! The numbers are given before anybody comes, and never change. A member that is gone or says nothing is
 //! stepped over, and counts again should it come back; so are a few of those that are handed far less than
-//! the others, because they are slow to pass it on. **Every step makes the distance to the root smaller, whoever is gone at that
-//! moment**: so whatever was told to whom, and when, members never wait for one another in a circle.
+//! the others, because they are slow to pass it on. **Every step makes the distance to the root smaller,
+//! whoever is gone at that moment**: so whatever was told to whom, and when, members never wait for one
+//! another in a circle.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -309,7 +309,7 @@ fn sixty_four_targets_get_the_file_and_each_has_to_do_with_a_few_others_only() {
     peers.iter().for_each(|peer| lab.assert_has(peer, "x", &data));
     assert!(outcome.sent < 32 << 20, "{} bytes were sent", outcome.sent);
     let most = visits.iter().map(|visits| visits.load(SeqCst)).max().unwrap();
-    // The uploader and the others of the group; one may come again after a failure.
+    // The uploader and the few that its routes lead through it; one may come again after a failure.
     assert!(most <= 32, "one had {most} connections");
 }
 
