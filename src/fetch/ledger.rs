@@ -39,7 +39,8 @@ pub struct Ledger {
     /// Chunks that members of a swarm were handed, until they are here: by whom to expect them,
     /// and since when.
     promised: HashMap<ChunkIndex, (SourceId, Instant)>,
-    /// How long such a chunk usually takes to come, smoothed.
+    /// How long such a chunk usually takes to come: follows the median, so that one slow member does not
+    /// make all the others wait longer.
     usual: Option<Duration>,
 }
 
@@ -223,7 +224,11 @@ impl Ledger {
         source.measure(&queued, now);
         if let Some((_, since)) = self.promised.get(&queued.index).filter(|(by, _)| *by == id) {
             let took = now.saturating_duration_since(*since);
-            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+            self.usual = Some(match self.usual {
+                None => took,
+                Some(usual) if took > usual => usual + usual / 16,
+                Some(usual) => usual - usual / 16,
+            });
         }
         self.chunks[queued.index.as_usize()] != State::Done
     }

@@ -118,18 +118,17 @@ impl EarlyPart {
     /// The chunks that are good, now that it is known what it is. Those whose digests are not known, as
     /// what an earlier attempt left, or the whole of a file that is cut otherwise, are hashed.
     pub(super) fn good(&self, hashing: &Hashing, manifest: &Manifest) -> Result<ChunkSet, StoreError> {
-        let what = format!("cannot read what was received of {}", self.name);
-        let written = written_chunks(&self.file, manifest.layout()).map_err(StoreError::io(what))?;
+        if self.layout != *manifest.layout() {
+            let what = format!("cannot read what was received of {}", self.name);
+            let written = written_chunks(&self.file, manifest.layout()).map_err(StoreError::io(what))?;
+            return hashing.verify(&self.file, manifest, written);
+        }
         let digests = locked(&self.digests).clone();
-        let known = |index: &ChunkIndex| match self.layout == *manifest.layout() {
-            true => digests.get(index.as_usize()).copied().flatten(),
-            false => None,
-        };
-        let (came, doubtful): (Vec<_>, Vec<_>) =
-            written.into_iter().partition(|index| known(index).is_some());
+        let known = |index: &ChunkIndex| digests.get(index.as_usize()).copied().flatten();
+        let doubtful = self.left.iter().filter(|index| known(index).is_none()).collect();
         let mut good = hashing.verify(&self.file, manifest, doubtful)?;
-        for index in came {
-            if known(&index).as_ref() == manifest.digests().get(index.as_usize()) {
+        for index in self.layout.indices() {
+            if known(&index).is_some_and(|digest| manifest.digests().get(index.as_usize()) == Some(&digest)) {
                 good.insert(index);
             }
         }
