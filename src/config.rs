@@ -301,6 +301,9 @@ pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// one, three or any number, to four one or two.
 pub const SENDS_AT_ONCE: usize = 2;
 
+/// Peers of which it is remembered how much they were sent; beyond that, it begins anew.
+pub const GATE_PEERS: usize = 4096;
+
 /// Bytes that a peer which was sent less than the others may be sent before them.
 pub const CATCH_UP: u64 = 1 << 20;
 

@@ -70,6 +70,10 @@ impl Turns {
     fn enter(&mut self, peer: &str, len: u64) -> Ticket {
         // One that comes late, or back, is not owed all that the others had meanwhile.
         let least = self.waiting.iter().map(|(before, _)| *before).min().unwrap_or(0);
+        if self.sent.len() >= config::GATE_PEERS {
+            // Whoever greets chooses its id: what is remembered of them must end somewhere.
+            self.sent.clear();
+        }
         let before = self.sent.entry(peer.to_owned()).or_default();
         *before = least.saturating_sub(config::CATCH_UP).max(*before);
         let ticket = (*before, self.count);

@@ -28,7 +28,9 @@ pub struct EarlyPart {
     layout: ChunkLayout,
     /// What an earlier attempt left.
     left: ChunkSet,
-    /// Of the chunks that came since.
+    /// The chunks that came since, as soon as they begin to be written.
+    came: Mutex<ChunkSet>,
+    /// Their digests, once they are.
     digests: Mutex<Vec<Option<Digest>>>,
 }
 
@@ -79,8 +81,9 @@ impl EarlyPart {
         for index in written_chunks(&file, &layout).unwrap_or_default() {
             left.insert(index);
         }
+        let came = Mutex::new(ChunkSet::none(&layout));
         let digests = Mutex::new(vec![None; layout.count() as usize]);
-        Self { disk: Arc::clone(disk), name, file, layout, left, digests }
+        Self { disk: Arc::clone(disk), name, file, layout, left, came, digests }
     }
 
     /// How the file is cut, as long as nobody says otherwise.
@@ -93,8 +96,12 @@ impl EarlyPart {
         &self.left
     }
 
-    /// Writes a chunk to its place and remembers its digest. Many threads may do so at once.
+    /// Writes a chunk to its place and remembers its digest. Many threads may do so at once. A second copy
+    /// is not written: it may have other bytes, and the digest must be that of the bytes that are there.
     pub fn write(&self, index: ChunkIndex, bytes: &[u8]) -> Result<(), StoreError> {
+        if !locked(&self.came).insert(index) {
+            return Ok(());
+        }
         let digest = merkle::chunk_digest(&self.layout, bytes);
         let written = self.file.write_all_at(bytes, self.layout.range(index).start);
         let needed = bytes.len() as u64;

@@ -38,6 +38,18 @@ fn of_what_came_early_those_chunks_count_that_the_manifest_vouches_for() {
 }
 
 #[test]
+fn a_second_copy_of_a_chunk_changes_nothing() {
+    let (served, data) = (Served::new(), pattern(LENGTH));
+    let mut wrong = data.clone();
+    wrong[0] ^= 1;
+    let part = early(&served);
+    write(&part, &[0], &wrong);
+    write(&part, &[0], &data);
+    let reception = served.store.receive_after(Some(part), manifest_of("x", &data), false).unwrap();
+    assert!(have(&reception).is_empty());
+}
+
+#[test]
 fn what_an_ended_attempt_left_counts_after_it_was_hashed() {
     let (served, data) = (Served::new(), pattern(LENGTH));
     let mut wrong = data.clone();
