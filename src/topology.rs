@@ -283,6 +283,12 @@ impl TopologyFile {
             return Ok(false);
         }
         self.seen = seen;
+        self.read_again()
+    }
+
+    /// Reads the file again, even if it seems the same. Says whether the topology is another one now;
+    /// after an error the old one stays in force.
+    pub fn read_again(&mut self) -> Result<bool, SettingsError> {
         let fresh = load(&self.path)?;
         let changed = fresh != self.current;
         self.current = fresh;

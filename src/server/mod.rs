@@ -5,12 +5,14 @@
 //! * `session`: one connection, one thread
 //! * `offers`: an upload to us: the connection turns round and we fetch
 //! * `running`: a second offer of what is being received joins the first
+//! * `settings`: the peers, read again while it runs
 //! * [`run`]: the program: settings, signals, exit code
 
 mod offers;
 mod program;
 mod running;
 mod session;
+mod settings;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,12 +31,14 @@ use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
 use crate::transport::{Cancel, Closer, Network, Stream};
 use crate::wire::{ErrorCode, Refusal};
+use settings::Settings;
 
 /// A running server. Dropping it stops it.
 pub struct Server {
     address: SocketAddr,
     closer: Closer,
     host: Host,
+    settings: Option<Arc<Mutex<Settings>>>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -154,9 +158,19 @@ impl Server {
     /// now and then for edits.
     pub fn start(listener: Listener, host: Host, topology: Option<TopologyFile>) -> io::Result<Self> {
         let (address, closer) = (listener.address()?, listener.closer());
-        let accept = AcceptLoop { listener, host: host.clone(), topology };
+        let followed = host.0.neighbours.as_ref().map(|neighbours| neighbours.topology.clone());
+        let settings = topology.map(|file| Arc::new(Mutex::new(Settings::new(file, followed))));
+        let accept = AcceptLoop { listener, host: host.clone(), settings: settings.clone() };
         let accepting = thread::Builder::new().name("accept".to_owned()).spawn(move || accept.run())?;
-        Ok(Self { address, closer, host, accepting: Some(accepting) })
+        Ok(Self { address, closer, host, settings, accepting: Some(accepting) })
+    }
+
+    /// Reads the settings again, whether they seem edited or not; what is wrong with them is logged, and
+    /// the peers stay as they were.
+    pub fn read_settings_again(&self) {
+        if let Some(settings) = &self.settings {
+            settings.lock().unwrap_or_else(PoisonError::into_inner).read_again();
+        }
     }
 
     /// The address and port that it listens on.
@@ -246,11 +260,11 @@ impl Drop for Seat {
 struct AcceptLoop {
     listener: Listener,
     host: Host,
-    topology: Option<TopologyFile>,
+    settings: Option<Arc<Mutex<Settings>>>,
 }
 
 impl AcceptLoop {
-    fn run(mut self) {
+    fn run(self) {
         let mut looked = Instant::now();
         loop {
             match self.listener.accept(config::SETTINGS_POLL) {
@@ -270,19 +284,9 @@ impl AcceptLoop {
         }
     }
 
-    fn look_at_settings(&mut self) {
-        let Some(file) = &mut self.topology else { return };
-        match file.reload() {
-            Ok(false) => {}
-            Ok(true) => {
-                let peers: Vec<String> = file.current().peers().iter().map(|peer| peer.to_string()).collect();
-                if let Some(neighbours) = &self.host.0.neighbours {
-                    *neighbours.topology.lock().unwrap_or_else(PoisonError::into_inner) =
-                        file.current().clone();
-                }
-                log::info!("{} was edited; peers are now: {}", file.path().display(), peers.join(", "));
-            }
-            Err(error) => log::error!("{error}; the peers stay as they were"),
+    fn look_at_settings(&self) {
+        if let Some(settings) = &self.settings {
+            settings.lock().unwrap_or_else(PoisonError::into_inner).look();
         }
     }
 }

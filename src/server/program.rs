@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Host, Neighbours, Server};
@@ -32,11 +32,13 @@ pub struct Options {
     pub read_only: bool,
 }
 
-/// Serves until SIGTERM or Ctrl-C. What cannot be started is one line and exit code 2.
+/// Serves until SIGTERM or Ctrl-C; SIGHUP makes it read the settings again. What cannot be started is one line and exit code 2.
 pub fn run(options: Options) -> ExitCode {
     match start(options) {
         Ok((server, mut signals)) => {
-            signals.forever().next();
+            for _hangup in signals.forever().take_while(|signal| *signal == SIGHUP) {
+                server.read_settings_again();
+            }
             log::info!("ending");
             if !server.stop() {
                 log::warn!("some sessions did not end in time");
@@ -69,8 +71,8 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     let listener = Listener::bind(&addresses)
         .map_err(|error| format!("cannot listen on {place}: {error}; is another server running there?"))?;
     // Before the first line is printed, so that whoever reads it may send a signal.
-    let signals =
-        Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let folder = options.served_files.canonicalize().unwrap_or(options.served_files);
     let identity = Identity { peer: Some(id.clone()), read_only: options.read_only };
     let rights = Rights { read_only: options.read_only };

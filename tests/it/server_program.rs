@@ -117,6 +117,20 @@ fn an_edit_of_the_settings_is_noticed_while_it_runs() {
 }
 
 #[test]
+fn a_hangup_makes_it_read_the_settings_again_and_go_on() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.list_peers(&[("a", server.port)]);
+    server.running.signal(Signal::HUP);
+    server.running.wait_for("was read again");
+    fs::write(site.path("peer_settings.txt"), "nonsense").unwrap();
+    server.running.signal(Signal::HUP);
+    server.running.wait_for("the peers stay as they were");
+    site.list_peers(&[("a", server.port)]);
+    site.client(&["filelist"]).success();
+}
+
+#[test]
 fn read_only_refuses_uploads_and_serves() {
     let site = Site::new();
     site.put("a", "x", b"x");
