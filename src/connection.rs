@@ -329,24 +329,43 @@ fn payload_time(length: u32) -> Duration {
     config::FRAME_TIMEOUT + Duration::from_secs(u64::from(length / config::SLOWEST_RATE))
 }
 
-/// Reads that must end by a deadline, however slowly the bytes drip in.
+/// Reads that must end by a deadline, however slowly the bytes drip in. Time in which this process was
+/// stopped (Ctrl-Z) is not the other side's.
 struct Hurried<'a> {
     inner: &'a mut Buffered,
     deadline: Instant,
+    /// When the last read ended.
+    last: Instant,
 }
 
 impl<'a> Hurried<'a> {
     fn new(inner: &'a mut Buffered, time: Duration) -> Self {
-        Self { inner, deadline: Instant::now() + time }
+        let now = Instant::now();
+        Self { inner, deadline: now + time, last: now }
+    }
+}
+
+impl Hurried<'_> {
+    /// No read waits longer than its time-out; what took longer was no waiting.
+    fn forgive_a_stop(&mut self) {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.last);
+        if passed > 2 * config::FRAME_TIMEOUT {
+            self.deadline += passed;
+        }
+        self.last = now;
     }
 }
 
 impl Read for Hurried<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.forgive_a_stop();
         if self.inner.buffer().is_empty() && Instant::now() >= self.deadline {
             return Err(std::io::ErrorKind::TimedOut.into());
         }
-        self.inner.read(buffer)
+        let got = self.inner.read(buffer);
+        self.forgive_a_stop();
+        got
     }
 }
 

@@ -61,7 +61,7 @@ impl PrivateFolder {
     pub(super) fn hold(&self, entry: &str) -> io::Result<File> {
         for _ in 0..CLAIM_TRIES {
             let file = self.open_with(entry, OFlags::CREATE)?;
-            file.lock()?;
+            lock(&file)?;
             if self.is_current(entry, &file)? {
                 return Ok(file);
             }
@@ -135,5 +135,15 @@ impl PrivateFolder {
     fn open_with(&self, entry: &str, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(File::from(openat(&self.dir, entry, flags, Mode::from_raw_mode(0o666))?))
+    }
+}
+
+/// Waits for the lock of a file, whatever signals come meanwhile.
+fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }

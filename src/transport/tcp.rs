@@ -37,7 +37,13 @@ pub struct Tcp;
 
 impl Network for Tcp {
     fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
-        Ok(Box::new(dial(&peer.resolve()?, timeout, cancel)?))
+        let addresses = peer.resolve()?;
+        if let Some(everywhere) = addresses.iter().find(|address| address.ip().is_unspecified()) {
+            // The system would connect to this very machine.
+            let what = format!("{} is no machine's address; write that of {}", everywhere.ip(), peer.id);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        Ok(Box::new(dial(&addresses, timeout, cancel)?))
     }
 }
 
@@ -108,13 +114,13 @@ impl TcpLink {
 
 impl Read for TcpLink {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self.stream).read(buffer)
+        retried(|| (&*self.stream).read(buffer))
     }
 }
 
 impl Write for TcpLink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.stream).write(bytes)
+        retried(|| (&*self.stream).write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -175,6 +181,17 @@ impl Stream for TcpLink {
 
     fn remote(&self) -> String {
         self.remote.to_string()
+    }
+}
+
+/// Does it again when a signal came meanwhile: a socket with a time-out reports even that this process
+/// was stopped and continued (signal(7)), and nothing that waits here has to hear of signals.
+fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
@@ -297,6 +314,16 @@ mod tests {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         listener.closer().close();
         assert!(matches!(listener.accept(Duration::from_secs(60)), Ok(Accepted::Closed)));
+    }
+
+    #[test]
+    fn the_address_that_means_everywhere_leads_nowhere() {
+        for address in ["0.0.0.0", "::"] {
+            let peer =
+                Peer { id: "p".parse().unwrap(), address: address.to_owned(), port: 1, classic: false };
+            let error = Tcp.dial(&peer, Duration::from_secs(60), &Cancel::new()).err().unwrap();
+            assert!(error.to_string().ends_with("is no machine's address; write that of p"), "{error}");
+        }
     }
 
     #[test]

@@ -198,6 +198,37 @@ fn a_target_that_is_killed_midway_continues_when_it_is_started_again() {
     assert!(site.read("a", "x").unwrap() == data);
 }
 
+/// Stops a program and lets it go on, as Ctrl-Z and `fg` do. That the signals came is certain, that they
+/// met a wait is not; so it is done several times.
+fn suspend_and_continue(running: &Running) {
+    for _ in 0..5 {
+        running.signal(Signal::STOP);
+        running.wait_until_stopped();
+        running.signal(Signal::CONT);
+    }
+}
+
+#[test]
+fn a_client_that_is_suspended_goes_on_while_it_gives_and_while_it_takes() {
+    let (site, data) = (Site::new(), bytes(1, LONG));
+    for (command, owner, taker) in [("download", "a", "me"), ("upload", "me", "a")] {
+        let name = command;
+        site.put(owner, name, &data);
+        let a = site.server("a");
+        let (held, holding) = crossbeam_channel::bounded(1);
+        let (resumed, resume) = crossbeam_channel::bounded::<()>(0);
+        site.list_peers(&[("a", relay(a.port, 100, held, resume))]);
+        let mut client = Running::start(site.client_command().args([command, name]));
+        holding.recv_timeout(DEADLINE).unwrap();
+        // The client waits for the other side now, and so does the server.
+        suspend_and_continue(&client);
+        suspend_and_continue(&a.running);
+        drop(resumed);
+        assert!(client.ends().success(), "{command}");
+        assert!(site.read(taker, name).is_some_and(|came| came == data));
+    }
+}
+
 #[test]
 fn ctrl_c_ends_an_upload() {
     let site = Site::new();

@@ -130,6 +130,15 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Returns after a stop signal took effect.
+    pub fn wait_until_stopped(&self) {
+        let status = format!("/proc/{}/stat", self.child.id());
+        eventually("the program is stopped", || {
+            fs::read_to_string(&status)
+                .is_ok_and(|text| text.rsplit(") ").next().unwrap_or("").starts_with('T'))
+        });
+    }
+
     /// How it ended, after the end of its input; it must end by itself.
     #[track_caller]
     pub fn ends(&mut self) -> ExitStatus {
