@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -180,9 +180,14 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
         _ => return Err(format!("found {:?}; expected: peerID address port", text.trim())),
     };
     let id = id.parse().map_err(|bad: BadPeerId| bad.to_string())?;
-    let address = address.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let address = plain_address(address);
     if !is_address(&address) {
         return Err(format!("{address:?} is not an IPv4 or IPv6 address or a host name"));
+    }
+    if let Ok(group) = address.parse::<IpAddr>()
+        && (group.is_multicast() || group == IpAddr::V4(Ipv4Addr::BROADCAST))
+    {
+        return Err(format!("{address} is the address of many machines; write that of one"));
     }
     match port.parse() {
         Ok(port @ 1..) => Ok(Some(Peer { id, address, port, classic })),
@@ -190,11 +195,20 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
     }
 }
 
+/// The address without brackets, in lower case but for the zone, which is the name of an interface.
+fn plain_address(text: &str) -> String {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    match bare.split_once('%') {
+        Some((address, zone)) => format!("{}%{zone}", address.to_ascii_lowercase()),
+        None => bare.to_ascii_lowercase(),
+    }
+}
+
 fn is_address(text: &str) -> bool {
     if text.contains(':') {
         // An IPv6 address may name its zone, as in fe80::1%eth0.
-        let bare = text.split('%').next().unwrap_or_default();
-        return bare.parse::<std::net::Ipv6Addr>().is_ok();
+        let (bare, zone) = text.split_once('%').unwrap_or((text, "none"));
+        return !zone.is_empty() && bare.parse::<std::net::Ipv6Addr>().is_ok();
     }
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return text.parse::<std::net::Ipv4Addr>().is_ok();
@@ -347,6 +361,22 @@ mod tests {
         assert!(error_of("-a 1.2.3.4 1").contains("is not a peer id"));
         assert!(error_of("a 1.2.3.4 1 quick").contains("unexpected \"quick\""));
         assert!(error_of("a 1.2.3.4 1 classic x").contains("unexpected \"x\""));
+    }
+
+    #[test]
+    fn a_zone_keeps_its_case_and_a_host_name_does_not() {
+        let text = "a FE80::1%enP4p1 1\nb [fe80::2%Eth0] 2\nc NAS.Local 3\n";
+        let topology: Topology = text.parse().unwrap();
+        let addresses: Vec<&str> = topology.peers().iter().map(|peer| peer.address.as_str()).collect();
+        assert_eq!(addresses, ["fe80::1%enP4p1", "fe80::2%Eth0", "nas.local"]);
+        assert!(error_of("a fe80::1% 1").contains("is not an IPv4"));
+    }
+
+    #[test]
+    fn an_address_of_many_machines_is_no_peer() {
+        for address in ["224.0.0.1", "255.255.255.255", "ff02::1"] {
+            assert!(error_of(&format!("a {address} 1")).contains("of many machines"), "{address}");
+        }
     }
 
     #[test]
