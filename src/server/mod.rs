@@ -159,7 +159,8 @@ impl Server {
     pub fn start(listener: Listener, host: Host, topology: Option<TopologyFile>) -> io::Result<Self> {
         let (address, closer) = (listener.address()?, listener.closer());
         let followed = host.0.neighbours.as_ref().map(|neighbours| neighbours.topology.clone());
-        let settings = topology.map(|file| Arc::new(Mutex::new(Settings::new(file, followed))));
+        let settings = topology
+            .map(|file| Arc::new(Mutex::new(Settings::new(file, followed, host.0.identity.peer.as_ref()))));
         let accept = AcceptLoop { listener, host: host.clone(), settings: settings.clone() };
         let accepting = thread::Builder::new().name("accept".to_owned()).spawn(move || accept.run())?;
         Ok(Self { address, closer, host, settings, accepting: Some(accepting) })

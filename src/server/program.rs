@@ -1,6 +1,7 @@
 //! The program `server`: from its options to an exit code.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use super::{Host, Neighbours, Server};
 use crate::connection::Identity;
 use crate::serve::Rights;
 use crate::store::Store;
-use crate::topology::{PeerId, TopologyFile};
+use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::tcp::{Listener, Tcp};
 
 /// What the command line says.
@@ -55,7 +56,7 @@ pub fn run(options: Options) -> ExitCode {
 fn start(options: Options) -> Result<(Server, Signals), String> {
     let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
     let id = options.peer;
-    let Some(peer) = topology.current().find(&id) else {
+    let Some(peer) = topology.current().find(&id).cloned() else {
         let ids: Vec<&str> = topology.current().peers().iter().map(|peer| peer.id.as_str()).collect();
         return Err(format!("no peer {id} in {}; it lists: {}", topology.path().display(), ids.join(", ")));
     };
@@ -69,7 +70,7 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     raise_open_files();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
     let listener = Listener::bind(&addresses)
-        .map_err(|error| format!("cannot listen on {place}: {error}; is another server running there?"))?;
+        .map_err(|error| format!("cannot listen on {place}: {}", unbound(&error)))?;
     // Before the first line is printed, so that whoever reads it may send a signal.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
@@ -78,13 +79,50 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     let rights = Rights { read_only: options.read_only };
     let host = Host::new(store.clone(), identity, rights, options.max_connections);
     let current = Arc::new(Mutex::new(topology.current().clone()));
+    let others: Vec<Peer> = topology.current().peers().iter().filter(|peer| peer.id != id).cloned().collect();
     let host = host.among(Neighbours { topology: current, network: Arc::new(Tcp) });
     let server =
         Server::start(listener, host, Some(topology)).map_err(|error| format!("cannot start: {error}"))?;
     let read_only = if options.read_only { ", read-only" } else { "" };
     log::info!("peer {id} listens on {} and serves {}{read_only}", server.address(), folder.display());
+    if options.listen.is_none() {
+        warn_if_alone(server.address(), &peer, &others);
+    }
     store.hash_all();
     Ok((server, signals))
+}
+
+/// Why a port could not be bound, and what to do.
+fn unbound(error: &io::Error) -> String {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; end it, or choose another port",
+        io::ErrorKind::AddrNotAvailable => {
+            "that is no address of this machine; correct the line of this peer, or say with --listen where to listen, as in --listen 0.0.0.0:7001"
+        }
+        io::ErrorKind::PermissionDenied => "only root may use ports below 1024; choose a higher one",
+        _ => return error.to_string(),
+    };
+    format!("{error}; {what}")
+}
+
+/// Says so where the line of this peer leads nobody else here: many systems give a machine's own name a
+/// loopback address. Where all peers are on loopback, they are meant to be on one machine.
+fn warn_if_alone(bound: SocketAddr, own: &Peer, others: &[Peer]) {
+    let Peer { id, address, port, .. } = own;
+    if bound.ip().is_unspecified() {
+        log::warn!(
+            "the line of {id} says {address}, which leads other peers nowhere; write an address of this machine there, and start the server with --listen {bound}"
+        );
+    }
+    let is_loopback = |peer: &Peer| {
+        peer.address == "localhost" || peer.address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    };
+    if bound.ip().is_loopback() && !(is_loopback(own) && others.iter().all(is_loopback)) {
+        log::warn!(
+            "only this machine can reach {bound}, which is what {address} means here; let other machines in with --listen 0.0.0.0:{port}, or correct {}",
+            if is_loopback(own) { "the line of this peer" } else { "/etc/hosts" }
+        );
+    }
 }
 
 /// Lets the process open as many files as the system allows: every session has a connection and a

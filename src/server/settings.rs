@@ -2,19 +2,26 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::topology::{Topology, TopologyFile};
+use crate::topology::{Peer, PeerId, Topology, TopologyFile};
 
 /// The file with the peers, and who follows its edits.
 pub(super) struct Settings {
     file: TopologyFile,
     /// The topology that sessions go by.
     followed: Option<Arc<Mutex<Topology>>>,
+    /// Our own line, as it is followed.
+    own: Option<Peer>,
 }
 
 impl Settings {
-    /// `followed` is kept like the file from now on.
-    pub(super) fn new(file: TopologyFile, followed: Option<Arc<Mutex<Topology>>>) -> Self {
-        Self { file, followed }
+    /// `followed` is kept like the file from now on; `own` is who we are.
+    pub(super) fn new(
+        file: TopologyFile,
+        followed: Option<Arc<Mutex<Topology>>>,
+        own: Option<&PeerId>,
+    ) -> Self {
+        let own = own.and_then(|own| file.current().find(own).cloned());
+        Self { file, followed, own }
     }
 
     /// Takes up an edit, if there was one.
@@ -30,7 +37,7 @@ impl Settings {
     }
 
     /// Makes the topology of the file that in force; `why` is worth a line.
-    fn take_up<E: std::fmt::Display>(&self, why: Result<Option<&str>, E>) {
+    fn take_up<E: std::fmt::Display>(&mut self, why: Result<Option<&str>, E>) {
         match why {
             Ok(None) => {}
             Ok(Some(why)) => {
@@ -40,8 +47,22 @@ impl Settings {
                 }
                 let peers: Vec<String> = current.peers().iter().map(|peer| peer.to_string()).collect();
                 log::info!("{} {why}; peers are now: {}", self.file.path().display(), peers.join(", "));
+                self.compare_own();
             }
             Err(error) => log::error!("{error}; the peers stay as they were"),
+        }
+    }
+
+    /// The port is bound for as long as the server runs, so another one in the own line needs a restart.
+    fn compare_own(&mut self) {
+        let Some(own) = &self.own else { return };
+        match self.file.current().find(&own.id) {
+            None => log::warn!("{} is not listed any more; other peers will not find this server", own.id),
+            Some(now) if now != own => {
+                log::warn!("the settings now say {now}; restart the server for it to listen there");
+                self.own = Some(now.clone());
+            }
+            Some(_) => {}
         }
     }
 }

@@ -59,8 +59,41 @@ fn a_port_that_is_taken_is_one_line() {
     site.list_peers(&[("a", port)]);
     refuses(
         site.server_command("a"),
-        &["cannot listen on a at 127.0.0.1", &port.to_string(), "is another server running"],
+        &["cannot listen on a at 127.0.0.1", &port.to_string(), "another program listens there"],
     );
+}
+
+#[test]
+fn an_address_of_another_machine_is_no_word_about_another_server() {
+    let site = Site::new();
+    // An address for documentation, which no machine has (RFC 5737).
+    fs::write(site.path("peer_settings.txt"), "a 192.0.2.1 7001\n").unwrap();
+    refuses(site.server_command("a"), &["192.0.2.1:7001", "no address of this machine", "--listen"]);
+}
+
+#[test]
+fn a_server_that_only_its_own_machine_can_reach_says_so() {
+    for (settings, words) in [
+        ("a 127.0.0.1 0000\nb 192.0.2.1 7001\n", "only this machine can reach 127.0.0.1"),
+        ("a 0.0.0.0 0000\nb 127.0.0.1 7001\n", "leads other peers nowhere"),
+    ] {
+        let site = Site::new();
+        let free = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().address().unwrap().port();
+        fs::write(site.path("peer_settings.txt"), settings.replace("0000", &free.to_string())).unwrap();
+        Running::start(&mut site.server_command("a")).wait_for(words);
+    }
+}
+
+#[test]
+fn an_edit_of_the_own_line_is_said_to_need_a_restart() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.list_peers(&[("a", 9), ("b", 10)]);
+    server.running.signal(Signal::HUP);
+    server.running.wait_for("the settings now say a at 127.0.0.1:9; restart the server");
+    site.list_peers(&[("b", 10)]);
+    server.running.signal(Signal::HUP);
+    server.running.wait_for("a is not listed any more");
 }
 
 #[test]
