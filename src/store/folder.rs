@@ -16,8 +16,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags, mkdirat, openat, readlinkat};
 use rustix::io::Errno;
 
-use super::StoreError;
 use super::identity::Identity;
+use super::{StoreError, attributes};
 use crate::config;
 use crate::content::FileName;
 use crate::content::name::PRIVATE_FOLDER;
@@ -111,10 +111,12 @@ impl Folder {
             Some(parent) => self.make(parent, made)?,
             None => self.dir.try_clone()?,
         };
-        match mkdirat(&parent, path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o777)) {
+        let part = path.file_name().unwrap_or_default();
+        let make = || Ok(mkdirat(&parent, part, Mode::from_raw_mode(0o777))?);
+        match attributes::lifting(&parent, make) {
             Ok(()) => made(&parent)?,
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
         self.enter(path)
     }

@@ -169,7 +169,8 @@ impl Store {
         for (name, wanted) in folders {
             let Ok(seen) = looker.look(name) else { continue };
             let as_it_is = Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) };
-            if seen.kind == FileType::Directory && as_it_is != wanted {
+            let mode = wanted.permissions().map(attributes::folder_mode);
+            if seen.kind == FileType::Directory && as_it_is != (Attributes { mode, ..wanted }) {
                 match self.inner.disk.folder.enter(name.as_path()) {
                     Ok(folder) => attributes::apply_to_folder(&folder, &wanted),
                     Err(error) => log::debug!("cannot set the time of {name}: {error}"),

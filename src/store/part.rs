@@ -331,6 +331,10 @@ fn begin_live(disk: &Disk, file: &File, manifest: &Manifest, have: &ChunkSet) ->
 
 /// Renames a part file to its name in a folder, over another file only if that is to be replaced.
 pub(super) fn rename(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
+    attributes::lifting(to.0, || rename_once(parts, from, to, replace))
+}
+
+fn rename_once(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
     let (folder, to) = to;
     if replace {
         return Ok(renameat(parts, from, folder, to)?);

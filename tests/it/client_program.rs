@@ -1,7 +1,8 @@
 //! The program `client`: once, from a pipe, interrupted, killed.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use peershare::wire::{Request, Response};
 use rustix::process::Signal;
@@ -227,6 +228,74 @@ fn a_client_that_is_suspended_goes_on_while_it_gives_and_while_it_takes() {
         assert!(client.ends().success(), "{command}");
         assert!(site.read(taker, name).is_some_and(|came| came == data));
     }
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn what_arrives_is_allowed_no_more_than_the_own_umask_allows() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.put("a", "large", &bytes(1, LONG));
+    site.put("a", "d/e/small", b"x");
+    for (name, bits) in [("large", 0o6777), ("d/e/small", 0o4666), ("d/e", 0o1777), ("d", 0o775)] {
+        fs::set_permissions(site.path("a").join(name), fs::Permissions::from_mode(bits)).unwrap();
+    }
+    for wanted in ["large", "d/"] {
+        let client = site.client_command();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask 027; exec \"$@\"", "sh"]).arg(client.get_program()).args(client.get_args());
+        let mut shell = assert_cmd::Command::from_std(shell);
+        shell.args(["download", wanted]).timeout(DEADLINE).assert().success();
+    }
+    let came = ["large", "d/e/small", "d/e", "d"].map(|name| mode(&site.path("me").join(name)));
+    assert_eq!(came, [0o750, 0o640, 0o750, 0o750]);
+}
+
+#[test]
+fn what_was_received_with_read_only_folders_is_brought_up_to_date() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    let close = |name: &str, bits| {
+        fs::set_permissions(site.path("a").join(name), fs::Permissions::from_mode(bits)).unwrap();
+    };
+    let download = |words: &[&str]| {
+        let mut client = assert_cmd::Command::from_std(site.ordinary_client_command());
+        client.args(words).timeout(DEADLINE).assert()
+    };
+    fs::create_dir_all(site.path("me")).unwrap();
+    site.put("a", "t/ro/deep/x", b"1");
+    close("t/ro/deep", 0o555);
+    close("t/ro", 0o555);
+    download(&["download", "t/"]).success();
+    assert_eq!(mode(&site.path("me/t/ro")), 0o555);
+
+    close("t/ro", 0o755);
+    close("t/ro/deep", 0o755);
+    site.put("a", "t/ro/deep/x", b"22");
+    site.put("a", "t/ro/deep/new", b"3");
+    site.put("a", "t/ro/more/y", b"4");
+    site.put("a", "t/ro/large", &bytes(1, LONG));
+    close("t/ro/deep", 0o555);
+    close("t/ro", 0o555);
+    download(&["download", "t/", "--replace"]).success();
+    download(&["download", "t/ro/large"]).success();
+    assert_eq!(site.read("me", "t/ro/deep/x").unwrap(), b"22");
+    assert_eq!(site.read("me", "t/ro/deep/new").unwrap(), b"3");
+    assert_eq!(site.read("me", "t/ro/more/y").unwrap(), b"4");
+    assert!(site.read("me", "t/ro/large").unwrap() == bytes(1, LONG));
+    assert_eq!([mode(&site.path("me/t/ro")), mode(&site.path("me/t/ro/deep"))], [0o555, 0o555]);
+
+    // A single file into a closed folder leaves it closed, too.
+    close("t/ro", 0o755);
+    close("t/ro/deep", 0o755);
+    site.put("a", "t/ro/deep/single", b"5");
+    download(&["download", "t/ro/deep/single"]).success();
+    assert_eq!(mode(&site.path("me/t/ro/deep")), 0o555);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::lchown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 
@@ -37,8 +39,9 @@ impl Site {
 
     /// Puts a file into the folder of a peer.
     pub fn put(&self, peer: &str, name: &str, data: &[u8]) {
-        fs::create_dir_all(self.path(peer)).unwrap();
-        fs::write(self.path(peer).join(name), data).unwrap();
+        let path = self.path(peer).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, data).unwrap();
     }
 
     pub fn read(&self, peer: &str, name: &str) -> Option<Vec<u8>> {
@@ -72,10 +75,39 @@ impl Site {
         command
     }
 
+    /// The client as a user that is not root, to whom all that is here belongs then; permissions mean
+    /// nothing to root.
+    pub fn ordinary_client_command(&self) -> Command {
+        if !rustix::process::geteuid().is_root() {
+            return self.client_command();
+        }
+        // The folder of the binaries may be closed to others.
+        let program = self.path("client-of-nobody");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_client"), &program).unwrap();
+        }
+        give_to_nobody(self.root.path());
+        let usual = self.client_command();
+        let mut command = Command::new(program);
+        command.args(usual.get_args()).current_dir(self.root.path());
+        command.env_remove("RUST_LOG").env_remove("PEERSHARE_PEER_SETTINGS").uid(NOBODY).gid(NOBODY);
+        command
+    }
+
     /// One command of the client, which is awaited.
     pub fn client(&self, words: &[&str]) -> assert_cmd::assert::Assert {
         let mut command = assert_cmd::Command::from_std(self.client_command());
         command.args(words).timeout(DEADLINE).assert()
+    }
+}
+
+/// A user that no files belong to on any machine.
+const NOBODY: u32 = 65534;
+
+fn give_to_nobody(path: &Path) {
+    lchown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        fs::read_dir(path).unwrap().for_each(|entry| give_to_nobody(&entry.unwrap().path()));
     }
 }
 
