@@ -200,6 +200,9 @@ pub const JOURNAL_BYTES: u64 = 64 << 20;
 /// How long a part file that nobody continues is kept.
 pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// No part file is older than this date, told from 1970 on: 2024-01-01, before this program was written.
+pub const EARLIEST_PART: Duration = Duration::from_secs(1_704_067_200);
+
 /// How long the names of a listing are kept for those who ask for its next page.
 pub const LISTING_KEPT: Duration = Duration::from_secs(10);
 

@@ -15,7 +15,7 @@ use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{
     Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
 };
-use crate::store::{Arrival, PartFile, Reception, Store};
+use crate::store::{Arrival, PartFile, Reception, Store, StoreError};
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
 
@@ -33,6 +33,10 @@ struct Found {
 
 pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
+    if let Err(error) = check_way(work, wanted, replace) {
+        bars.error(&format!("cannot download {}: {}", shown(wanted), shown(&error.to_string())));
+        return ExitStatus::from(&error);
+    }
     let found = match find(work, wanted) {
         Ok(found) => found,
         Err(message) => {
@@ -64,6 +68,16 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
         return ExitStatus::Refused;
     }
     receive(work, found, replace)
+}
+
+/// Fails when nothing can be put under that name here; an id will have a name that is not known yet.
+fn check_way(work: &Work<'_>, wanted: &str, replace: bool) -> Result<(), StoreError> {
+    match wanted.parse::<FileName>() {
+        Ok(name) if wanted.parse::<RootPrefix>().is_err() => {
+            work.transfers.store()?.check_way(&name, replace)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Asks all peers for the name, and if nobody has that and it may be an id, for the id.

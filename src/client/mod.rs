@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::logging::{self, Logging};
+use crate::store::survive_size_limit;
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
 use crate::transport::{Network, tcp::Tcp};
 
@@ -118,6 +119,7 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
     if let Some(Command::Help { topic }) = command {
         return Ok(output::print(|out| out.write_all(help::about(topic).as_bytes())));
     }
+    survive_size_limit();
     let mut settings = TopologyFile::find(options.peer_settings.as_deref())?;
     let own = own_id(options.peer.as_ref(), settings.current())?;
     let served_files = options.served_files.clone();

@@ -126,12 +126,16 @@ impl From<&Refusal> for ExitStatus {
 impl From<&StoreError> for ExitStatus {
     fn from(error: &StoreError) -> Self {
         match error {
-            StoreError::NotFound { .. } | StoreError::NoSuchContent { .. } | StoreError::NotAFile { .. } => {
-                Self::NoSuchFile
-            }
-            StoreError::InTheWay { .. } | StoreError::Outside { .. } => Self::Refused,
+            StoreError::NotFound { .. }
+            | StoreError::NoSuchContent { .. }
+            | StoreError::NotAFile { .. }
+            | StoreError::DeadLink { .. } => Self::NoSuchFile,
+            StoreError::InTheWay { .. }
+            | StoreError::Blocked { .. }
+            | StoreError::NotAFolder { .. }
+            | StoreError::Outside { .. } => Self::Refused,
             StoreError::Changed { .. } => Self::Integrity,
-            StoreError::NoSpace { .. } => Self::NoSpace,
+            StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => Self::NoSpace,
             StoreError::Interrupted => Self::Interrupted,
             StoreError::BadName(_) | StoreError::BadPattern { .. } => Self::Usage,
             _ => Self::Failed,

@@ -40,7 +40,7 @@ pub enum SourceError {
     #[error("it broke the protocol ({0})")]
     Misbehaved(WireError),
     /// It did not greet as a framed peer does; it may speak the classic dialect.
-    #[error("no framed peer answers there ({0})")]
+    #[error("what answers there is no peershare server ({0})")]
     Foreign(WireError),
 }
 

@@ -375,14 +375,17 @@ fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
 /// What a failure of our own disk is to the other side.
 pub fn refusal_of(error: &StoreError) -> Refusal {
     let code = match error {
-        StoreError::NotFound { .. } | StoreError::NoSuchContent { .. } | StoreError::NotAFile { .. } => {
-            ErrorCode::NotFound
-        }
+        StoreError::NotFound { .. }
+        | StoreError::NoSuchContent { .. }
+        | StoreError::NotAFile { .. }
+        | StoreError::DeadLink { .. } => ErrorCode::NotFound,
         StoreError::Outside { .. } | StoreError::BadName(_) => ErrorCode::Refused,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
-        StoreError::NoSpace { .. } => ErrorCode::NoSpace,
-        StoreError::InTheWay { .. } => ErrorCode::InTheWay,
+        StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => ErrorCode::NoSpace,
+        StoreError::InTheWay { .. } | StoreError::Blocked { .. } | StoreError::NotAFolder { .. } => {
+            ErrorCode::InTheWay
+        }
         StoreError::Interrupted => ErrorCode::Busy,
         StoreError::BadPattern { .. } | StoreError::NoSuchChunk { .. } => ErrorCode::BadRequest,
         _ => ErrorCode::Internal,

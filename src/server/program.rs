@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use super::{Host, Neighbours, Server};
 use crate::connection::Identity;
 use crate::serve::Rights;
-use crate::store::Store;
+use crate::store::{Store, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::tcp::{Listener, Tcp};
 
@@ -68,6 +68,7 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
         }
     };
     raise_open_files();
+    survive_size_limit();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
     let listener = Listener::bind(&addresses)
         .map_err(|error| format!("cannot listen on {place}: {}", unbound(&error)))?;

@@ -5,7 +5,7 @@
 //! version is what it was thought to be, or changes meanwhile.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -13,9 +13,9 @@ use std::thread;
 
 use super::disk::Disk;
 use super::identity::Identity;
-use super::part::{JOURNAL, PartFile};
+use super::part::{PartFile, part_entry};
 use super::reception::written_chunks;
-use super::{StoreError, journal};
+use super::{StoreError, leftovers};
 use crate::config;
 use crate::content::ChunkIndex;
 
@@ -63,16 +63,10 @@ fn unchanged(disk: &Disk, file: &File, part: &PartFile) -> Vec<ChunkIndex> {
 
 /// Part files of other contents that were to have the same name.
 fn abandoned(disk: &Disk, part: &PartFile) -> io::Result<Vec<File>> {
-    let (name, own) = (part.manifest().name(), part.manifest().root().to_string());
+    let manifest = part.manifest();
     let mut found = Vec::new();
-    for entry in disk.parts.entries()? {
-        let Some(root) = entry.strip_suffix(JOURNAL).filter(|root| *root != own) else { continue };
-        let Some(file) = disk.parts.file(&entry)? else { continue };
-        let mut journal = Vec::new();
-        file.take(1 << 20).read_to_end(&mut journal)?;
-        if journal::name_of(&journal).as_ref() == Some(name) {
-            found.extend(disk.parts.file(root)?);
-        }
+    for root in leftovers::begun_for(disk, manifest.name(), &manifest.root())? {
+        found.extend(disk.parts.file(&part_entry(&root))?);
     }
     Ok(found)
 }

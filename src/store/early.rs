@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex};
 
 use super::disk::Disk;
 use super::hashing::Hashing;
-use super::part::{journal_entry, part_entry, unwritable};
-use super::reception::{check_parent, written_chunks};
-use super::{StoreError, locked};
+use super::part::{journal_entry, part_entry};
+use super::placing::unwritable;
+use super::reception::written_chunks;
+use super::{StoreError, locked, way};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, merkle};
 
 /// A file whose chunks come before anybody can say what they are. Nobody else can begin the same name
@@ -42,9 +43,8 @@ fn entry(name: &FileName) -> String {
 /// Begins such a file, or goes on with it. `None` when that is not worth it or not possible: something
 /// has the name, it would not fit, or somebody else is at it.
 pub(super) fn begin(disk: &Arc<Disk>, name: FileName, length: u64) -> Result<Option<EarlyPart>, StoreError> {
-    match disk.folder.identity(&name) {
-        Err(StoreError::NotFound { .. }) => check_parent(disk, &name)?,
-        other => return other.map(|_| None),
+    if way::look(disk, &name, false)?.is_some() {
+        return Ok(None);
     }
     let layout = ChunkLayout::usual(length).map_err(StoreError::layout(&name))?;
     let what = StoreError::io(format!("cannot prepare to receive {name}"));

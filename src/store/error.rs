@@ -34,7 +34,7 @@ pub enum StoreError {
     #[error(transparent)]
     BadName(#[from] BadName),
     /// A link on the way to the file leads out of the served folder.
-    #[error("{name} leads out of the served folder through a link; it is not served")]
+    #[error("{name} leads out of the served folder through a link, which is not followed; remove the link")]
     Outside {
         /// Which name.
         name: FileName,
@@ -45,11 +45,27 @@ pub enum StoreError {
         /// Which name.
         name: FileName,
     },
+    /// A link that leads to nothing has that name.
+    #[error("{name} is a link that leads to nothing")]
+    DeadLink {
+        /// Which name.
+        name: FileName,
+    },
+    /// Something that is no file has the name that a file is to get.
+    #[error("{by} has the name {name} already, and nothing replaces it; move it away and try again")]
+    Blocked {
+        /// Which name.
+        name: FileName,
+        /// What has it, as in `a folder`.
+        by: &'static str,
+    },
     /// A part of the name before its last `/` is a file, so nothing can be put beneath it.
-    #[error("cannot put {name} there, because a file has the name of its folder; choose another name")]
+    #[error("{name} cannot be put there, because {part} is a file and no folder; move it away and try again")]
     NotAFolder {
         /// Which name.
         name: FileName,
+        /// Which part of it is a file.
+        part: String,
     },
     /// The disk is too full.
     #[error("no space for {name}: {needed} bytes are needed and {free} are free; make room and try again")]
@@ -60,6 +76,14 @@ pub enum StoreError {
         needed: u64,
         /// Bytes that are free.
         free: u64,
+    },
+    /// The file is larger than a file may be here.
+    #[error(
+        "{name} is larger than a file may be here; raise the limit of this program (ulimit -f), or use a disk whose file system takes such files"
+    )]
+    TooLarge {
+        /// The file that is too large.
+        name: FileName,
     },
     /// Other content took the name while the file was received.
     #[error("{name} appeared while it was received; what was received is kept, try again")]
@@ -143,6 +167,7 @@ impl StoreError {
             Self::Changed { name } => Self::Changed { name: name.clone() },
             Self::Outside { name } => Self::Outside { name: name.clone() },
             Self::NotAFile { name } => Self::NotAFile { name: name.clone() },
+            Self::DeadLink { name } => Self::DeadLink { name: name.clone() },
             Self::Interrupted => Self::Interrupted,
             Self::Io { what, error } => {
                 let same = error.raw_os_error().map(io::Error::from_raw_os_error);

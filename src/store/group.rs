@@ -91,8 +91,7 @@ impl Group {
         let identity = written.map_err(|error| {
             // What is left of it would only be in the way of nobody.
             let _ = self.folder.remove(&entry);
-            super::part::no_space(&self.disk, name, whole.bytes().len() as u64, &error)
-                .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
+            super::placing::unwritable(&self.disk, name, whole.bytes().len() as u64, error)
         })?;
         let (head, digests) = small::record_of(name.clone(), identity, whole);
         self.bytes += whole.bytes().len() as u64;
@@ -137,14 +136,24 @@ impl Group {
                 }
                 Err(error) => {
                     let _ = self.folder.remove(&entry);
-                    let error = super::part::unplaceable(&self.disk, &name, 0, error);
-                    settled.push((name, Err(error)));
+                    let error = super::placing::unplaceable(&self.disk, &name, 0, error);
+                    settled.push(match error {
+                        StoreError::InTheWay { .. } if self.is_there(&head) => (name, Ok(())),
+                        error => (name, Err(error)),
+                    });
                 }
             }
         }
         drop(naming);
         self.disk.catalog.remember_all(known);
         settled
+    }
+
+    /// Whether somebody else has given the name to the same content meanwhile.
+    fn is_there(&self, head: &Head) -> bool {
+        let Ok(identity) = self.disk.folder.identity(&head.name) else { return false };
+        let hash = || small::hash(&self.disk, &[(head.name.clone(), identity)]).pop();
+        identity.length == head.identity.length && matches!(hash(), Some(Ok(root)) if root == head.root)
     }
 
     fn write(&self, entry: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<Identity> {
@@ -162,7 +171,7 @@ impl Group {
     fn place(&mut self, name: &FileName, entry: &str) -> io::Result<Identity> {
         let Self { disk, folder, folders, replace, .. } = self;
         let (from, folder, to) = (folder.dir(), folder_of(disk, folders, name)?, name.last_part());
-        super::part::rename(from, entry, (folder, to), *replace)?;
+        super::placing::rename(from, entry, (folder, to), *replace)?;
         Ok(Identity::from_stat(&statat(folder, to, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 }
@@ -277,14 +286,22 @@ impl Drop for Salvage {
     }
 }
 
-/// Deletes an abandoned group that nobody came back for.
-pub(super) fn discard(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) -> io::Result<()> {
+/// Deletes of an abandoned group what nothing is in, and all of it when it is old.
+pub(super) fn sweep(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) -> io::Result<()> {
     let folder = PrivateFolder::open(disk.parts.dir(), entry)?;
-    if is_old(folder.dir()) && folder.dir().try_lock().is_ok() {
-        for file in folder.entries()? {
+    if folder.dir().try_lock().is_err() {
+        return Ok(());
+    }
+    let old = is_old(folder.dir());
+    for file in folder.entries()? {
+        let empty = || folder.file(&file).is_ok_and(|file| file.is_none_or(|file| is_empty(&file)));
+        if old || empty() {
             folder.remove(&file)?;
         }
-        disk.parts.remove_folder(entry)?;
     }
-    Ok(())
+    disk.parts.remove_folder(entry)
+}
+
+fn is_empty(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.len() == 0)
 }

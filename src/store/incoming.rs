@@ -9,11 +9,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::StoreError;
 use super::disk::Disk;
 use super::identity::Identity;
-use super::part::{NameLock, rename, unplaceable, unwritable};
-use super::reception::{check_parent, lock_name};
+use super::part::NameLock;
+use super::placing::{rename, unplaceable, unwritable};
+use super::reception::lock_name;
+use super::{StoreError, way};
 use crate::config;
 use crate::content::{Digest, FileName};
 
@@ -51,11 +52,8 @@ pub(super) fn begin(
     length: Option<u64>,
     replace: bool,
 ) -> Result<Arrival, StoreError> {
-    match disk.folder.identity(&name) {
-        Ok(_) if !replace => return Ok(Arrival::Exists),
-        Ok(_) => {}
-        Err(StoreError::NotFound { .. }) => check_parent(disk, &name)?,
-        Err(error) => return Err(error),
+    if way::look(disk, &name, replace)?.is_some() && !replace {
+        return Ok(Arrival::Exists);
     }
     let what = format!("cannot prepare to receive {name}");
     let free = disk.free_space().map_err(StoreError::io(what.clone()))?;

@@ -58,7 +58,10 @@ impl<'a> Looker<'a> {
     }
 
     fn follow(&self, name: &FileName) -> Result<Seen, StoreError> {
-        let metadata = self.folder.look(name.as_path()).map_err(StoreError::reaching(name))?;
+        let metadata = self.folder.look(name.as_path()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::DeadLink { name: name.clone() },
+            _ => StoreError::reaching(name)(error),
+        })?;
         Ok(Seen {
             identity: Identity::from_metadata(&metadata),
             kind: FileType::from_raw_mode(metadata.mode()),

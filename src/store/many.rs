@@ -5,7 +5,7 @@ use rustix::fs::FileType;
 
 use super::identity::Identity;
 use super::looking::{Looker, Seen};
-use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, small};
+use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, small, way};
 use crate::config;
 use crate::content::{Attributes, Entry, FileName, Root, Selection};
 
@@ -121,14 +121,11 @@ impl Store {
     }
 
     /// What has the names of these files. Hashes small files that may be the same.
-    pub fn compare(&self, wanted: &[Wanted<'_>]) -> Vec<Result<Standing, StoreError>> {
+    /// With `replace`, a link that leads to nothing counts as nothing.
+    pub fn compare(&self, wanted: &[Wanted<'_>], replace: bool) -> Vec<Result<Standing, StoreError>> {
         let mut looker = Looker::new(&self.inner.disk.folder);
-        let look = |wanted: &Wanted<'_>| match looker.look_at_file(wanted.name) {
-            Ok(seen) => Ok(Some(seen)),
-            Err(StoreError::NotFound { name }) if looker.is_blocked() => Err(StoreError::NotAFolder { name }),
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        };
+        let folder = &self.inner.disk.folder;
+        let look = |wanted: &Wanted<'_>| way::look_with(&mut looker, folder, wanted.name, replace);
         let looks: Vec<Result<Option<Seen>, StoreError>> = wanted.iter().map(look).collect();
         let same_length = |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {
             Ok(Some(seen)) if seen.identity.length == wanted.length => Some((wanted.name.clone(), *seen)),
@@ -160,7 +157,7 @@ impl Store {
     /// Makes a folder, and those it lies in; says whether that was needed.
     pub fn make_folder(&self, name: &FileName) -> Result<(), StoreError> {
         let made = self.inner.disk.folder.make(name.as_path(), &|_| Ok(()));
-        made.map(drop).map_err(|error| super::part::unplaceable(&self.inner.disk, name, 0, error))
+        made.map(drop).map_err(|error| super::placing::unplaceable(&self.inner.disk, name, 0, error))
     }
 
     /// Gives folders their times and permissions; the deepest should come first.

@@ -17,6 +17,9 @@
 //! * `early`: a file while it is fetched from a peer that still hashes it
 //! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process or
 //!   another
+//! * `way`: what has the name of a file that is to come
+//! * `leftovers`: what receptions left, and when it goes
+//! * `placing`: giving it its name
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
@@ -56,12 +59,14 @@ mod incoming;
 mod index;
 mod job;
 mod journal;
+mod leftovers;
 mod lent;
 mod listing;
 mod live;
 mod looking;
 mod many;
 mod part;
+mod placing;
 mod pool;
 mod private;
 mod reception;
@@ -70,6 +75,7 @@ mod small;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod way;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -86,6 +92,7 @@ pub use listing::{ListPage, ListQuery};
 pub use live::Partial;
 pub use many::{Standing, Wanted};
 pub use part::PartFile;
+pub use placing::survive_size_limit;
 pub use reception::Reception;
 
 pub use crate::content::Entry;
@@ -136,8 +143,8 @@ impl Store {
     /// continued for a long time.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Arc::new(Disk::open(folder)?);
-        if let Err(error) = reception::sweep(&disk, SystemTime::now()) {
-            log::warn!("cannot look for old part files: {error}");
+        if let Err(error) = leftovers::sweep(&disk, SystemTime::now()) {
+            log::warn!("cannot look for what earlier receptions left: {error}");
         }
         Ok(Self::over(disk))
     }
@@ -261,12 +268,18 @@ impl Store {
         live::find(&self.inner.disk, root, deadline)
     }
 
+    /// Fails when no file can get that name, because something else has it or a place of its folders; see
+    /// [`Self::receive`].
+    pub fn check_way(&self, name: &FileName, replace: bool) -> Result<(), StoreError> {
+        way::look(&self.inner.disk, name, replace).map(drop)
+    }
+
     /// Begins to receive a file, or says why not. With `replace`, other content of that name gives way
     /// when all is received, and not before.
     ///
     /// Waits for hashing when a file of the same name and length is not hashed yet, and for chunks
     /// that a killed process left behind. [`StoreError::NoSpace`] when it would not fit,
-    /// [`StoreError::NotAFile`] when a folder has the name.
+    /// [`StoreError::Blocked`] when something has the name that is no file.
     pub fn receive(&self, manifest: Arc<Manifest>, replace: bool) -> Result<Reception, StoreError> {
         self.receive_after(None, manifest, replace)
     }
@@ -292,7 +305,8 @@ impl Store {
     /// `length` is what is known of its length in bytes. With `replace`, another file of that name gives
     /// way when all is received, and not before.
     ///
-    /// [`StoreError::NoSpace`] when it would not fit, [`StoreError::NotAFile`] when a folder has the name.
+    /// [`StoreError::NoSpace`] when it would not fit, [`StoreError::Blocked`] when something has the name
+    /// that is no file.
     pub fn receive_unproven(
         &self,
         name: FileName,

@@ -13,17 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
-use rustix::io::Errno;
-
 use super::deliveries::Deliveries;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::live::Waiting;
+use super::placing::{rename, unplaceable, unwritable};
 use super::watched::{LiveFile, live_entry};
-use super::{StoreError, attributes, journal, locked};
+use super::{StoreError, attributes, journal, leftovers, locked};
 use crate::config;
-use crate::content::{Attributes, ChunkIndex, ChunkSet, FileName, Manifest, Root, VerifiedChunk};
+use crate::content::{Attributes, ChunkIndex, ChunkSet, Manifest, Root, VerifiedChunk};
 
 /// A file that is being received. Nobody else can receive the same content or the same name into
 /// this folder while it lives.
@@ -203,7 +201,13 @@ impl PartFile {
             return Err(StoreError::Changed { name: name.clone() });
         }
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
-        self.place(&folder).map_err(|error| self.unplaceable(error))?;
+        match self.place(&folder).map_err(|error| self.unplaceable(error)) {
+            Err(StoreError::InTheWay { .. }) if self.is_there() => {
+                self.discard()?;
+                return Ok(manifest);
+            }
+            placed => placed?,
+        }
         self.settled = true;
         // Before anything that takes time: who is served from the part file finds it whole from now on.
         let after = self.identity()?;
@@ -212,7 +216,25 @@ impl PartFile {
         }
         let synced = self.forget_journal().and_then(|()| folder.sync_all());
         synced.map_err(|error| self.unplaceable(error))?;
+        if let Err(error) = leftovers::drop_older(&self.disk, &manifest) {
+            log::warn!("cannot look for older versions of {name} that were begun: {error}");
+        }
         Ok(manifest)
+    }
+
+    /// Whether somebody else has given the name to the same content meanwhile.
+    fn is_there(&self) -> bool {
+        let manifest = self.manifest();
+        let Ok(file) = self.disk.folder.open_file(manifest.name()) else { return false };
+        let layout = manifest.layout();
+        let mut buffer = Vec::new();
+        let mut is_same = |index| {
+            buffer.resize(layout.chunk_len(index), 0);
+            file.read_exact_at(&mut buffer, layout.range(index).start).is_ok()
+                && manifest.verify(index, &buffer).is_ok()
+        };
+        file.metadata().is_ok_and(|metadata| metadata.len() == layout.length())
+            && layout.indices().all(&mut is_same)
     }
 
     /// Deletes what was received.
@@ -327,52 +349,4 @@ fn begin_live(disk: &Disk, file: &File, manifest: &Manifest, have: &ChunkSet) ->
             log::debug!("other processes will not serve {} before it is here: {error}", manifest.name());
         })
         .ok()
-}
-
-/// Renames a part file to its name in a folder, over another file only if that is to be replaced.
-pub(super) fn rename(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
-    attributes::lifting(to.0, || rename_once(parts, from, to, replace))
-}
-
-fn rename_once(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
-    let (folder, to) = to;
-    if replace {
-        return Ok(renameat(parts, from, folder, to)?);
-    }
-    match renameat_with(parts, from, folder, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot do it in one step; a link is never made over a file.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            linkat(parts, from, folder, to, AtFlags::empty())?;
-            Ok(unlinkat(parts, from, AtFlags::empty())?)
-        }
-        other => Ok(other?),
-    }
-}
-
-/// What an error means when a part file, of which `needed` bytes are not written, was to become `name`.
-pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
-    let named = name.clone();
-    match Errno::from_io_error(&error) {
-        Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name: named },
-        Some(Errno::NOTDIR) => StoreError::NotAFolder { name: named },
-        Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: named },
-        _ => unwritable(disk, name, needed, error),
-    }
-}
-
-/// What an error means when `needed` bytes of `name` were to be written.
-pub(super) fn unwritable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
-    no_space(disk, name, needed, &error)
-        .unwrap_or_else(|| StoreError::Io { what: format!("cannot write {name}"), error })
-}
-
-/// Tells a full disk, or a used-up quota, from other errors.
-pub(super) fn no_space(disk: &Disk, name: &FileName, needed: u64, error: &io::Error) -> Option<StoreError> {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => {
-            let free = disk.free_space().unwrap_or(0);
-            Some(StoreError::NoSpace { name: name.clone(), needed, free })
-        }
-        _ => None,
-    }
 }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -15,9 +14,10 @@ use super::disk::Disk;
 use super::donor::{self, Filled};
 use super::early::{self, EarlyPart};
 use super::hashing::Hashing;
-use super::part::{Claim, JOURNAL, NameLock, PartFile, journal_entry, no_space, part_entry};
-use super::{group, journal};
-use crate::config;
+use super::leftovers::NAME_LOCK;
+use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
+use super::placing::unwritable;
+use super::{journal, way};
 use crate::content::{Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
 
 /// How a reception can begin.
@@ -110,28 +110,12 @@ fn look(
     replace: bool,
 ) -> Result<Option<Option<Root>>, StoreError> {
     let name = manifest.name();
-    let identity = match disk.folder.identity(name) {
-        Ok(identity) => identity,
-        Err(StoreError::NotFound { .. }) => return check_parent(disk, name).map(|()| None),
-        Err(error) => return Err(error),
-    };
+    let Some(identity) = way::look(disk, name, replace)? else { return Ok(None) };
     match disk.catalog.root(name, &identity) {
         None if identity.length == manifest.length() && !(replace && manifest.layout().count() > 1) => {
             Ok(Some(Some(hashing.manifest(name, identity, &mut |_, _| true)?.root())))
         }
         root => Ok(Some(root)),
-    }
-}
-
-/// Fails when nothing can be put there, whatever is made of the folders that are missing.
-pub(super) fn check_parent(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
-    let Some(folder) = name.folder() else { return Ok(()) };
-    match disk.folder.enter(folder.as_ref()) {
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            Err(StoreError::NotAFolder { name: name.clone() })
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::reaching(name)(error)),
-        _ => Ok(()),
     }
 }
 
@@ -144,7 +128,7 @@ fn claim(disk: &Arc<Disk>, manifest: &Manifest) -> io::Result<Option<Claim>> {
 
 /// Locks a name; `None` when somebody else has it.
 pub(super) fn lock_name(disk: &Arc<Disk>, name: &FileName) -> io::Result<Option<NameLock>> {
-    let entry = format!("{}.name", Digest::of(name.as_str().as_bytes()));
+    let entry = format!("{}{NAME_LOCK}", Digest::of(name.as_str().as_bytes()));
     let locked = disk.parts.claim(&entry)?;
     Ok(locked.map(|locked| NameLock { disk: Arc::clone(disk), entry, _locked: locked }))
 }
@@ -180,9 +164,7 @@ fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreE
     }
     // A journal that is there already is about a file that is no more.
     disk.parts.remove(&journal_entry(&manifest.root())).map_err(StoreError::io(what()))?;
-    file.set_len(length).map_err(|error| {
-        no_space(disk, name, needed, &error).unwrap_or(StoreError::Io { what: what(), error })
-    })
+    file.set_len(length).map_err(|error| unwritable(disk, name, needed, error))
 }
 
 /// The chunks of an earlier attempt: those the journal vouches for, and of the others those that
@@ -236,36 +218,4 @@ pub(super) fn written_chunks(file: &File, layout: &ChunkLayout) -> io::Result<Ve
         chunks.push(index);
     }
     Ok(chunks)
-}
-
-/// Deletes what nobody continued for a long time.
-pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
-    for entry in disk.parts.entries()? {
-        let is_old = |file: &File| {
-            let modified = file.metadata().and_then(|metadata| metadata.modified());
-            let age = modified.map(|modified| now.duration_since(modified).unwrap_or_default());
-            age.is_ok_and(|age| age >= config::PART_KEPT)
-        };
-        if entry.ends_with(group::GROUP) {
-            group::discard(disk, &entry, is_old)?;
-            continue;
-        }
-        let Some(file) = disk.parts.file(&entry)? else { continue };
-        if is_old(&file) && file.try_lock().is_ok() && disk.parts.is_current(&entry, &file)? {
-            remove_with_journal(disk, &entry)?;
-        }
-    }
-    Ok(())
-}
-
-/// A journal goes with its part file, and never stays behind alone.
-fn remove_with_journal(disk: &Disk, entry: &str) -> io::Result<()> {
-    match entry.strip_suffix(JOURNAL) {
-        Some(part) if disk.parts.file(part)?.is_some() => Ok(()),
-        Some(_) => disk.parts.remove(entry),
-        None => {
-            disk.parts.remove(&format!("{entry}{JOURNAL}"))?;
-            disk.parts.remove(entry)
-        }
-    }
 }

@@ -49,9 +49,12 @@ const NO_MORE: u32 = u32::MAX;
 /// The byte of a chunk that is there.
 const THERE: u8 = 1;
 
+/// What a live file is called behind its content.
+pub(super) const LIVE: &str = ".live";
+
 /// What the live file of that content is called.
 pub(super) fn live_entry(root: &Root) -> String {
-    format!("{root}.live")
+    format!("{root}{LIVE}")
 }
 
 /// The live file of a part file of ours.

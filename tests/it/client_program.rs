@@ -256,6 +256,20 @@ fn what_arrives_is_allowed_no_more_than_the_own_umask_allows() {
 }
 
 #[test]
+fn a_file_beyond_the_limit_of_file_sizes_is_an_error_with_words() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.put("a", "large", &bytes(1, LONG));
+    let client = site.client_command();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 100; exec \"$@\"", "sh"]).arg(client.get_program()).args(client.get_args());
+    let mut shell = assert_cmd::Command::from_std(shell);
+    let failed = shell.args(["download", "large"]).timeout(DEADLINE).assert().code(9);
+    assert!(err_of(&failed).contains("ulimit -f"), "{}", err_of(&failed));
+}
+
+#[test]
 fn what_was_received_with_read_only_folders_is_brought_up_to_date() {
     let site = Site::new();
     let a = site.server("a");

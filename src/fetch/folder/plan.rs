@@ -109,7 +109,7 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|file| Wanted { name: &file.name, length: file.length, root: file.root })
             .collect();
-        let standings = self.fetch.store.compare(&wanted);
+        let standings = self.fetch.store.compare(&wanted, self.fetch.replace);
         for (file, standing) in waiting.into_iter().zip(standings) {
             match standing {
                 Err(error) => self.record.fail(&file.name, error.into()),

@@ -245,9 +245,109 @@ fn folders_in_the_way_and_files_in_place_of_folders_are_errors_before_anything_i
     let served = Served::new();
     served.write("d/f", b"x");
     let of = |file| served.store.receive(manifest_of(file, b"new"), true);
-    assert!(matches!(of("d"), Err(StoreError::NotAFile { .. })));
-    assert!(matches!(of("d/f/g"), Err(StoreError::NotAFolder { .. })));
-    assert!(matches!(of("d/f/g/h"), Err(StoreError::NotAFolder { .. })));
+    assert!(matches!(of("d"), Err(StoreError::Blocked { by: "a folder", .. })));
+    for below in ["d/f/g", "d/f/g/h"] {
+        let result = of(below);
+        assert!(matches!(&result, Err(StoreError::NotAFolder { part, .. }) if part == "d/f"), "{result:?}");
+    }
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        served.path("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    assert!(matches!(of("fifo"), Err(StoreError::Blocked { by: "a FIFO", .. })));
+    assert_eq!(parts_left(&served), 0);
+}
+
+#[test]
+fn a_link_that_leads_to_nothing_is_in_the_way_unless_it_may_be_replaced() {
+    let served = Served::new();
+    symlink("nowhere", served.path("f")).unwrap();
+    let data = pattern(LENGTH);
+    let result = served.store.receive(manifest_of("f", &data), false);
+    assert!(matches!(result, Err(StoreError::Blocked { by: "a link that leads to nothing", .. })));
+    let Reception::Part(part) = served.store.receive(manifest_of("f", &data), true).unwrap() else {
+        panic!()
+    };
+    write(&part, &data, 0..5);
+    part.complete().unwrap();
+    assert!(fs::read(served.path("f")).unwrap() == data);
+    assert!(!served.path("nowhere").exists());
+}
+
+#[test]
+fn the_same_content_that_appears_meanwhile_is_as_good() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let part = begin(&served.store, &manifest_of("f", &data));
+    write(&part, &data, 0..5);
+    served.write("f", &data);
+    part.complete().unwrap();
+    assert_eq!(parts_left(&served), 0);
+    // Of the same length, but another.
+    let part = begin(&served.store, &manifest_of("g", &data));
+    write(&part, &data, 0..5);
+    let mut other = data.clone();
+    other[LENGTH - 1] ^= 1;
+    served.write("g", &other);
+    assert!(matches!(part.complete(), Err(StoreError::InTheWay { .. })));
+    assert!(fs::read(served.path("g")).unwrap() == other);
+}
+
+#[test]
+fn small_files_that_appear_meanwhile_are_compared_by_content() {
+    let served = Served::new();
+    let mut group = served.store.group(false).unwrap();
+    for (file, data) in [("same", b"1"), ("other", b"2")] {
+        let whole = crate::content::whole::hash_all(&[data]).pop().unwrap().unwrap();
+        group.put(&name(file), &whole, &crate::content::Attributes::default()).unwrap();
+        served.write(file, b"1");
+    }
+    let settled = group.settle();
+    assert!(matches!(&settled[..], [(_, Ok(())), (_, Err(StoreError::InTheWay { .. }))]), "{settled:?}");
+}
+
+#[test]
+fn a_complete_file_drops_what_was_begun_of_its_other_versions() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let versions = [1, 2, 3].map(|i| manifest_of("f", &data[i..]));
+    for manifest in &versions {
+        write(&begin(&served.store, manifest), &data[data.len() - manifest.length() as usize..], 0..2);
+    }
+    let of_another_name = manifest_of("g", &data[4..]);
+    write(&begin(&served.store, &of_another_name), &data[4..], 0..2);
+    // Somebody is at one of them, under another name.
+    let held = begin(&served.other(), &manifest_of("h", &data[2..]));
+    receive(&served.store, "f", &data);
+    let left = [&versions[0], &versions[1], &versions[2], &of_another_name]
+        .map(|manifest| part_path(&served, manifest).exists());
+    assert_eq!(left, [false, true, false, true]);
+    drop(held);
+}
+
+#[test]
+fn what_kills_left_goes_at_the_next_start() {
+    let served = Served::new();
+    let data = pattern(LENGTH);
+    let manifest = manifest_of("f", &data);
+    write(&begin(&served.store, &manifest), &data, 0..2);
+    let parts = private(served.folder.path(), "parts");
+    let root = manifest.root();
+    for entry in [format!("{root}.journal.new"), "00.name".to_owned(), "00.live".to_owned()] {
+        fs::write(parts.join(entry), b"torn").unwrap();
+    }
+    fs::create_dir(parts.join("1-0.group")).unwrap();
+    fs::write(parts.join("1-0.group").join(format!("{root}.0")), b"").unwrap();
+    let held = begin(&served.store, &manifest_of("g", &data[1..]));
+    let before = fs::read_dir(&parts).unwrap().count();
+    drop(served.other());
+    assert_eq!(before - fs::read_dir(&parts).unwrap().count(), 4);
+    drop(held);
+    assert_eq!(chunks(&begin(&served.store, &manifest)), [0, 1]);
 }
 
 #[test]
@@ -323,23 +423,18 @@ fn a_chunk_of_another_file_is_refused() {
 fn part_files_that_nobody_continues_are_deleted_after_two_weeks() {
     let served = Served::new();
     let data = pattern(LENGTH);
-    let [old, young, locked] = [1, 2, 3].map(|i| manifest_of("f", &data[i..]));
-    for manifest in [&old, &young] {
-        let part = begin(&served.store, manifest);
-        write(&part, &data[data.len() - manifest.length() as usize..], 0..2);
-    }
+    let [old, locked] = [1, 2].map(|i| manifest_of("f", &data[i..]));
+    write(&begin(&served.store, &old), &data[1..], 0..2);
     let held = begin(&served.store, &locked);
-    write(&held, &data[3..], 0..2);
-    let long_ago = SystemTime::now() - config::PART_KEPT - std::time::Duration::from_secs(1);
-    for manifest in [&old, &locked] {
-        fs::File::options()
-            .write(true)
-            .open(part_path(&served, manifest))
-            .unwrap()
-            .set_modified(long_ago)
-            .unwrap();
-    }
-    served.other();
+    write(&held, &data[2..], 0..2);
+    // As old as the other peer's file: what came of it is young all the same.
+    let part = fs::File::options().write(true).open(part_path(&served, &old)).unwrap();
+    part.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let sweep_at = |now| leftovers::sweep(&served.store.inner.disk, now).unwrap();
+    sweep_at(SystemTime::now());
+    sweep_at(SystemTime::now() + config::PART_KEPT / 2);
+    assert!(part_path(&served, &old).exists() && journal_path(&served, &old).exists());
+    sweep_at(SystemTime::now() + config::PART_KEPT + std::time::Duration::from_secs(1));
     assert!(!part_path(&served, &old).exists() && !journal_path(&served, &old).exists());
-    assert!(part_path(&served, &young).exists() && part_path(&served, &locked).exists());
+    assert!(part_path(&served, &locked).exists());
 }
