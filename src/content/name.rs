@@ -5,10 +5,38 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 /// The folder inside the served folder that holds what peershare keeps for itself; no file in it
 /// is ever listed, served or written by name.
 pub const PRIVATE_FOLDER: &str = ".peershare";
+
+/// How files begin that are copied to another file system below the served folder, until they are whole;
+/// they are private wherever they lie.
+pub const ARRIVING: &str = ".peershare-arriving-";
+
+/// Whether a file system may take this part of a name for [`PRIVATE_FOLDER`]. Some fold case (exFAT, NTFS,
+/// SMB, ext4 with casefold), some normalise or ignore characters (HFS+), Windows drops dots and blanks
+/// at the end, takes what follows a `:` for a stream of the file, and gives long names short ones
+/// (`PEERSH~1`). Taking too many names for private costs nobody anything.
+pub fn is_private(part: &str) -> bool {
+    if part.is_ascii() && !part.contains(['.', '~']) {
+        return false;
+    }
+    let folded: String = part.nfkc().filter(|symbol| !is_ignorable(*symbol)).collect();
+    let folded: String = folded.to_lowercase().nfkc().filter(|symbol| !is_ignorable(*symbol)).collect();
+    let bare = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    bare == PRIVATE_FOLDER || bare.trim_start_matches('.').starts_with("peersh~")
+}
+
+/// Characters that are not seen, and that some file systems do not compare.
+fn is_ignorable(symbol: char) -> bool {
+    matches!(symbol,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
 
 /// A name that is safe to join to the served folder: made of non-empty parts between `/`, without
 /// `.` or `..`, without NUL or control characters, and outside [`PRIVATE_FOLDER`].
@@ -68,8 +96,8 @@ pub enum BadName {
     /// More than [`FileName::MAX_PART`] or [`FileName::MAX_LEN`] bytes.
     #[error("the name is too long")]
     TooLong,
-    /// The first part is [`PRIVATE_FOLDER`].
-    #[error("names in .peershare are private")]
+    /// The first part is [`PRIVATE_FOLDER`], or some file system takes it for that.
+    #[error("names in .peershare are private, in whatever spelling")]
     Private,
 }
 
@@ -114,7 +142,8 @@ fn check(text: &str) -> Result<(), BadName> {
         match part {
             "" => return Err(BadName::EmptyPart),
             "." | ".." => return Err(BadName::Dots),
-            PRIVATE_FOLDER if position == 0 => return Err(BadName::Private),
+            _ if position == 0 && is_private(part) => return Err(BadName::Private),
+            _ if part.starts_with(ARRIVING) => return Err(BadName::Private),
             _ if part.len() > FileName::MAX_PART => return Err(BadName::TooLong),
             _ => {}
         }
@@ -176,6 +205,33 @@ mod tests {
         }
         assert_eq!("x".repeat(256).parse::<FileName>(), Err(BadName::TooLong));
         assert_eq!("x/".repeat(2000).parse::<FileName>(), Err(BadName::TooLong));
+    }
+
+    #[test]
+    fn what_a_file_system_may_take_for_the_private_folder_is_private() {
+        for part in [
+            ".PEERSHARE",
+            ".PeerShare",
+            ".peershare.",
+            ".peershare . .",
+            ".peer\u{17f}hare",
+            ".peer\u{200c}share",
+            "\u{feff}.peershare",
+            "．ＰＥＥＲＳＨＡＲＥ",
+            "\u{2024}peershare",
+            ".peershare::$INDEX_ALLOCATION",
+            "PEERSH~1",
+            "peersh~2",
+        ] {
+            assert_eq!(part.parse::<FileName>(), Err(BadName::Private), "{part:?}");
+            assert_eq!(format!("{part}/catalog").parse::<FileName>(), Err(BadName::Private), "{part:?}");
+        }
+        for name in
+            [".peershares", "peershare", ".peer share", ".peershare-old/x", "x/.PEERSHARE", "p~1", "žluť"]
+        {
+            assert!(name.parse::<FileName>().is_ok(), "{name:?}");
+        }
+        assert_eq!("x/.peershare-arriving-7".parse::<FileName>(), Err(BadName::Private));
     }
 
     #[test]

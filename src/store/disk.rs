@@ -51,6 +51,7 @@ impl Disk {
             Some(scratch) => PrivateFolder::open(Folder::open(scratch.path())?.dir(), PRIVATE_FOLDER),
             None => PrivateFolder::open(folder.dir(), PRIVATE_FOLDER),
         }?;
+        folder.keep_out_of(private.dir())?;
         let parts = PrivateFolder::open(private.dir(), "parts")?;
         let (catalog, naming) = (Catalog::new(private), Mutex::default());
         Ok(Self { folder, catalog, parts, live: Live::default(), naming, _scratch: scratch })

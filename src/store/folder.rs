@@ -11,16 +11,18 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
-use rustix::fs::{Mode, OFlags, mkdirat, openat, readlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, mkdirat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::identity::Identity;
 use super::{StoreError, attributes};
 use crate::config;
 use crate::content::FileName;
-use crate::content::name::PRIVATE_FOLDER;
+use crate::content::name::is_private;
 
 /// Reads a file; a FIFO or a device cannot make the call hang.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -37,6 +39,17 @@ const LOOK: OFlags = READ;
 pub(super) struct Folder {
     dir: File,
     path: PathBuf,
+    /// Device and inode of the private folder in it, which no name may lead to, however it is spelt.
+    private: OnceLock<Place>,
+}
+
+/// Device and inode of a folder: which one it is, whatever it is called.
+pub(super) type Place = (u64, u64);
+
+/// Which folder that is.
+pub(super) fn place_of(folder: &File) -> io::Result<Place> {
+    let metadata = folder.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 impl Folder {
@@ -50,7 +63,26 @@ impl Folder {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let dir = File::from(rustix::fs::open(&path, ENTER, Mode::empty())?);
-        Ok(Self { dir, path })
+        Ok(Self { dir, path, private: OnceLock::new() })
+    }
+
+    /// From now on no name leads into that folder.
+    pub(super) fn keep_out_of(&self, private: &File) -> io::Result<()> {
+        // Only the first one counts, and there is no other.
+        let _ = self.private.set(place_of(private)?);
+        Ok(())
+    }
+
+    /// Whether that is the private folder.
+    pub(super) fn is_private(&self, place: Place) -> bool {
+        self.private.get() == Some(&place)
+    }
+
+    fn check_not_private(&self, file: &File) -> io::Result<()> {
+        match self.private.get() {
+            Some(private) if place_of(file)? == *private => Err(Errno::XDEV.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Where it is, without links on the way.
@@ -89,7 +121,9 @@ impl Folder {
 
     /// Opens a folder beneath this one.
     pub(super) fn enter(&self, path: &Path) -> io::Result<File> {
-        self.resolve(path, ENTER)
+        let entered = self.resolve(path, ENTER)?;
+        self.check_not_private(&entered)?;
+        Ok(entered)
     }
 
     /// Opens the folder that `name` lies in, after making what is missing of it.
@@ -121,7 +155,16 @@ impl Folder {
         self.enter(path)
     }
 
+    /// The first part is compared with the private folder by what it is, because a file system that folds
+    /// case, or a mount, may have that under more names than one.
     fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        if let (Some(private), Some(Component::Normal(first))) =
+            (self.private.get(), path.components().next())
+            && let Ok(stat) = statat(&self.dir, first, AtFlags::SYMLINK_NOFOLLOW)
+            && place_in(&stat) == *private
+        {
+            return Err(Errno::XDEV.into());
+        }
         match open_without_links(&self.dir, path, flags) {
             // A link, or a system (or a container's filter) without this call.
             Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),
@@ -136,7 +179,7 @@ impl Folder {
                 walk.entered.pop().ok_or(Errno::XDEV)?;
                 continue;
             }
-            if walk.entered.is_empty() && part == PRIVATE_FOLDER {
+            if walk.entered.is_empty() && part.to_str().is_some_and(is_private) {
                 return Err(Errno::XDEV.into());
             }
             let here = walk.entered.last().unwrap_or(&self.dir);
@@ -145,13 +188,22 @@ impl Folder {
                     walk.follow(PathBuf::from(OsString::from_vec(target.into_bytes())), &self.path)?
                 }
                 Err(Errno::INVAL) if walk.ahead.is_empty() => return open_part(here, &part, flags),
-                Err(Errno::INVAL) => walk.entered.push(open_part(here, &part, ENTER)?),
+                Err(Errno::INVAL) => {
+                    let entered = open_part(here, &part, ENTER)?;
+                    self.check_not_private(&entered)?;
+                    walk.entered.push(entered);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         // The name ended with a link to a folder that was entered already.
         open_part(walk.entered.last().unwrap_or(&self.dir), OsStr::new("."), flags)
     }
+}
+
+#[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between systems")]
+fn place_in(stat: &Stat) -> Place {
+    (stat.st_dev as u64, stat.st_ino as u64)
 }
 
 /// Where a walk from the top of the folder stands.
@@ -206,7 +258,7 @@ fn open_without_links(_: &File, _: &Path, _: OFlags) -> rustix::io::Result<File>
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

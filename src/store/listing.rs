@@ -11,7 +11,7 @@ use rustix::fs::{Dir, FileType};
 use super::folder::Folder;
 use super::{StoreError, locked};
 use crate::config;
-use crate::content::name::PRIVATE_FOLDER;
+use crate::content::name::{ARRIVING, PRIVATE_FOLDER};
 use crate::content::{Entry, FileName, Selection};
 
 /// What somebody wants to see of a listing.
@@ -165,6 +165,9 @@ impl Walk<'_> {
     fn list(&mut self, dir: &File, visit: &Visit) -> std::io::Result<()> {
         let metadata = dir.metadata()?;
         let place = (metadata.dev(), metadata.ino());
+        if self.folder.is_private(place) {
+            return Ok(());
+        }
         if visit.within.contains(&place) {
             self.names.left_out += 1;
             return Ok(());
@@ -179,6 +182,7 @@ impl Walk<'_> {
             match entry.file_name().to_str() {
                 Ok("." | "..") => {}
                 Ok(PRIVATE_FOLDER) if visit.prefix.is_empty() => {}
+                Ok(part) if part.starts_with(ARRIVING) => {}
                 Ok(part) => self.sort_in(&visit, part, entry.file_type()),
                 Err(_) => self.names.left_out += 1,
             }

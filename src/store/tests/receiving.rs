@@ -438,3 +438,32 @@ fn part_files_that_nobody_continues_are_deleted_after_two_weeks() {
     assert!(!part_path(&served, &old).exists() && !journal_path(&served, &old).exists());
     assert!(part_path(&served, &locked).exists());
 }
+
+#[test]
+fn the_private_folder_under_another_name_is_never_reached() {
+    let served = Served::new();
+    served.write("f", b"x");
+    hashed(&served.store, "f");
+    // A link and, where this may be done, a second name for the folder itself.
+    symlink(".peershare", served.path("link")).unwrap();
+    fs::create_dir(served.path("alias")).unwrap();
+    let [private, alias] = [".peershare", "alias"].map(|folder| served.path(folder));
+    let mounted = rustix::mount::mount_bind(&private, &alias).is_ok();
+    if !mounted {
+        eprintln!("only root can give a folder a second name, so only the link is tried");
+    }
+    for folder in ["link", "alias"].iter().take(if mounted { 2 } else { 1 }) {
+        for file in [format!("{folder}/catalog"), format!("{folder}/parts/new")] {
+            assert!(served.store.describe(&name(&file)).is_err(), "{file}");
+            assert!(served.store.open_named(&name(&file)).is_err(), "{file}");
+            let received = served.store.receive(manifest_of(&file, b"poison"), true);
+            assert!(received.is_err(), "{file}: {received:?}");
+        }
+    }
+    let query = ListQuery { limit: 100, folders: true, ..ListQuery::default() };
+    let listed = served.store.list(&query).unwrap().entries;
+    if mounted {
+        rustix::mount::unmount(&alias, rustix::mount::UnmountFlags::empty()).unwrap();
+    }
+    assert!(listed.iter().all(|entry| entry.name.as_str() == "f"), "{listed:?}");
+}
