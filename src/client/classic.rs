@@ -8,12 +8,13 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 
+use super::download::{say, status_of, summary};
 use super::transfers::Work;
-use super::{Bar, shown};
+use super::{Bar, ExitStatus, shown};
 use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError};
-use crate::store::{Incoming, Store};
+use crate::store::{Arrival, Incoming, Store};
 use crate::topology::Peer;
 use crate::wire::{ErrorCode, Refusal};
 
@@ -136,6 +137,57 @@ pub(super) fn conflict(holders: &[Holder]) -> Option<String> {
     let first = holders.first()?.length;
     let line = |holder: &Holder| format!("\n  {} at {}", holder.length, holder.asker.peer.id);
     holders.iter().any(|holder| holder.length != first).then(|| holders.iter().map(line).collect())
+}
+
+/// Fetches from classic peers alone, and says that nothing could be verified.
+pub(super) fn receive_unproven(
+    work: &Work<'_>,
+    wanted: &str,
+    holders: Vec<Holder>,
+    replace: bool,
+) -> ExitStatus {
+    let bars = &work.transfers.surroundings.bars;
+    let fail = |status, message: String| {
+        bars.error(&format!("{}: {}", shown(wanted), shown(&message)));
+        status
+    };
+    if let Some(conflict) = conflict(&holders) {
+        bars.error(&format!(
+            "{} is not the same file at all peers; name one of them:{conflict}",
+            shown(wanted)
+        ));
+        return ExitStatus::Refused;
+    }
+    let Ok(name) = wanted.parse::<FileName>() else { return ExitStatus::Usage };
+    let ids: Vec<&str> = holders.iter().map(|holder| holder.asker.peer.id.as_str()).collect();
+    let unverified = format!(
+        "{}: not verified, because the classic dialect has no checksums and no other peer has the file (it came from {})",
+        shown(wanted),
+        ids.join(", ")
+    );
+    let length = holders.first().map(|holder| holder.length);
+    match work.transfers.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
+        Err(error) => fail(ExitStatus::from(&error), error.to_string()),
+        Ok(Arrival::Exists) => {
+            let what = "already exists; --replace overwrites it";
+            fail(ExitStatus::Refused, what.to_owned())
+        }
+        Ok(Arrival::Busy) => fail(
+            ExitStatus::Refused,
+            "is being received already, by this peer's server or another client".to_owned(),
+        ),
+        Ok(Arrival::Ready(incoming)) => match fetch(work, holders, &name, incoming) {
+            Ok(snapshot) => {
+                bars.note(&unverified);
+                say(bars, summary(&name, &snapshot))
+            }
+            Err(TransferError::Interrupted) => {
+                let what = "interrupted; what came is not kept, because nothing proves it";
+                fail(ExitStatus::Interrupted, what.to_owned())
+            }
+            Err(error) => fail(status_of(&error), error.to_string()),
+        },
+    }
 }
 
 /// Downloads from classic peers alone, with a bar. What comes is not verified.

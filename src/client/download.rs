@@ -15,7 +15,7 @@ use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{
     Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
 };
-use crate::store::{Arrival, PartFile, Reception, Store, StoreError};
+use crate::store::{PartFile, Reception, Store, StoreError};
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
 
@@ -58,7 +58,7 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
         return tell_nobody(work, wanted, &found);
     }
     if found.holders.is_empty() {
-        return receive_unproven(work, wanted, found.classic, replace);
+        return classic::receive_unproven(work, wanted, found.classic, replace);
     }
     if let Some(conflict) = conflict(&found.holders) {
         bars.error(&format!(
@@ -185,57 +185,6 @@ fn conflict(holders: &[Holder]) -> Option<String> {
     (groups.len() > 1).then(|| groups.iter().map(line).collect())
 }
 
-/// Fetches from classic peers alone, and says that nothing could be verified.
-fn receive_unproven(
-    work: &Work<'_>,
-    wanted: &str,
-    holders: Vec<classic::Holder>,
-    replace: bool,
-) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
-    let fail = |status, message: String| {
-        bars.error(&format!("{}: {}", shown(wanted), shown(&message)));
-        status
-    };
-    if let Some(conflict) = classic::conflict(&holders) {
-        bars.error(&format!(
-            "{} is not the same file at all peers; name one of them:{conflict}",
-            shown(wanted)
-        ));
-        return ExitStatus::Refused;
-    }
-    let Ok(name) = wanted.parse::<FileName>() else { return ExitStatus::Usage };
-    let ids: Vec<&str> = holders.iter().map(|holder| holder.asker.peer.id.as_str()).collect();
-    let unverified = format!(
-        "{}: not verified, because the classic dialect has no checksums and no other peer has the file (it came from {})",
-        shown(wanted),
-        ids.join(", ")
-    );
-    let length = holders.first().map(|holder| holder.length);
-    match work.transfers.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
-        Err(error) => fail(ExitStatus::from(&error), error.to_string()),
-        Ok(Arrival::Exists) => {
-            let what = "already exists; --replace overwrites it";
-            fail(ExitStatus::Refused, what.to_owned())
-        }
-        Ok(Arrival::Busy) => fail(
-            ExitStatus::Refused,
-            "is being received already, by this peer's server or another client".to_owned(),
-        ),
-        Ok(Arrival::Ready(incoming)) => match classic::fetch(work, holders, &name, incoming) {
-            Ok(snapshot) => {
-                bars.note(&unverified);
-                say(bars, summary(&name, &snapshot))
-            }
-            Err(TransferError::Interrupted) => {
-                let what = "interrupted; what came is not kept, because nothing proves it";
-                fail(ExitStatus::Interrupted, what.to_owned())
-            }
-            Err(error) => fail(status_of(&error), error.to_string()),
-        },
-    }
-}
-
 /// The manifest from the first holder that gives it; those that do not are told about and left out.
 fn manifest(work: &Work<'_>, found: &mut Found) -> Option<Manifest> {
     while let Some(mut holder) = (!found.holders.is_empty()).then(|| found.holders.remove(0)) {
@@ -290,7 +239,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     }
 }
 
-fn say(bars: &Bars, line: String) -> ExitStatus {
+pub(super) fn say(bars: &Bars, line: String) -> ExitStatus {
     bars.print(|out| writeln!(out, "{line}"))
 }
 
@@ -371,7 +320,7 @@ fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Di
     holders.chain(late).map(framed).chain(classic).collect()
 }
 
-fn summary(name: &FileName, snapshot: &Snapshot) -> String {
+pub(super) fn summary(name: &FileName, snapshot: &Snapshot) -> String {
     let rate = text::rate(came(snapshot), snapshot.elapsed);
     format!("downloaded {}: {}{rate}{}", shown(name.as_str()), size(snapshot.total), shares(snapshot))
 }

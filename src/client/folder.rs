@@ -152,7 +152,7 @@ pub(super) struct Shared {
 pub(super) fn shared(work: &Work<'_>, file: &str, except: &[String]) -> Option<Shared> {
     let label = shown(file).into_owned();
     let share = |pattern: Option<String>, beneath| Share { pattern, except: except.to_vec(), beneath };
-    let store = work.transfers.store().ok()?;
+    let store = work.transfers.store_to_read().ok()?;
     let bare = file.trim_end_matches('/');
     let is_folder = |name: &FileName| store.folder().join(name.as_path()).is_dir();
     match bare.parse::<FileName>() {

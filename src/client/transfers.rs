@@ -42,7 +42,15 @@ impl Transfers {
         Self { surroundings, store: OnceLock::new(), classic, interrupts }
     }
 
-    /// The own served folder, opened on first use.
+    /// The own served folder for what only reads: where there is none, none is made.
+    pub(super) fn store_to_read(&self) -> Result<Store, StoreError> {
+        if self.store.get().is_none() && !Path::new(&self.surroundings.served_files).exists() {
+            return Store::nowhere();
+        }
+        self.store().cloned()
+    }
+
+    /// The own served folder, opened on first use and made where it is missing.
     pub(super) fn store(&self) -> Result<&Store, StoreError> {
         if let Some(store) = self.store.get() {
             return Ok(store);
@@ -137,7 +145,10 @@ impl From<&StoreError> for ExitStatus {
             StoreError::Changed { .. } => Self::Integrity,
             StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => Self::NoSpace,
             StoreError::Interrupted => Self::Interrupted,
-            StoreError::BadName(_) | StoreError::BadPattern { .. } => Self::Usage,
+            StoreError::BadName(_) | StoreError::BadPattern { .. } | StoreError::NoFolder { .. } => {
+                Self::Usage
+            }
+            StoreError::Closed { .. } => Self::Refused,
             _ => Self::Failed,
         }
     }

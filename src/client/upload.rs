@@ -63,7 +63,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
 
 /// Finds the file, in the served folder or else anywhere, and hashes it where that is not done.
 fn hash(work: &Work<'_>, file: &str) -> Result<(Store, Arc<Manifest>), StoreError> {
-    let store = work.transfers.store()?;
+    let store = work.transfers.store_to_read()?;
     let bar = work.transfers.surroundings.bars.transfer(&format!("hashing {file}"));
     let started = Instant::now();
     let mut progress = |done, total| {
@@ -81,7 +81,7 @@ fn hash(work: &Work<'_>, file: &str) -> Result<(Store, Arc<Manifest>), StoreErro
         }
         other => other,
     }?;
-    Ok((store.clone(), manifest))
+    Ok((store, manifest))
 }
 
 /// The same file in chunks small enough for so many targets to pass on.

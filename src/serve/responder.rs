@@ -379,7 +379,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         | StoreError::NoSuchContent { .. }
         | StoreError::NotAFile { .. }
         | StoreError::DeadLink { .. } => ErrorCode::NotFound,
-        StoreError::Outside { .. } | StoreError::BadName(_) => ErrorCode::Refused,
+        StoreError::Outside { .. } | StoreError::BadName(_) | StoreError::Closed { .. } => ErrorCode::Refused,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
         StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => ErrorCode::NoSpace,

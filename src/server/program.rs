@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use super::{Host, Neighbours, Server};
 use crate::connection::Identity;
 use crate::serve::Rights;
-use crate::store::{Store, survive_size_limit};
+use crate::store::{Held, Store, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::tcp::{Listener, Tcp};
 
@@ -33,10 +33,11 @@ pub struct Options {
     pub read_only: bool,
 }
 
-/// Serves until SIGTERM or Ctrl-C; SIGHUP makes it read the settings again. What cannot be started is one line and exit code 2.
+/// Serves until SIGTERM or Ctrl-C; SIGHUP makes it read the settings again. What cannot be started is one
+/// line and exit code 2.
 pub fn run(options: Options) -> ExitCode {
     match start(options) {
-        Ok((server, mut signals)) => {
+        Ok(Started { server, mut signals, held: _held }) => {
             for _hangup in signals.forever().take_while(|signal| *signal == SIGHUP) {
                 server.read_settings_again();
             }
@@ -53,7 +54,15 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
-fn start(options: Options) -> Result<(Server, Signals), String> {
+/// A server that runs.
+struct Started {
+    server: Server,
+    signals: Signals,
+    /// Keeps other servers from the folder.
+    held: Held,
+}
+
+fn start(options: Options) -> Result<Started, String> {
     let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
     let id = options.peer;
     let Some(peer) = topology.current().find(&id).cloned() else {
@@ -70,12 +79,14 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
     raise_open_files();
     survive_size_limit();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
+    let who = format!("{id} (process {})", std::process::id());
+    let held = store.hold_for_server(&who).map_err(|error| error.to_string())?;
+    let folder = store.folder();
     let listener = Listener::bind(&addresses)
         .map_err(|error| format!("cannot listen on {place}: {}", unbound(&error)))?;
     // Before the first line is printed, so that whoever reads it may send a signal.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let folder = options.served_files.canonicalize().unwrap_or(options.served_files);
     let identity = Identity { peer: Some(id.clone()), read_only: options.read_only };
     let rights = Rights { read_only: options.read_only };
     let host = Host::new(store.clone(), identity, rights, options.max_connections);
@@ -90,7 +101,7 @@ fn start(options: Options) -> Result<(Server, Signals), String> {
         warn_if_alone(server.address(), &peer, &others);
     }
     store.hash_all();
-    Ok((server, signals))
+    Ok(Started { server, signals, held })
 }
 
 /// Why a port could not be bound, and what to do.

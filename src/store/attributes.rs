@@ -3,7 +3,7 @@
 use std::fs::{File, FileTimes, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
@@ -40,8 +40,26 @@ fn set(file: &File, attributes: &Attributes, mode: Option<u32>) {
         None => Ok(()),
     });
     if let Err(error) = result {
-        log::debug!("cannot set the time or the permissions of a file: {error}");
+        tell_once(&error);
     }
+}
+
+/// Gives a copy the time and the permission bits of its source, as far as its file system holds them.
+pub(super) fn take_over(source: &File, copy: &File) -> io::Result<()> {
+    let metadata = source.metadata()?;
+    let time = copy.set_times(FileTimes::new().set_modified(metadata.modified()?));
+    if let Err(error) = time.and_then(|()| copy.set_permissions(metadata.permissions())) {
+        tell_once(&error);
+    }
+    Ok(())
+}
+
+/// Says once that times and permission bits are lost; for every file of a disk the reason is the same.
+fn tell_once(error: &io::Error) {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        log::warn!("the file system does not keep the times or the permission bits of what arrives: {error}");
+    });
 }
 
 /// What is left of permission bits under the umask of this process.

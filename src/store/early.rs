@@ -43,6 +43,7 @@ fn entry(name: &FileName) -> String {
 /// Begins such a file, or goes on with it. `None` when that is not worth it or not possible: something
 /// has the name, it would not fit, or somebody else is at it.
 pub(super) fn begin(disk: &Arc<Disk>, name: FileName, length: u64) -> Result<Option<EarlyPart>, StoreError> {
+    disk.check_open()?;
     if way::look(disk, &name, false)?.is_some() {
         return Ok(None);
     }

@@ -91,6 +91,46 @@ pub enum StoreError {
         /// Which name.
         name: FileName,
     },
+    /// What should be the served folder is none.
+    #[error("{path} is no folder; name a folder with --served-files")]
+    NoFolder {
+        /// Which path.
+        path: String,
+    },
+    /// The served folder is not where it was any more.
+    #[error("the served folder {folder} is not there any more; mount it or make it again")]
+    Gone {
+        /// Which folder.
+        folder: String,
+    },
+    /// Another folder took the place of the served one while a file was received into it.
+    #[error("another folder came to {folder} while the file was received; try again")]
+    Moved {
+        /// Which folder.
+        folder: String,
+    },
+    /// Nothing can be received into the served folder.
+    #[error("nothing can be received into {folder} ({why})")]
+    Closed {
+        /// Which folder.
+        folder: String,
+        /// What the system said.
+        why: String,
+    },
+    /// Another server serves the folder already.
+    #[error("{who} serves {folder} already; end that server, or serve another folder with --served-files")]
+    Held {
+        /// Which folder.
+        folder: String,
+        /// Which server.
+        who: String,
+    },
+    /// The file system cannot hold that name.
+    #[error("the file system that {name} would go to cannot hold such a name; choose another one")]
+    Unholdable {
+        /// Which name.
+        name: FileName,
+    },
     /// The part file still lacks chunks.
     #[error("{name} lacks {missing} chunks")]
     Incomplete {
@@ -169,6 +209,7 @@ impl StoreError {
             Self::NotAFile { name } => Self::NotAFile { name: name.clone() },
             Self::DeadLink { name } => Self::DeadLink { name: name.clone() },
             Self::Interrupted => Self::Interrupted,
+            Self::Moved { folder } => Self::Moved { folder: folder.clone() },
             Self::Io { what, error } => {
                 let same = error.raw_os_error().map(io::Error::from_raw_os_error);
                 Self::Io { what: what.clone(), error: same.unwrap_or_else(|| error.kind().into()) }

@@ -63,7 +63,12 @@ impl Folder {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
         let dir = File::from(rustix::fs::open(&path, ENTER, Mode::empty())?);
-        Ok(Self { dir, path, private: OnceLock::new() })
+        Ok(Self::of(dir, path))
+    }
+
+    /// An open folder that is found at `path`.
+    pub(super) fn of(dir: File, path: PathBuf) -> Self {
+        Self { dir, path, private: OnceLock::new() }
     }
 
     /// From now on no name leads into that folder.
@@ -201,8 +206,9 @@ impl Folder {
     }
 }
 
+/// Which folder the system means.
 #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between systems")]
-fn place_in(stat: &Stat) -> Place {
+pub(super) fn place_in(stat: &Stat) -> Place {
     (stat.st_dev as u64, stat.st_ino as u64)
 }
 

@@ -27,6 +27,7 @@ use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::identity::Identity;
+use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
 use super::{StoreError, attributes, locked, small};
@@ -91,7 +92,7 @@ impl Group {
         let identity = written.map_err(|error| {
             // What is left of it would only be in the way of nobody.
             let _ = self.folder.remove(&entry);
-            super::placing::unwritable(&self.disk, name, whole.bytes().len() as u64, error)
+            unwritable(&self.disk, name, whole.bytes().len() as u64, error)
         })?;
         let (head, digests) = small::record_of(name.clone(), identity, whole);
         self.bytes += whole.bytes().len() as u64;
@@ -114,12 +115,9 @@ impl Group {
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.bytes = 0;
-        if let Err(error) = self.disk.sync() {
-            let failed = |waiting: Waiting| {
-                let what = format!("cannot sync {}", waiting.head.name);
-                (waiting.head.name, Err(StoreError::Io { what, error: error.kind().into() }))
-            };
-            return waiting.into_iter().map(failed).collect();
+        let synced = self.disk.sync().map_err(StoreError::io("cannot sync what was received"));
+        if let Err(error) = synced.and_then(|()| self.disk.check_in_force()) {
+            return waiting.into_iter().map(|waiting| (waiting.head.name, Err(error.again()))).collect();
         }
         let (mut settled, mut known) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
         let disk = Arc::clone(&self.disk);
@@ -128,7 +126,8 @@ impl Group {
             let name = head.name.clone();
             match self.place(&name, &entry) {
                 Ok(now) => {
-                    if identity.same_content(&now) {
+                    // A copy is another file, with the same bytes and time.
+                    if (identity.length, identity.mtime_ns) == (now.length, now.mtime_ns) {
                         head.identity = now;
                         known.push((head, digests));
                     }
@@ -136,7 +135,7 @@ impl Group {
                 }
                 Err(error) => {
                     let _ = self.folder.remove(&entry);
-                    let error = super::placing::unplaceable(&self.disk, &name, 0, error);
+                    let error = unplaceable(&self.disk, &name, 0, error);
                     settled.push(match error {
                         StoreError::InTheWay { .. } if self.is_there(&head) => (name, Ok(())),
                         error => (name, Err(error)),
@@ -170,9 +169,12 @@ impl Group {
     /// Renames a file to its name; says what it is there.
     fn place(&mut self, name: &FileName, entry: &str) -> io::Result<Identity> {
         let Self { disk, folder, folders, replace, .. } = self;
-        let (from, folder, to) = (folder.dir(), folder_of(disk, folders, name)?, name.last_part());
-        super::placing::rename(from, entry, (folder, to), *replace)?;
-        Ok(Identity::from_stat(&statat(folder, to, AtFlags::SYMLINK_NOFOLLOW)?))
+        let to = (folder_of(disk, folders, name)?, name.last_part());
+        let placing = Placing { disk, from: (folder.dir(), entry), to, replace: *replace };
+        match placing.place()? {
+            Placed::Renamed => Ok(Identity::from_stat(&statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)?)),
+            Placed::Copied(copy) => Identity::of(&copy),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::part::NameLock;
-use super::placing::{rename, unplaceable, unwritable};
+use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::reception::lock_name;
 use super::{StoreError, way};
 use crate::config;
@@ -52,6 +52,7 @@ pub(super) fn begin(
     length: Option<u64>,
     replace: bool,
 ) -> Result<Arrival, StoreError> {
+    disk.check_open()?;
     if way::look(disk, &name, replace)?.is_some() && !replace {
         return Ok(Arrival::Exists);
     }
@@ -113,13 +114,19 @@ impl Incoming {
     pub(super) fn complete(mut self) -> Result<(FileName, Identity), StoreError> {
         self.flush()?;
         self.file.sync_all().map_err(|error| self.unwritable(error))?;
+        self.disk.check_in_force()?;
         let folder = self.disk.folder.make_parent(&self.name).map_err(|error| self.unplaceable(error))?;
         let to = (&folder, self.name.last_part());
-        let renamed = rename(self.disk.parts.dir(), &self.entry, to, self.replace);
-        renamed.map_err(|error| self.unplaceable(error))?;
+        let from = (self.disk.parts.dir(), &*self.entry);
+        let placing = Placing { disk: &self.disk, from, to, replace: self.replace };
+        let placed = placing.place().map_err(|error| self.unplaceable(error))?;
         self.settled = true;
         folder.sync_all().map_err(|error| self.unplaceable(error))?;
-        let identity = Identity::of(&self.file).map_err(|error| self.unplaceable(error))?;
+        let file = match &placed {
+            Placed::Renamed => &self.file,
+            Placed::Copied(copy) => copy,
+        };
+        let identity = Identity::of(file).map_err(|error| self.unplaceable(error))?;
         Ok((self.name.clone(), identity))
     }
 

@@ -36,16 +36,16 @@ impl Store {
         let metadata = open_anywhere(&path, &name)?.metadata().map_err(cannot())?;
         let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
         let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
-        if let Some(lent) = locked(&self.inner.lent).values().find(lent) {
+        if let Some(lent) = locked(&self.now().lent).values().find(lent) {
             return Ok(Arc::clone(&lent.manifest));
         }
         let open = {
             let (path, name) = (path.clone(), name.clone());
             Box::new(move || open_unchanged(&path, &name, &identity))
         };
-        let manifest = self.inner.hashing.hash_elsewhere(&name, identity, open, progress)?;
+        let manifest = self.now().hashing.hash_elsewhere(&name, identity, open, progress)?;
         let lent = Lent { path, identity, mode, manifest: Arc::clone(&manifest) };
-        locked(&self.inner.lent).insert(manifest.root(), lent);
+        locked(&self.now().lent).insert(manifest.root(), lent);
         Ok(manifest)
     }
 }

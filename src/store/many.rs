@@ -35,10 +35,11 @@ impl Store {
     /// One page of the files in the order of their names. [`StoreError::BadPattern`] when a pattern
     /// is not a glob. Pages after the first show the names as they were a moment ago.
     pub fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
-        let disk = &self.inner.disk;
-        let selection = Selection::new(query.pattern.as_deref(), &query.except)?;
         let first_page = query.after.is_none();
-        let names = self.inner.listing.names(&disk.folder, selection.beneath(), first_page)?;
+        let inner = if first_page { self.looked_at()? } else { self.now() };
+        let disk = &inner.disk;
+        let selection = Selection::new(query.pattern.as_deref(), &query.except)?;
+        let names = inner.listing.names(&disk.folder, selection.beneath(), first_page)?;
         let mut matching = names.matching(&selection, query.folders, query.after.as_ref()).peekable();
         let mut looker = Looker::new(&disk.folder);
         let (mut found, mut last, mut unhashed) = (Vec::new(), None, 0);
@@ -64,7 +65,8 @@ impl Store {
 
     /// What these files are; with `hashed`, small ones are hashed now and large ones soon.
     fn roots_of(&self, found: &[(FileName, Seen)], hashed: bool) -> Vec<Option<Root>> {
-        let disk = &self.inner.disk;
+        let inner = self.now();
+        let disk = &inner.disk;
         let files = found.iter().map(|(name, seen)| (name, &seen.identity));
         let mut roots = disk.catalog.roots(files);
         if !hashed {
@@ -78,7 +80,7 @@ impl Store {
             if small::is_small(seen.identity.length) {
                 places.push(place);
                 unknown.push((name.clone(), seen.identity));
-            } else if let Err(error) = self.inner.hashing.request(name, seen.identity) {
+            } else if let Err(error) = self.now().hashing.request(name, seen.identity) {
                 log::debug!("cannot hash {name} in advance: {error}");
             }
         }
@@ -94,7 +96,7 @@ impl Store {
     /// each; `None` for a content that is not here any more, is too long, or for which there is no
     /// room up to `most` bytes.
     pub fn gather(&self, roots: &[Root], most: usize, payload: &mut Vec<u8>) -> Vec<Option<u32>> {
-        let places = self.inner.disk.catalog.places_of(roots);
+        let places = self.now().disk.catalog.places_of(roots);
         let one = |(root, places): (&Root, Vec<(FileName, Identity)>)| {
             let before = payload.len();
             let served = places.iter().any(|(name, identity)| {
@@ -109,7 +111,7 @@ impl Store {
     }
 
     fn append(&self, name: &FileName, identity: &Identity, payload: &mut Vec<u8>) -> bool {
-        let opened = self.inner.disk.open_unchanged(name, identity);
+        let opened = self.now().disk.open_unchanged(name, identity);
         opened.and_then(|file| small::append(&file, name, identity, payload)).is_ok()
     }
 
@@ -123,8 +125,9 @@ impl Store {
     /// What has the names of these files. Hashes small files that may be the same.
     /// With `replace`, a link that leads to nothing counts as nothing.
     pub fn compare(&self, wanted: &[Wanted<'_>], replace: bool) -> Vec<Result<Standing, StoreError>> {
-        let mut looker = Looker::new(&self.inner.disk.folder);
-        let folder = &self.inner.disk.folder;
+        let inner = self.now();
+        let mut looker = Looker::new(&inner.disk.folder);
+        let folder = &inner.disk.folder;
         let look = |wanted: &Wanted<'_>| way::look_with(&mut looker, folder, wanted.name, replace);
         let looks: Vec<Result<Option<Seen>, StoreError>> = wanted.iter().map(look).collect();
         let same_length = |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {
@@ -143,12 +146,14 @@ impl Store {
 
     /// Begins to receive many small files; each thread that does so has a group of its own.
     pub fn group(&self, replace: bool) -> Result<Group, StoreError> {
-        Group::new(self.inner.disk.clone(), replace)
+        let disk = self.looked_at()?.disk.clone();
+        disk.check_open()?;
+        Group::new(disk, replace)
     }
 
     /// What killed processes received and did not name.
     pub fn salvage(&self) -> Salvage {
-        Salvage::find(&self.inner.disk).unwrap_or_else(|error| {
+        Salvage::find(&self.now().disk).unwrap_or_else(|error| {
             log::warn!("cannot look for what was received before: {error}");
             Salvage::default()
         })
@@ -156,19 +161,22 @@ impl Store {
 
     /// Makes a folder, and those it lies in; says whether that was needed.
     pub fn make_folder(&self, name: &FileName) -> Result<(), StoreError> {
-        let made = self.inner.disk.folder.make(name.as_path(), &|_| Ok(()));
-        made.map(drop).map_err(|error| super::placing::unplaceable(&self.inner.disk, name, 0, error))
+        let disk = &self.now().disk;
+        disk.check_open()?;
+        let made = disk.folder.make(name.as_path(), &|_| Ok(()));
+        made.map(drop).map_err(|error| super::placing::unplaceable(disk, name, 0, error))
     }
 
     /// Gives folders their times and permissions; the deepest should come first.
     pub fn finish_folders<'a>(&self, folders: impl Iterator<Item = (&'a FileName, Attributes)>) {
-        let mut looker = Looker::new(&self.inner.disk.folder);
+        let inner = self.now();
+        let mut looker = Looker::new(&inner.disk.folder);
         for (name, wanted) in folders {
             let Ok(seen) = looker.look(name) else { continue };
             let as_it_is = Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) };
             let mode = wanted.permissions().map(attributes::folder_mode);
             if seen.kind == FileType::Directory && as_it_is != (Attributes { mode, ..wanted }) {
-                match self.inner.disk.folder.enter(name.as_path()) {
+                match inner.disk.folder.enter(name.as_path()) {
                     Ok(folder) => attributes::apply_to_folder(&folder, &wanted),
                     Err(error) => log::debug!("cannot set the time of {name}: {error}"),
                 }
@@ -178,12 +186,13 @@ impl Store {
 
     /// Returns when everything that was received is certain to be there after a power cut.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.inner.disk.sync().map_err(StoreError::io("cannot sync the served folder"))
+        self.now().disk.sync().map_err(StoreError::io("cannot sync the served folder"))
     }
 
     /// What a file has beside its content, for those who are to receive it.
     pub fn attributes_of(&self, name: &FileName, root: &Root) -> Attributes {
-        let disk = &self.inner.disk;
+        let inner = self.now();
+        let disk = &inner.disk;
         match Looker::new(&disk.folder).look_at_file(name) {
             Ok(seen) => Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) },
             Err(_) => self.lent(root).map(|lent| lent.attributes()).unwrap_or_default(),

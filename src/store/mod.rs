@@ -23,6 +23,7 @@
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
+//! * `opening`: opening a folder, and looking whether it is still there
 //! * `private`: our own files in `.peershare`
 //!
 //! # How a byte reaches the disk
@@ -65,6 +66,7 @@ mod listing;
 mod live;
 mod looking;
 mod many;
+mod opening;
 mod part;
 mod placing;
 mod pool;
@@ -79,9 +81,9 @@ mod way;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 pub use content::{Content, Extent, Opened};
 pub use early::EarlyPart;
@@ -91,6 +93,7 @@ pub use incoming::{Arrival, Incoming};
 pub use listing::{ListPage, ListQuery};
 pub use live::Partial;
 pub use many::{Standing, Wanted};
+pub use opening::Held;
 pub use part::PartFile;
 pub use placing::survive_size_limit;
 pub use reception::Reception;
@@ -108,9 +111,18 @@ use listing::Listing;
 /// The files that a peer serves. Clones are the same store; the last one to go stops the hashing.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
+/// What all clones of a store have in common.
+struct Shared {
+    /// What is worked with; another folder may take its place, see `Store::looked_at`.
+    current: Mutex<Arc<Inner>>,
+    /// Whether files are hashed in advance, of a folder that comes later as well.
+    hashes_all: AtomicBool,
+}
+
+/// One folder, opened.
 struct Inner {
     disk: Arc<Disk>,
     hashing: Hashing,
@@ -139,37 +151,11 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens a folder and its `.peershare`, makes what is missing, and deletes part files that nobody
-    /// continued for a long time.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let disk = Arc::new(Disk::open(folder)?);
-        if let Err(error) = leftovers::sweep(&disk, SystemTime::now()) {
-            log::warn!("cannot look for what earlier receptions left: {error}");
-        }
-        Ok(Self::over(disk))
-    }
-
-    /// The served folder, as an absolute path without links.
-    pub fn folder(&self) -> &Path {
-        self.inner.disk.folder.path()
-    }
-
-    /// A folder from anywhere on this machine, for serving it while this lives; nothing is written to
-    /// it, and nothing can be received.
-    pub fn borrow(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self::over(Arc::new(Disk::borrow(folder)?)))
-    }
-
-    fn over(disk: Arc<Disk>) -> Self {
-        let hashing = Hashing::new(Arc::clone(&disk));
-        let inner = Inner { disk, hashing, listing: Listing::default(), lent: Mutex::default() };
-        Self { inner: Arc::new(inner) }
-    }
-
     /// What a file is, if that is known; else it is hashed soon, and this says how far that is.
     /// Waits at most for a file of one chunk, and then not long.
     pub fn describe(&self, name: &FileName) -> Result<Description, StoreError> {
-        let Inner { disk, hashing, .. } = &*self.inner;
+        let inner = self.looked_at()?;
+        let Inner { disk, hashing, .. } = &*inner;
         let identity = disk.folder.identity(name)?;
         if let Some(manifest) = disk.catalog.find(name, &identity) {
             return Ok(Description::Ready(manifest));
@@ -193,7 +179,8 @@ impl Store {
         name: &FileName,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Arc<Manifest>, StoreError> {
-        let Inner { disk, hashing, .. } = &*self.inner;
+        let inner = self.looked_at()?;
+        let Inner { disk, hashing, .. } = &*inner;
         let identity = disk.folder.identity(name)?;
         match disk.catalog.find(name, &identity) {
             Some(manifest) => Ok(manifest),
@@ -203,7 +190,8 @@ impl Store {
 
     /// A file here that has that content and was not changed since it was hashed.
     pub fn by_root(&self, root: &Root) -> Option<Arc<Manifest>> {
-        let disk = &self.inner.disk;
+        let inner = self.now();
+        let disk = &inner.disk;
         let served = disk.catalog.names_of(root).into_iter().find_map(|name| {
             let identity = disk.folder.identity(&name).ok()?;
             disk.catalog.find(&name, &identity).filter(|manifest| manifest.root() == *root)
@@ -216,7 +204,8 @@ impl Store {
 
     /// Hashed files of the served folder whose content id begins with these digits.
     pub fn by_prefix(&self, prefix: &RootPrefix) -> Vec<(FileName, Root)> {
-        let disk = &self.inner.disk;
+        let inner = self.now();
+        let disk = &inner.disk;
         let mut found = disk.catalog.names_by_prefix(prefix);
         found.retain(|(name, root)| {
             let identity = disk.folder.identity(name);
@@ -228,7 +217,8 @@ impl Store {
     /// Opens a file with that content for serving. [`StoreError::NoSuchContent`] when there is none
     /// any more.
     pub fn open_content(&self, root: &Root) -> Result<Content, StoreError> {
-        let disk = &self.inner.disk;
+        let inner = self.now();
+        let disk = &inner.disk;
         for name in disk.catalog.names_of(root) {
             let Ok(file) = disk.folder.open_file(&name) else { continue };
             let identity = Identity::of(&file).map_err(StoreError::reaching(&name))?;
@@ -245,7 +235,7 @@ impl Store {
 
     /// Opens a file of the served folder, whether it is hashed or not.
     pub fn open_named(&self, name: &FileName) -> Result<Opened, StoreError> {
-        let file = self.inner.disk.folder.open_file(name)?;
+        let file = self.looked_at()?.disk.folder.open_file(name)?;
         let identity = Identity::of(&file).map_err(StoreError::reaching(name))?;
         Ok(Opened::new(file, identity, name.clone()))
     }
@@ -257,7 +247,7 @@ impl Store {
         let content = self.open_content(&manifest.root())?;
         let layout = ChunkLayout::new(manifest.length(), chunk_size).map_err(StoreError::layout(name))?;
         let chunks = layout.indices().collect();
-        let digests = self.inner.hashing.digests(content.file(), name, layout, chunks)?;
+        let digests = self.now().hashing.digests(content.file(), name, layout, chunks)?;
         Manifest::new(name.clone(), layout, manifest.root(), digests)
             .map_err(|_| StoreError::Changed { name: name.clone() })
     }
@@ -265,13 +255,13 @@ impl Store {
     /// A file with that content while it is received here, by this process or another one; it may
     /// take until `deadline` to appear.
     pub fn partial(&self, root: &Root, deadline: Instant) -> Option<Partial> {
-        live::find(&self.inner.disk, root, deadline)
+        live::find(&self.now().disk, root, deadline)
     }
 
     /// Fails when no file can get that name, because something else has it or a place of its folders; see
     /// [`Self::receive`].
     pub fn check_way(&self, name: &FileName, replace: bool) -> Result<(), StoreError> {
-        way::look(&self.inner.disk, name, replace).map(drop)
+        way::look(&self.looked_at()?.disk, name, replace).map(drop)
     }
 
     /// Begins to receive a file, or says why not. With `replace`, other content of that name gives way
@@ -291,14 +281,15 @@ impl Store {
         manifest: Arc<Manifest>,
         replace: bool,
     ) -> Result<Reception, StoreError> {
-        reception::receive(&self.inner.disk, &self.inner.hashing, manifest, replace, early)
+        let inner = self.looked_at()?;
+        reception::receive(&inner.disk, &inner.hashing, manifest, replace, early)
     }
 
     /// Begins to receive a file of `length` bytes of which it is not known yet what it is, for
     /// [`Self::receive_after`]. `None` when that would be of no use: something has the name, it would
     /// not fit, or somebody else does the same.
     pub fn receive_early(&self, name: FileName, length: u64) -> Result<Option<EarlyPart>, StoreError> {
-        early::begin(&self.inner.disk, name, length)
+        early::begin(&self.looked_at()?.disk, name, length)
     }
 
     /// Begins to receive a file from a peer that cannot say what it is, as those of the classic dialect.
@@ -313,14 +304,14 @@ impl Store {
         length: Option<u64>,
         replace: bool,
     ) -> Result<Arrival, StoreError> {
-        incoming::begin(&self.inner.disk, name, length, replace)
+        incoming::begin(&self.looked_at()?.disk, name, length, replace)
     }
 
     /// Makes a file visible that was received without proof, and hashes it, so that from now on it is
     /// known what it is. [`StoreError::InTheWay`] when something else took the name meanwhile.
     pub fn complete(&self, incoming: Incoming) -> Result<(), StoreError> {
         let (name, identity) = incoming.complete()?;
-        if let Err(error) = self.inner.hashing.manifest(&name, identity, &mut |_, _| true) {
+        if let Err(error) = self.now().hashing.manifest(&name, identity, &mut |_, _| true) {
             log::warn!("{name} was received, but not hashed yet: {error}");
         }
         Ok(())
@@ -328,7 +319,8 @@ impl Store {
 
     /// Hashes everything that is not hashed yet, when there is nothing else to do. Returns at once.
     pub fn hash_all(&self) {
-        if let Err(error) = self.inner.hashing.hash_all() {
+        self.shared.hashes_all.store(true, Relaxed);
+        if let Err(error) = self.now().hashing.hash_all() {
             log::warn!("cannot hash the served files in advance: {error}");
         }
     }
@@ -336,11 +328,11 @@ impl Store {
     /// Stops hashing and joins its threads. What needs hashing afterwards ends with
     /// [`StoreError::Interrupted`]; everything else still works.
     pub fn close(&self) {
-        self.inner.hashing.close();
+        self.now().hashing.close();
     }
 
     fn lent(&self, root: &Root) -> Option<Lent> {
-        locked(&self.inner.lent).get(root).cloned()
+        locked(&self.now().lent).get(root).cloned()
     }
 }
 

@@ -17,7 +17,7 @@ use super::deliveries::Deliveries;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::live::Waiting;
-use super::placing::{rename, unplaceable, unwritable};
+use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::watched::{LiveFile, live_entry};
 use super::{StoreError, attributes, journal, leftovers, locked};
 use crate::config;
@@ -200,18 +200,22 @@ impl PartFile {
         if before.length != manifest.length() {
             return Err(StoreError::Changed { name: name.clone() });
         }
+        self.disk.check_in_force()?;
         let folder = self.disk.folder.make_parent(name).map_err(|error| self.unplaceable(error))?;
-        match self.place(&folder).map_err(|error| self.unplaceable(error)) {
+        let placed = match self.place(&folder).map_err(|error| self.unplaceable(error)) {
             Err(StoreError::InTheWay { .. }) if self.is_there() => {
                 self.discard()?;
                 return Ok(manifest);
             }
             placed => placed?,
-        }
+        };
         self.settled = true;
         // Before anything that takes time: who is served from the part file finds it whole from now on.
-        let after = self.identity()?;
-        if before.same_content(&after) {
+        if before.same_content(&self.identity()?) {
+            let after = match placed {
+                Placed::Renamed => self.identity()?,
+                Placed::Copied(copy) => Identity::of(&copy).map_err(|error| self.unplaceable(error))?,
+            };
             self.disk.catalog.remember(&manifest, after);
         }
         let synced = self.forget_journal().and_then(|()| folder.sync_all());
@@ -274,10 +278,10 @@ impl PartFile {
     }
 
     /// Renames the part file to its name in `folder`.
-    fn place(&self, folder: &File) -> io::Result<()> {
-        let (parts, from) = (self.disk.parts.dir(), part_entry(&self.manifest().root()));
-        let to = self.manifest().name().last_part();
-        rename(parts, &from, (folder, to), self.replace)
+    fn place(&self, folder: &File) -> io::Result<Placed> {
+        let (disk, entry) = (&*self.disk, part_entry(&self.manifest().root()));
+        let to = (folder, self.manifest().name().last_part());
+        Placing { disk, from: (disk.parts.dir(), &entry), to, replace: self.replace }.place()
     }
 
     fn forget_journal(&self) -> io::Result<()> {

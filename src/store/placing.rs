@@ -2,34 +2,155 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 use signal_hook::consts::SIGXFSZ;
 
 use super::disk::Disk;
 use super::{StoreError, attributes, way};
+use crate::config;
 use crate::content::FileName;
+use crate::content::name::ARRIVING;
 
-/// Renames a part file to its name in a folder, over another file only if that is to be replaced.
-pub(super) fn rename(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
-    attributes::lifting(to.0, || rename_once(parts, from, to, replace))
+/// A file among the part files, or in a folder of theirs, and where it goes.
+pub(super) struct Placing<'a> {
+    pub(super) disk: &'a Disk,
+    /// The folder that it lies in, and what it is called there.
+    pub(super) from: (&'a File, &'a str),
+    /// The folder that it goes to, and what it will be called.
+    pub(super) to: (&'a File, &'a str),
+    /// Whether another file of that name gives way.
+    pub(super) replace: bool,
 }
 
-fn rename_once(parts: &File, from: &str, to: (&File, &str), replace: bool) -> io::Result<()> {
-    let (folder, to) = to;
-    if replace {
-        return Ok(renameat(parts, from, folder, to)?);
+/// How a file got its name.
+#[derive(Debug)]
+pub(super) enum Placed {
+    /// It is the very file that it was.
+    Renamed,
+    /// It had to be copied to another file system; this is the copy.
+    Copied(File),
+}
+
+/// How a file system keeps two from giving one name: found out by trying, best first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Guard {
+    /// The rename itself fails when the name is taken.
+    NoReplace,
+    /// A link is never made over a file.
+    Link,
+    /// Neither is possible (FAT, many FUSE and network mounts): looking first, while no other process of
+    /// ours gives names.
+    Lock,
+}
+
+const GUARDS: [Guard; 3] = [Guard::NoReplace, Guard::Link, Guard::Lock];
+
+impl Placing<'_> {
+    /// Gives the file its name, over another one only if that is to be replaced. Where the name lies on
+    /// another file system, the file is copied there under a private name, compared, and renamed.
+    pub(super) fn place(&self) -> io::Result<Placed> {
+        attributes::lifting(self.to.0, || match self.rename(&GUARDS) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
+                self.copy().map(Placed::Copied)
+            }
+            renamed => renamed.map(|()| Placed::Renamed),
+        })
     }
-    match renameat_with(parts, from, folder, to, RenameFlags::NOREPLACE) {
-        // A file system that cannot do it in one step; a link is never made over a file.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            linkat(parts, from, folder, to, AtFlags::empty())?;
-            Ok(unlinkat(parts, from, AtFlags::empty())?)
+
+    fn rename(&self, guards: &[Guard]) -> io::Result<()> {
+        let ((from, old), (to, new)) = (self.from, self.to);
+        if self.replace {
+            return Ok(renameat(from, old, to, new)?);
         }
-        other => Ok(other?),
+        let mut last = Errno::NOSYS;
+        for guard in guards {
+            let renamed = match guard {
+                Guard::NoReplace => renameat_with(from, old, to, new, RenameFlags::NOREPLACE),
+                Guard::Link => linkat(from, old, to, new, AtFlags::empty())
+                    .and_then(|()| unlinkat(from, old, AtFlags::empty())),
+                Guard::Lock => return self.rename_under_lock(),
+            };
+            match renamed {
+                // What file systems say that cannot do it.
+                Err(error @ (Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK)) => {
+                    last = error;
+                }
+                other => return Ok(other?),
+            }
+        }
+        Err(last.into())
     }
+
+    fn rename_under_lock(&self) -> io::Result<()> {
+        let ((from, old), (to, new)) = (self.from, self.to);
+        let _held = self.disk.parts.hold(NAMING_LOCK)?;
+        match statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EXIST.into()),
+            Err(Errno::NOENT) => Ok(renameat(from, old, to, new)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn copy(&self) -> io::Result<File> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let private = format!("{ARRIVING}{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        let (folder, name) = self.to;
+        let copied = self.copy_as(folder, &private).and_then(|copy| {
+            let within = Placing { from: (folder, &private), to: (folder, name), ..*self };
+            within.rename(&GUARDS)?;
+            unlinkat(self.from.0, self.from.1, AtFlags::empty())?;
+            Ok(copy)
+        });
+        copied.inspect_err(|_| {
+            // It may not be there at all.
+            let _ = unlinkat(folder, &private, AtFlags::empty());
+        })
+    }
+
+    /// Copies the bytes, with time and mode, and reads them again to compare.
+    fn copy_as(&self, folder: &File, name: &str) -> io::Result<File> {
+        let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut source = File::from(openat(self.from.0, self.from.1, read, Mode::empty())?);
+        let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut copy = File::from(openat(folder, name, create, Mode::from_raw_mode(0o600))?);
+        io::copy(&mut source, &mut copy)?;
+        attributes::take_over(&source, &copy)?;
+        copy.sync_all()?;
+        if !same_bytes(&source, &copy)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the copy has other bytes"));
+        }
+        Ok(copy)
+    }
+}
+
+/// What is locked while a file gets its name on a file system that cannot refuse a name that is taken.
+const NAMING_LOCK: &str = "naming";
+
+fn same_bytes(one: &File, other: &File) -> io::Result<bool> {
+    let length = one.metadata()?.len();
+    if other.metadata()?.len() != length {
+        return Ok(false);
+    }
+    let (mut ours, mut theirs) = (vec![0; config::HASH_PIECE], vec![0; config::HASH_PIECE]);
+    let mut offset = 0;
+    while offset < length {
+        let len = usize::try_from(length - offset).unwrap_or(usize::MAX).min(ours.len());
+        let (ours, theirs) = (ours.split_at_mut(len).0, theirs.split_at_mut(len).0);
+        one.read_exact_at(ours, offset)?;
+        other.read_exact_at(theirs, offset)?;
+        if ours != theirs {
+            return Ok(false);
+        }
+        offset += len as u64;
+    }
+    Ok(true)
 }
 
 /// What an error means when a part file, of which `needed` bytes are not written, was to become `name`.
@@ -42,6 +163,7 @@ pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::
             StoreError::NotAFolder { name: named, part }
         }
         Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: named },
+        Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => StoreError::Unholdable { name: named },
         _ => unwritable(disk, name, needed, error),
     }
 }
@@ -73,5 +195,69 @@ fn no_space(disk: &Disk, name: &FileName, needed: u64, error: &io::Error) -> Opt
             Some(StoreError::NoSpace { name: name.clone(), needed, free })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    struct Folders {
+        top: tempfile::TempDir,
+        disk: Disk,
+    }
+
+    impl Folders {
+        fn new() -> Self {
+            let top = tempfile::tempdir().unwrap();
+            let disk = Disk::open(top.path()).unwrap();
+            fs::write(top.path().join(".peershare/parts/part"), b"new").unwrap();
+            Self { top, disk }
+        }
+
+        fn placing(&self, replace: bool) -> Placing<'_> {
+            let (parts, folder) = (self.disk.parts.dir(), self.disk.folder.dir());
+            Placing { disk: &self.disk, from: (parts, "part"), to: (folder, "f"), replace }
+        }
+
+        fn read(&self, name: &str) -> Option<Vec<u8>> {
+            fs::read(self.top.path().join(name)).ok()
+        }
+    }
+
+    #[test]
+    fn no_way_of_naming_overwrites_what_is_there() {
+        for guard in GUARDS {
+            let folders = Folders::new();
+            fs::write(folders.top.path().join("f"), b"precious").unwrap();
+            let error = folders.placing(false).rename(&[guard]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{guard:?}");
+            assert_eq!(folders.read("f").unwrap(), b"precious");
+            fs::remove_file(folders.top.path().join("f")).unwrap();
+            folders.placing(false).rename(&[guard]).unwrap();
+            assert_eq!(folders.read("f").unwrap(), b"new", "{guard:?}");
+            assert!(folders.read(".peershare/parts/part").is_none(), "{guard:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_for_another_file_system_keeps_time_and_mode_and_leaves_nothing() {
+        let folders = Folders::new();
+        let part = folders.top.path().join(".peershare/parts/part");
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o640)).unwrap();
+        let before = fs::metadata(&part).unwrap();
+        fs::write(folders.top.path().join("f"), b"precious").unwrap();
+        assert!(folders.placing(false).copy().is_err());
+        assert_eq!(folders.read("f").unwrap(), b"precious");
+        let copy = folders.placing(true).copy().unwrap();
+        let after = copy.metadata().unwrap();
+        assert_eq!((after.modified().unwrap(), after.mode()), (before.modified().unwrap(), before.mode()));
+        assert_eq!(folders.read("f").unwrap(), b"new");
+        let names = fs::read_dir(folders.top.path()).unwrap();
+        assert_eq!(names.count(), 2, "the file and .peershare");
+        assert!(!part.exists());
     }
 }

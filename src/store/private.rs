@@ -35,6 +35,11 @@ impl PrivateFolder {
         &self.dir
     }
 
+    /// The folder itself, for another use.
+    pub(super) fn into_dir(self) -> File {
+        self.dir
+    }
+
     /// Opens a file for reading and writing; `None` when there is none.
     pub(super) fn file(&self, entry: &str) -> io::Result<Option<File>> {
         match self.open_with(entry, OFlags::empty()) {

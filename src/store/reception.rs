@@ -59,6 +59,7 @@ pub(super) fn receive(
     replace: bool,
     early: Option<EarlyPart>,
 ) -> Result<Reception, StoreError> {
+    disk.check_open()?;
     match look(disk, hashing, &manifest, replace)? {
         Some(root) if root == Some(manifest.root()) => {
             early.map_or(Ok(()), EarlyPart::discard)?;
@@ -153,6 +154,10 @@ fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreE
     let metadata = file.metadata().map_err(StoreError::io(what()))?;
     let needed = length.saturating_sub(metadata.blocks().saturating_mul(512));
     let free = disk.free_space().map_err(StoreError::io(what()))?;
+    let elsewhere = disk.free_space_elsewhere(name).map_err(StoreError::io(what()))?;
+    if let Some(free) = elsewhere.filter(|free| length > *free) {
+        return Err(StoreError::NoSpace { name: name.clone(), needed: length, free });
+    }
     if needed > free {
         if metadata.blocks() == 0 {
             disk.parts.remove(&part_entry(&manifest.root())).map_err(StoreError::io(what()))?;

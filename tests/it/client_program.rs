@@ -270,6 +270,27 @@ fn a_file_beyond_the_limit_of_file_sizes_is_an_error_with_words() {
 }
 
 #[test]
+fn an_upload_from_anywhere_makes_no_served_folder() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.put("elsewhere", "file", b"1");
+    site.put("elsewhere", "folder/x", b"2");
+    for what in ["elsewhere/file", "elsewhere/folder"] {
+        site.client(&["upload", site.path(what).to_str().unwrap()]).success();
+    }
+    site.client(&["filelist"]).success();
+    assert_eq!(site.read("a", "folder/x").unwrap(), b"2");
+    assert!(!site.path("me").exists());
+    site.client(&["download", "file"]).success();
+    assert_eq!(site.read("me", "file").unwrap(), b"1");
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args(["--served-files", "me/file", "download", "folder/"]).current_dir(site.path(""));
+    let refused = command.timeout(DEADLINE).assert().code(2);
+    assert!(err_of(&refused).contains("is no folder; name a folder with --served-files"));
+}
+
+#[test]
 fn what_was_received_with_read_only_folders_is_brought_up_to_date() {
     let site = Site::new();
     let a = site.server("a");

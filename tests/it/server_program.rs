@@ -72,6 +72,22 @@ fn an_address_of_another_machine_is_no_word_about_another_server() {
 }
 
 #[test]
+fn a_second_server_on_one_folder_is_refused_whatever_its_id() {
+    let site = Site::new();
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    let mut first = site.server("a");
+    let second = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        command.args(["b", "--listen", "127.0.0.1:0", "--served-files", "a"]).current_dir(site.path(""));
+        command
+    };
+    refuses(second(), &["a (process ", " serves ", "already"]);
+    first.running.signal(Signal::KILL);
+    first.running.ends();
+    Running::start(&mut second()).wait_for("listens on");
+}
+
+#[test]
 fn a_server_that_only_its_own_machine_can_reach_says_so() {
     for (settings, words) in [
         ("a 127.0.0.1 0000\nb 192.0.2.1 7001\n", "only this machine can reach 127.0.0.1"),

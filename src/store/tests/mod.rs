@@ -6,6 +6,7 @@
 //! * `receiving`: part files, and how they are continued
 //! * `live`: what other processes see of them
 //! * `early`: files that come before it is known what they are
+//! * `places`: other folders, file systems and permissions than usual
 //! * `unproven`: files whose bytes nothing proves
 
 mod catalog;
@@ -13,6 +14,7 @@ mod early;
 mod hashing;
 mod listing;
 mod live;
+mod places;
 mod receiving;
 mod unproven;
 

@@ -1,4 +1,5 @@
 use std::os::unix::fs::symlink;
+use std::time::SystemTime;
 
 use super::*;
 
@@ -430,7 +431,7 @@ fn part_files_that_nobody_continues_are_deleted_after_two_weeks() {
     // As old as the other peer's file: what came of it is young all the same.
     let part = fs::File::options().write(true).open(part_path(&served, &old)).unwrap();
     part.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-    let sweep_at = |now| leftovers::sweep(&served.store.inner.disk, now).unwrap();
+    let sweep_at = |now| leftovers::sweep(&served.store.now().disk, now).unwrap();
     sweep_at(SystemTime::now());
     sweep_at(SystemTime::now() + config::PART_KEPT / 2);
     assert!(part_path(&served, &old).exists() && journal_path(&served, &old).exists());

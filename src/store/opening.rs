@@ -1,0 +1,119 @@
+//! Opening a served folder, and looking again whether it still is where it was.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use super::disk::{Disk, Found};
+use super::hashing::Hashing;
+use super::listing::Listing;
+use super::{Inner, Shared, Store, StoreError, leftovers, locked};
+
+/// What a server locks, and says in it who it is.
+const SERVER_LOCK: &str = "server";
+
+/// Longest such text in bytes that is read.
+const MAX_WHO: u64 = 200;
+
+/// Keeps other servers from a folder while it lives.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "only its lock counts")] File);
+
+impl Store {
+    /// Opens a folder and its `.peershare`, makes what is missing, and deletes part files that nobody
+    /// continued for a long time.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let disk = Arc::new(Disk::open(folder)?);
+        if let Err(error) = leftovers::sweep(&disk, SystemTime::now()) {
+            log::warn!("cannot look for what earlier receptions left: {error}");
+        }
+        Ok(Self::over(disk))
+    }
+
+    /// A store without a folder, for lending files alone.
+    pub fn nowhere() -> Result<Self, StoreError> {
+        Ok(Self::over(Arc::new(Disk::nowhere()?)))
+    }
+
+    /// The served folder, as an absolute path without links.
+    pub fn folder(&self) -> PathBuf {
+        self.now().disk.folder.path().to_owned()
+    }
+
+    /// The folder that is worked with, after a look whether it still is where it was opened. Another one
+    /// that is there now is taken up; what is under way goes on with what it has. To list, to describe and
+    /// to receive begin with this.
+    ///
+    /// [`StoreError::Gone`] when nothing is there.
+    pub(super) fn looked_at(&self) -> Result<Arc<Inner>, StoreError> {
+        let now = self.now();
+        let Some(path) = now.disk.asked() else { return Ok(now) };
+        match now.disk.look_again() {
+            Found::Same => Ok(now),
+            Found::Nothing => Err(StoreError::Gone { folder: path.display().to_string() }),
+            Found::Other => self.take_up(&now, path).map(|()| self.now()),
+        }
+    }
+
+    fn take_up(&self, before: &Arc<Inner>, path: &Path) -> Result<(), StoreError> {
+        let mut current = locked(&self.shared.current);
+        if !Arc::ptr_eq(&current, before) {
+            // Somebody else has seen it, too.
+            return Ok(());
+        }
+        let fresh = Inner::over(Arc::new(Disk::open_existing(path)?));
+        *locked(&fresh.lent) = locked(&before.lent).clone();
+        *current = Arc::new(fresh);
+        drop(current);
+        log::warn!(
+            "what is found at {} is another folder now, or its .peershare was removed",
+            path.display()
+        );
+        if self.shared.hashes_all.load(Relaxed) {
+            self.hash_all();
+        }
+        Ok(())
+    }
+
+    /// Keeps other servers from serving the folder, as long as what this gives lives; `who` is told to
+    /// them. [`StoreError::Held`] when another one does.
+    pub fn hold_for_server(&self, who: &str) -> Result<Held, StoreError> {
+        let disk = &self.now().disk;
+        let cannot = || StoreError::io("cannot keep other servers from the folder");
+        let Some(mut file) = disk.parts.claim(SERVER_LOCK).map_err(cannot())? else {
+            let mut who = String::new();
+            let holder = disk.parts.file(SERVER_LOCK).map_err(cannot())?;
+            let read = holder.map(|file| file.take(MAX_WHO).read_to_string(&mut who));
+            let who = if read.is_some() && !who.is_empty() { who } else { "another server".to_owned() };
+            return Err(StoreError::Held { folder: disk.folder.path().display().to_string(), who });
+        };
+        file.set_len(0).and_then(|()| file.write_all(who.as_bytes())).map_err(cannot())?;
+        Ok(Held(file))
+    }
+
+    /// A folder from anywhere on this machine, for serving it while this lives; nothing is written to
+    /// it, and nothing can be received.
+    pub fn borrow(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self::over(Arc::new(Disk::borrow(folder)?)))
+    }
+
+    fn over(disk: Arc<Disk>) -> Self {
+        let current = Mutex::new(Arc::new(Inner::over(disk)));
+        Self { shared: Arc::new(Shared { current, hashes_all: AtomicBool::new(false) }) }
+    }
+
+    /// The folder that is worked with now.
+    pub(super) fn now(&self) -> Arc<Inner> {
+        Arc::clone(&locked(&self.shared.current))
+    }
+}
+
+impl Inner {
+    fn over(disk: Arc<Disk>) -> Self {
+        let hashing = Hashing::new(Arc::clone(&disk));
+        Self { disk, hashing, listing: Listing::default(), lent: Mutex::default() }
+    }
+}
