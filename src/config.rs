@@ -18,6 +18,18 @@ pub const MAX_CONNECTIONS: usize = 1024;
 /// How long a client waits for a TCP connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long after one address of a peer the next one is tried too (RFC 8305, section 5).
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// How long the addresses of a host name are remembered.
+pub const NAME_KEPT: Duration = Duration::from_secs(300);
+
+/// How long it is remembered that a host name has none.
+pub const NO_NAME_KEPT: Duration = Duration::from_secs(2);
+
+/// Host names that are looked up at once, at most; each takes a thread.
+pub const LOOKUPS: usize = 16;
+
 /// How long the first bytes of a new connection, or the rest of a frame that has begun, may take.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -98,7 +110,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 
 /// The pause after a connection could not be accepted.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
+
+/// A line of the log that repeats is said again after this time, with how often it was not.
+pub const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long a newcomer waits for a place while others have not said yet what they want.
 pub const SEAT_PATIENCE: Duration = Duration::from_millis(500);

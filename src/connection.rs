@@ -4,10 +4,13 @@
 //! payloads, keeps the framing whole when a caller has no use for a payload, and sees to it that
 //! every wait ends. Which dialect a stream speaks is decided by its first byte, see [`first_byte`].
 
+mod hurried;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hurried::Hurried;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -44,6 +47,8 @@ pub struct Framed {
     /// Whether the answer to our hello is still to come.
     hello_due: bool,
     peer: Option<PeerId>,
+    /// Whom the opener means to speak to.
+    meant: Option<PeerId>,
     read_only: bool,
 }
 
@@ -62,12 +67,18 @@ fn agent() -> String {
 
 impl Framed {
     /// The opening side. Sends greeting and hello at once; their answers are read before the first
-    /// other answer, so that opening costs no round trip.
-    pub fn open(stream: Box<dyn Stream>, identity: &Identity) -> Result<Self, WireError> {
+    /// other answer, so that opening costs no round trip. When another peer than the one that is `meant`
+    /// answers, that is an error ([`WireError::AnotherPeer`]) in the place of the first answer.
+    pub fn open(
+        stream: Box<dyn Stream>,
+        identity: &Identity,
+        meant: Option<&PeerId>,
+    ) -> Result<Self, WireError> {
         let mut connection = Self::over(buffered(stream))?;
         (connection.greeting_due, connection.hello_due) = (true, true);
+        connection.meant = meant.cloned();
         let peer = identity.peer.as_ref().map(PeerId::to_string);
-        let hello = Request::Hello { peer, agent: agent() };
+        let hello = Request::Hello { peer, to: meant.map(PeerId::to_string), agent: agent() };
         let sent =
             wire::send_greeting(connection.stream.get_mut()).and_then(|()| connection.send(&hello, &[]));
         sent.map_err(no_greeting).map_err(|error| connection.why(error))?;
@@ -96,12 +107,13 @@ impl Framed {
         let Some(hello) = connection.request(config::FRAME_TIMEOUT)? else {
             return Err(WireError::Closed);
         };
-        let Request::Hello { peer, .. } = hello.message else {
+        let Request::Hello { peer, to, .. } = hello.message else {
             let error = WireError::Unexpected("the first request is not hello".to_owned());
             connection.complain(&error);
             return Err(error);
         };
         connection.peer = peer.and_then(|text| text.parse().ok());
+        connection.meant = to.and_then(|text| text.parse().ok());
         let peer = identity.peer.as_ref().map(PeerId::to_string);
         let answer = Response::Hello { peer, agent: agent(), read_only: identity.read_only };
         connection.send(&answer, &[])?;
@@ -117,13 +129,31 @@ impl Framed {
 
     fn over(mut stream: Buffered) -> Result<Self, WireError> {
         stream.get_mut().set_write_timeout(Some(config::WRITE_TIMEOUT))?;
-        let (unread, peer) = (0, None);
-        Ok(Self { stream, unread, greeting_due: false, hello_due: false, peer, read_only: false })
+        Ok(Self {
+            stream,
+            unread: 0,
+            greeting_due: false,
+            hello_due: false,
+            peer: None,
+            meant: None,
+            read_only: false,
+        })
     }
 
     /// Who the other side says it is; on the opening side known after the first answer.
     pub fn peer(&self) -> Option<&PeerId> {
         self.peer.as_ref()
+    }
+
+    /// Whom the opener means to speak to, where it says so.
+    pub fn meant(&self) -> Option<&PeerId> {
+        self.meant.as_ref()
+    }
+
+    /// Waits until the other side has said who it is, and that it is the one that was meant. Whoever is
+    /// about to give something away does this first.
+    pub fn introduce(&mut self) -> Result<(), WireError> {
+        if self.hello_due { self.read_introduction(config::ANSWER_TIMEOUT) } else { Ok(()) }
     }
 
     /// Whether the other side refuses offers; known after the first answer.
@@ -256,7 +286,12 @@ impl Framed {
             Response::Hello { peer, read_only, .. } => {
                 self.peer = peer.and_then(|text| text.parse().ok());
                 (self.read_only, self.hello_due) = (read_only, false);
-                Ok(())
+                match (&self.peer, &self.meant) {
+                    (Some(says), Some(meant)) if says != meant => {
+                        Err(WireError::AnotherPeer { says: says.clone(), meant: meant.clone() })
+                    }
+                    _ => Ok(()),
+                }
             }
             Response::Error(refusal) => Err(WireError::Refused(refusal)),
             other => Err(WireError::Unexpected(format!("{other:?} in answer to hello"))),
@@ -327,46 +362,6 @@ fn no_greeting(error: WireError) -> WireError {
 /// How long a payload may take that is not a chunk (chunks have a policy of their own).
 fn payload_time(length: u32) -> Duration {
     config::FRAME_TIMEOUT + Duration::from_secs(u64::from(length / config::SLOWEST_RATE))
-}
-
-/// Reads that must end by a deadline, however slowly the bytes drip in. Time in which this process was
-/// stopped (Ctrl-Z) is not the other side's.
-struct Hurried<'a> {
-    inner: &'a mut Buffered,
-    deadline: Instant,
-    /// When the last read ended.
-    last: Instant,
-}
-
-impl<'a> Hurried<'a> {
-    fn new(inner: &'a mut Buffered, time: Duration) -> Self {
-        let now = Instant::now();
-        Self { inner, deadline: now + time, last: now }
-    }
-}
-
-impl Hurried<'_> {
-    /// No read waits longer than its time-out; what took longer was no waiting.
-    fn forgive_a_stop(&mut self) {
-        let now = Instant::now();
-        let passed = now.saturating_duration_since(self.last);
-        if passed > 2 * config::FRAME_TIMEOUT {
-            self.deadline += passed;
-        }
-        self.last = now;
-    }
-}
-
-impl Read for Hurried<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.forgive_a_stop();
-        if self.inner.buffer().is_empty() && Instant::now() >= self.deadline {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        let got = self.inner.read(buffer);
-        self.forgive_a_stop();
-        got
-    }
 }
 
 /// Whether a receive failed only because nothing came in time.

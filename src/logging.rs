@@ -4,9 +4,13 @@
 use std::borrow::Cow;
 use std::env;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
+
+use crate::config;
 
 /// Makes harmless what peers put into messages, such as control characters that fool a terminal or
 /// begin a line of their own.
@@ -60,6 +64,40 @@ pub fn start_beside(out: impl Write + Send + 'static, logging: Logging, shown: S
     start_with(builder);
 }
 
+/// Keeps one line from being said again and again: the first time it is, and then once in a while with
+/// how often it was not.
+#[derive(Debug, Default)]
+pub struct Repeated(Mutex<Option<Unsaid>>);
+
+#[derive(Debug)]
+struct Unsaid {
+    since: Instant,
+    times: u64,
+}
+
+impl Repeated {
+    /// A line that was never said.
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// What to add to the line if it is to be said now; `None` when it is only counted.
+    pub fn due(&self, now: Instant) -> Option<String> {
+        let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *unsaid {
+            Some(Unsaid { since, times }) if now.saturating_duration_since(*since) < config::LOG_AGAIN => {
+                *times += 1;
+                None
+            }
+            before => {
+                let times = before.as_ref().map_or(0, |before| before.times);
+                *before = Some(Unsaid { since: now, times: 0 });
+                Some(if times > 0 { format!(" (and {times} times more since)") } else { String::new() })
+            }
+        }
+    }
+}
+
 /// Our own messages from `level` on, those of other crates only when they matter.
 fn filtered(level: LevelFilter) -> Builder {
     let mut builder = Builder::new();
@@ -79,6 +117,17 @@ fn start_with(mut builder: Builder) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repeated_line_is_said_once_and_then_counted() {
+        let (line, start) = (Repeated::new(), Instant::now());
+        assert_eq!(line.due(start).as_deref(), Some(""));
+        assert_eq!(line.due(start + config::LOG_AGAIN / 2), None);
+        assert_eq!(line.due(start + config::LOG_AGAIN / 2), None);
+        let later = start + config::LOG_AGAIN;
+        assert_eq!(line.due(later).as_deref(), Some(" (and 2 times more since)"));
+        assert_eq!(line.due(later + config::LOG_AGAIN).as_deref(), Some(""));
+    }
 
     #[test]
     fn flags_raise_and_lower_the_level() {

@@ -290,10 +290,10 @@ impl TopologyFile {
     }
 
     /// Looks whether the file was edited and reads it again if so. Says whether the topology is
-    /// another one now. A file that has become bad is an error once; the old topology stays in force.
+    /// another one now. A file that has become bad, or is gone, is an error once; the old topology stays in force.
     pub fn reload(&mut self) -> Result<bool, SettingsError> {
         let seen = stamp(&self.path);
-        if seen == self.seen && seen.is_some() {
+        if seen == self.seen {
             return Ok(false);
         }
         self.seen = seen;

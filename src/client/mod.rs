@@ -42,7 +42,7 @@ use crate::config;
 use crate::logging::{self, Logging};
 use crate::store::survive_size_limit;
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
-use crate::transport::{Network, tcp::Tcp};
+use crate::transport::{Network, Tcp};
 
 pub use bars::{Bar, Bars};
 pub use command::{Command, UsageError};
@@ -123,7 +123,7 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
     let mut settings = TopologyFile::find(options.peer_settings.as_deref())?;
     let own = own_id(options.peer.as_ref(), settings.current())?;
     let served_files = options.served_files.clone();
-    let (network, stall) = (Arc::new(Tcp), config::STALL_TIMEOUT);
+    let (network, stall) = (Arc::new(Tcp::default()), config::STALL_TIMEOUT);
     let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, stall });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);

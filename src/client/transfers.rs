@@ -106,6 +106,7 @@ impl From<&SourceError> for ExitStatus {
         match error {
             SourceError::Unreachable(_) | SourceError::Lost(_) | SourceError::Stalled => Self::Unreachable,
             SourceError::Refused(refusal) => refusal.into(),
+            SourceError::AnotherPeer(_) => Self::Refused,
             SourceError::Changed | SourceError::BadChunk => Self::Integrity,
             SourceError::NotServing | SourceError::NotYet => Self::NoSuchFile,
             SourceError::Foreign(WireError::NoGreeting(_)) => Self::Unreachable,

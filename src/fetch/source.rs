@@ -39,6 +39,9 @@ pub enum SourceError {
     /// It broke the protocol.
     #[error("it broke the protocol ({0})")]
     Misbehaved(WireError),
+    /// Another peer answers at its address.
+    #[error("{0}")]
+    AnotherPeer(WireError),
     /// It did not greet as a framed peer does; it may speak the classic dialect.
     #[error("what answers there is no peershare server ({0})")]
     Foreign(WireError),
@@ -57,7 +60,11 @@ impl SourceError {
             // A server that was ending, perhaps.
             Self::Foreign(error) => matches!(error, WireError::NoGreeting(_)),
             Self::Refused(refusal) => refusal.code == ErrorCode::Busy,
-            Self::Changed | Self::NotServing | Self::BadChunk | Self::Misbehaved(_) => false,
+            Self::Changed
+            | Self::NotServing
+            | Self::BadChunk
+            | Self::AnotherPeer(_)
+            | Self::Misbehaved(_) => false,
         }
     }
 }
@@ -68,6 +75,7 @@ impl From<WireError> for SourceError {
             error if nothing_came(&error) => Self::Stalled,
             WireError::NotPeershare | WireError::NoGreeting(_) => Self::Foreign(error),
             WireError::Io(_) | WireError::Closed => Self::Lost(error),
+            WireError::AnotherPeer { .. } => Self::AnotherPeer(error),
             WireError::Refused(refusal) => Self::Refused(refusal),
             _ => Self::Misbehaved(error),
         }

@@ -85,6 +85,7 @@ pub fn offer(
     progress: &mut dyn FnMut(Taken),
 ) -> Result<Offered, OfferError> {
     connection.set_write_timeout(offer.patience.write)?;
+    connection.introduce()?;
     let digests = Response::digests_of(offer.manifest);
     let request = Request::offer(offer.manifest, offer.attributes, offer.replace, offer.swarm);
     let answer = connection.ask(&request, &digests)?.map_err(OfferError::Refused)?;
@@ -118,6 +119,7 @@ pub fn offer_folder(
     (share, replace): (&Share, bool),
     progress: &mut dyn FnMut(&Report),
 ) -> Result<FolderReport, OfferError> {
+    connection.introduce()?;
     let request = Request::OfferFolder { share: share.clone(), replace };
     let answer = connection.ask(&request, &[])?.map_err(OfferError::Refused)?;
     if !matches!(answer.message, Response::Accepted { .. }) {

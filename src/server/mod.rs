@@ -25,6 +25,7 @@ pub use program::{Options, run};
 use crate::classic;
 use crate::config;
 use crate::connection::{Framed, Identity};
+use crate::logging::Repeated;
 use crate::serve::{Company, Rights};
 use crate::store::Store;
 use crate::topology::{Topology, TopologyFile};
@@ -54,6 +55,7 @@ struct Shared {
     sessions: Arc<Sessions>,
     company: Company,
     running: running::Running,
+    turned_away: Repeated,
     neighbours: Option<Neighbours>,
 }
 
@@ -111,6 +113,7 @@ impl Host {
             sessions,
             company: Company::default(),
             running: running::Running::default(),
+            turned_away: Repeated::new(),
             neighbours: None,
         }))
     }
@@ -147,7 +150,9 @@ impl Shared {
     /// Tells somebody that there is no place.
     fn turn_away(&self, stream: &mut dyn Stream) {
         let message = format!("all {} connections are taken; try again later", self.sessions.most);
-        log::warn!("turned {} away: {message}", stream.remote());
+        if let Some(more) = self.turned_away.due(Instant::now()) {
+            log::warn!("turned {} away: {message}{more}", stream.remote());
+        }
         // Whoever does not read this is turned away all the same.
         let _ = Framed::turn_away(stream, Refusal { code: ErrorCode::Busy, message });
     }
@@ -212,6 +217,12 @@ impl Sessions {
         Some(Seat { sessions: self.clone(), dialect: None })
     }
 
+    /// Waits for a session to end, but no longer than `time`.
+    fn wait_for_change(&self, time: Duration) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_timeout(count, time));
+    }
+
     fn wait_for_none(&self, time: Duration) -> bool {
         let is_busy = |count: &Count| count.fresh + count.framed + count.classic > 0;
         !is_busy(&self.wait(time, is_busy))
@@ -266,16 +277,18 @@ struct AcceptLoop {
 
 impl AcceptLoop {
     fn run(self) {
-        let mut looked = Instant::now();
+        let (mut looked, unaccepted) = (Instant::now(), Repeated::new());
         loop {
             match self.listener.accept(config::SETTINGS_POLL) {
                 Ok(Accepted::Link(link)) => self.host.serve(link),
                 Ok(Accepted::Nobody) => {}
                 Ok(Accepted::Closed) => return,
                 Err(error) => {
-                    log::warn!("cannot accept a connection: {error}");
-                    // Out of files or memory: give the sessions a moment to end.
-                    thread::park_timeout(config::ACCEPT_PAUSE);
+                    if let Some(more) = unaccepted.due(Instant::now()) {
+                        log::warn!("cannot accept a connection: {error}{more}");
+                    }
+                    // Out of files or memory: until a session ends it will not be better.
+                    self.host.0.sessions.wait_for_change(config::ACCEPT_PAUSE);
                 }
             }
             if looked.elapsed() >= config::SETTINGS_POLL {

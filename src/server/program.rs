@@ -15,7 +15,8 @@ use crate::connection::Identity;
 use crate::serve::Rights;
 use crate::store::{Held, Store, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
-use crate::transport::tcp::{Listener, Tcp};
+use crate::transport::Tcp;
+use crate::transport::tcp::Listener;
 
 /// What the command line says.
 pub struct Options {
@@ -92,7 +93,7 @@ fn start(options: Options) -> Result<Started, String> {
     let host = Host::new(store.clone(), identity, rights, options.max_connections);
     let current = Arc::new(Mutex::new(topology.current().clone()));
     let others: Vec<Peer> = topology.current().peers().iter().filter(|peer| peer.id != id).cloned().collect();
-    let host = host.among(Neighbours { topology: current, network: Arc::new(Tcp) });
+    let host = host.among(Neighbours { topology: current, network: Arc::new(Tcp::default()) });
     let server =
         Server::start(listener, host, Some(topology)).map_err(|error| format!("cannot start: {error}"))?;
     let read_only = if options.read_only { ", read-only" } else { "" };

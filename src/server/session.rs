@@ -6,7 +6,7 @@ use crate::config;
 use crate::connection::{self, Buffered, Framed, nothing_came};
 use crate::serve::Responder;
 use crate::transport::Stream;
-use crate::wire::{MAGIC, Request, Response, WireError};
+use crate::wire::{ErrorCode, MAGIC, Refusal, Request, Response, WireError};
 
 /// Serves one connection until it ends.
 pub(super) fn run(shared: &Shared, stream: impl Stream + 'static, seat: &mut Seat) {
@@ -36,6 +36,19 @@ fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<()
     }
 }
 
+/// Refuses what is offered to another peer, whose address leads to us.
+fn is_for_us(shared: &Shared, connection: &Framed, request: &Request) -> Result<(), Refusal> {
+    let (Request::Offer { .. } | Request::OfferFolder { .. }) = request else { return Ok(()) };
+    match (connection.meant(), &shared.identity.peer) {
+        (Some(meant), Some(own)) if meant != own => {
+            let message =
+                format!("this is {own}, not {meant}; correct the line of {meant} in the peer settings");
+            Err(Refusal { code: ErrorCode::Refused, message })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
     let mut connection = Framed::accept(stream, &shared.identity)?;
     let mut responder = Responder::new(shared.store.clone(), shared.company.clone());
@@ -46,7 +59,8 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
             Err(error) if nothing_came(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Err(refusal) = shared.rights.check(&request) {
+        let allowed = shared.rights.check(&request).and_then(|()| is_for_us(shared, &connection, &request));
+        if let Err(refusal) = allowed {
             connection.send(&Response::Error(refusal), &[])?;
             continue;
         }

@@ -6,6 +6,8 @@
 //! this process where the stream is plain, and a [`Closer`] that ends it from another thread.
 
 pub mod cancel;
+pub mod dial;
+mod lookup;
 pub mod memory;
 pub mod tcp;
 
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use cancel::Cancel;
+pub use dial::Tcp;
 
 use crate::topology::Peer;
 

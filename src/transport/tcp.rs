@@ -1,25 +1,21 @@
-//! TCP: dialling with a deadline, listening with a way to stop, and sending files with `sendfile`.
+//! TCP: links, listening with a way to stop, and sending files with `sendfile`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{Cancel, Closer, Network, Stream};
-use crate::topology::Peer;
+use super::{Closer, Stream};
 
 /// Connections that may wait to be accepted; a peer of the classic dialect opens one a chunk, all
 /// at once.
 const BACKLOG: i32 = 1024;
-
-/// How often a wait for a connection looks whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(20);
 
 /// Keep-alive probes begin after this much silence, so that a peer whose machine vanished without
 /// a word does not hold a session for ever.
@@ -29,57 +25,6 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct TcpLink {
     stream: Arc<TcpStream>,
     remote: SocketAddr,
-}
-
-/// The network that peers' addresses lead to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tcp;
-
-impl Network for Tcp {
-    fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
-        let addresses = peer.resolve()?;
-        if let Some(everywhere) = addresses.iter().find(|address| address.ip().is_unspecified()) {
-            // The system would connect to this very machine.
-            let what = format!("{} is no machine's address; write that of {}", everywhere.ip(), peer.id);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
-        Ok(Box::new(dial(&addresses, timeout, cancel)?))
-    }
-}
-
-/// Connects to the first of `addresses` that answers, within `timeout` for all of them together.
-pub fn dial(addresses: &[SocketAddr], timeout: Duration, cancel: &Cancel) -> io::Result<TcpLink> {
-    let deadline = Instant::now() + timeout;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in addresses {
-        match dial_one(address, deadline, cancel) {
-            Ok(link) => return Ok(link),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn dial_one(address: &SocketAddr, deadline: Instant, cancel: &Cancel) -> io::Result<TcpLink> {
-    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&(*address).into()) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-        other => other?,
-    }
-    while !ready(&[socket.as_fd()], PollFlags::OUT, CANCEL_POLL)?[0] {
-        if cancel.is_cancelled() {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        if Instant::now() >= deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"));
-        }
-    }
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
-    socket.set_nonblocking(false)?;
-    TcpLink::new(socket.into(), *address)
 }
 
 /// Waits until one of `files` is ready or the time has passed; says which ones are.
@@ -97,7 +42,7 @@ fn ready<const N: usize>(
 }
 
 impl TcpLink {
-    fn new(stream: TcpStream, remote: SocketAddr) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, remote: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         Ok(Self { stream: Arc::new(stream), remote })
@@ -279,12 +224,13 @@ impl Listener {
 mod tests {
     use std::io::Seek;
 
+    use super::super::{Cancel, dial};
     use super::*;
 
     fn linked() -> (TcpLink, TcpLink) {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = listener.address().unwrap();
-        let ours = dial(&[address], Duration::from_secs(5), &Cancel::new()).unwrap();
+        let ours = dial::dial(&[address], Duration::from_secs(5), &Cancel::new()).unwrap();
         match listener.accept(Duration::from_secs(5)).unwrap() {
             Accepted::Link(theirs) => (ours, theirs),
             _ => panic!("nobody came"),
@@ -314,24 +260,5 @@ mod tests {
         let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         listener.closer().close();
         assert!(matches!(listener.accept(Duration::from_secs(60)), Ok(Accepted::Closed)));
-    }
-
-    #[test]
-    fn the_address_that_means_everywhere_leads_nowhere() {
-        for address in ["0.0.0.0", "::"] {
-            let peer =
-                Peer { id: "p".parse().unwrap(), address: address.to_owned(), port: 1, classic: false };
-            let error = Tcp.dial(&peer, Duration::from_secs(60), &Cancel::new()).err().unwrap();
-            assert!(error.to_string().ends_with("is no machine's address; write that of p"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_refused_connection_is_an_error_at_once() {
-        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let address = listener.address().unwrap();
-        drop(listener);
-        let error = dial(&[address], Duration::from_secs(60), &Cancel::new()).err().unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{MAGIC, Refusal, VERSION};
 use crate::config::{MAX_HEADER, MAX_PAYLOAD};
+use crate::topology::PeerId;
 
 /// Why bytes from the other side are not frames, or could not be read. The connection is of no
 /// more use after any of them.
@@ -40,6 +41,14 @@ pub enum WireError {
     /// The other side ends the connection before it began, and says why.
     #[error("{0}")]
     Refused(Refusal),
+    /// The address of one peer leads to another.
+    #[error("{says} answers there, not {meant}; correct the line of {meant} in the peer settings")]
+    AnotherPeer {
+        /// Who answers.
+        says: PeerId,
+        /// Who was meant.
+        meant: PeerId,
+    },
     /// A message that does not fit what was asked.
     #[error("an unexpected message came: {0}")]
     Unexpected(String),
@@ -156,8 +165,12 @@ mod tests {
         let zeros = "0".repeat(64);
         let cases = [
             (
-                Request::Hello { peer: Some("a".into()), agent: "x/1".into() },
+                Request::Hello { peer: Some("a".into()), to: None, agent: "x/1".into() },
                 r#"{"type":"hello","peer":"a","agent":"x/1"}"#.to_owned(),
+            ),
+            (
+                Request::Hello { peer: None, to: Some("b".into()), agent: "x/1".into() },
+                r#"{"type":"hello","to":"b","agent":"x/1"}"#.to_owned(),
             ),
             (
                 Request::List {

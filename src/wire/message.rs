@@ -17,6 +17,9 @@ pub enum Request {
         /// The id of the asking peer; absent when it is nobody of its topology.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
+        /// The id of the peer that is meant to answer; absent when the opener does not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
         /// Program and version, for logs.
         agent: String,
     },

@@ -44,7 +44,7 @@
 //!
 //! | request | payload | answer | payload |
 //! |---|---|---|---|
-//! | `hello` peer, agent | | `hello` peer, agent, read_only | |
+//! | `hello` peer, to, agent | | `hello` peer, agent, read_only | |
 //! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode, shared | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
@@ -60,6 +60,12 @@
 //!
 //! Instead of any of these an answer may be `error` with a code ([`ErrorCode`]) and a message for
 //! people. After an error the connection goes on, unless the frame itself could not be read.
+//!
+//! # Who is who
+//!
+//! Addresses change hands, so both sides say who they are in `hello`, and the opener also whom it means
+//! (`to`). An opener that is answered by another peer than it meant uses nothing of it, and offers it
+//! nothing; an acceptor that is taken for another peer refuses offers. Neither proves anything.
 //!
 //! # Files that are still being hashed
 //!

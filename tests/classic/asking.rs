@@ -9,7 +9,7 @@ use peershare::classic::{Asker, Gather, Text, Upload};
 use peershare::content::FileName;
 use peershare::fetch::{Progress, SourceError};
 use peershare::store::Arrival;
-use peershare::transport::tcp::{self, Accepted, Listener};
+use peershare::transport::tcp::{Accepted, Listener};
 use peershare::transport::{Cancel, Network, Stream, memory};
 
 use super::*;
@@ -30,7 +30,7 @@ impl Network for Wires {
                 (Box::new(cut(near, self.most)), Box::new(far))
             }
             Some(listener) => {
-                let near = tcp::dial(&[listener.address()?], timeout, cancel)?;
+                let near = peershare::transport::dial::dial(&[listener.address()?], timeout, cancel)?;
                 let Accepted::Link(far) = listener.accept(DEADLINE)? else { panic!("nobody came") };
                 (Box::new(cut(near, self.most)), Box::new(far))
             }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use peershare::serve::Rights;
-use peershare::transport::tcp::{self, Accepted, Listener};
+use peershare::transport::tcp::{Accepted, Listener};
 use peershare::transport::{Cancel, Stream, memory};
 
 use super::*;
@@ -25,7 +25,12 @@ impl Door<'_> {
                 Box::new(near)
             }
             Self::Tcp(served, most, listener) => {
-                let near = tcp::dial(&[listener.address().unwrap()], DEADLINE, &Cancel::new()).unwrap();
+                let near = peershare::transport::dial::dial(
+                    &[listener.address().unwrap()],
+                    DEADLINE,
+                    &Cancel::new(),
+                )
+                .unwrap();
                 match listener.accept(DEADLINE).unwrap() {
                     Accepted::Link(far) => served.host.serve(cut(far, *most)),
                     _ => panic!("nobody came"),

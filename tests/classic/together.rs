@@ -94,7 +94,7 @@ fn a_thousand_classic_connections_at_once_are_served_beside_hundreds_of_others()
     served.store.manifest(&name, &mut |_, _| true).unwrap();
     let others: Vec<Framed> = (0..300)
         .map(|_| {
-            let mut connection = Framed::open(open(&served), &Default::default()).unwrap();
+            let mut connection = Framed::open(open(&served), &Default::default(), None).unwrap();
             connection.ask(&Request::Ping, &[]).unwrap().unwrap();
             connection
         })

@@ -178,7 +178,7 @@ fn a_target_that_is_killed_midway_continues_when_it_is_started_again() {
     site.list_peers(&[("a", a.port)]);
     // An offer by hand, of which eight chunks come.
     let offered = manifest("x", &data);
-    let stream = peershare::transport::tcp::dial(
+    let stream = peershare::transport::dial::dial(
         &[([127, 0, 0, 1], a.port).into()],
         DEADLINE,
         &peershare::transport::Cancel::new(),
@@ -267,6 +267,33 @@ fn a_file_beyond_the_limit_of_file_sizes_is_an_error_with_words() {
     let mut shell = assert_cmd::Command::from_std(shell);
     let failed = shell.args(["download", "large"]).timeout(DEADLINE).assert().code(9);
     assert!(err_of(&failed).contains("ulimit -f"), "{}", err_of(&failed));
+}
+
+#[test]
+fn another_peer_at_the_address_gets_nothing_and_counts_for_nobody() {
+    let site = Site::new();
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    let b = site.server("b");
+    site.put("b", "x", b"x of b");
+    site.put("me", "secret", b"for a");
+    site.put("me", "folder/f", b"for a");
+    // A new lease: the line of a leads to b.
+    site.list_peers(&[("a", b.port)]);
+    for words in [&["upload", "secret", "a"][..], &["upload", "folder", "a"], &["download", "x", "a"]] {
+        let refused = site.client(words).code(5);
+        let words = "b answers there, not a; correct the line of a in the peer settings";
+        assert!(err_of(&refused).contains(words), "{}", err_of(&refused));
+    }
+    let listed = site.client(&["filelist", "a"]).code(5);
+    assert!(out_of(&listed).is_empty() && err_of(&listed).contains("not a;"), "{}", out_of(&listed));
+    assert!(site.read("b", "secret").is_none() && site.read("b", "folder/f").is_none());
+    assert!(site.read("me", "x").is_none());
+    // Among others it is left out.
+    let text = format!("a 127.0.0.1 {0}\nb localhost {0}\n", b.port);
+    fs::write(site.path("peer_settings.txt"), text).unwrap();
+    let downloaded = site.client(&["download", "x"]).code(0);
+    assert!(err_of(&downloaded).contains("not a;"), "{}", err_of(&downloaded));
+    assert!(out_of(&downloaded).contains("from b 100%"), "{}", out_of(&downloaded));
 }
 
 #[test]

@@ -130,13 +130,32 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
         (read(root, 0, u32::MAX), ErrorCode::BadRequest),
         (read(unknown, 0, usual), ErrorCode::NotFound),
         (Request::Have { root: unknown, chunk_size: 0 }, ErrorCode::NotFound),
-        (Request::Hello { peer: None, agent: String::new() }, ErrorCode::BadRequest),
+        (Request::Hello { peer: None, to: None, agent: String::new() }, ErrorCode::BadRequest),
         (list_of("["), ErrorCode::BadRequest),
     ] {
         assert_eq!(code_of(speaker.ask(&request, &[])), code, "{request:?}");
     }
     assert_eq!(speaker.ask(&read(root, 19, usual), &[]), Response::Chunk { chunk: 19, shared: false });
     assert_eq!(speaker.ask(&Request::Ping, b"a payload that nobody reads"), Response::Pong);
+}
+
+#[test]
+fn what_is_offered_to_another_peer_is_refused_and_the_rest_is_answered() {
+    let lab = lab();
+    let data = bytes(1, 1000);
+    for (to, refused) in [("a", false), ("elsewhere", true)] {
+        let mut speaker = Speaker::greeted(&lab, "a");
+        let hello = Request::Hello { peer: None, to: Some(to.to_owned()), agent: String::new() };
+        assert!(matches!(speaker.ask(&hello, &[]), Response::Hello { .. }));
+        assert!(matches!(speaker.ask(&list_of("*"), &[]), Response::Listing { .. }));
+        let manifest = manifest("offered", &data);
+        let offer = Request::offer(&manifest, Attributes::default(), false, false);
+        let answer = speaker.ask(&offer, &Response::digests_of(&manifest));
+        assert_eq!(matches!(answer, Response::Error(_)), refused, "{answer:?}");
+        if refused {
+            assert_eq!(code_of(answer), ErrorCode::Refused);
+        }
+    }
 }
 
 #[test]

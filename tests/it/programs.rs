@@ -183,6 +183,11 @@ impl Running {
         status.unwrap()
     }
 
+    /// The lines on stderr that were not waited for; it must have ended.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
     /// All that it wrote to stdout; it must have ended.
     pub fn stdout(&mut self) -> String {
         let mut text = String::new();

@@ -6,7 +6,7 @@ use std::process::Command;
 use peershare::transport::tcp::Listener;
 use rustix::process::Signal;
 
-use super::lab::{DEADLINE, bytes};
+use super::lab::{DEADLINE, bytes, eventually};
 use super::programs::{Running, Site};
 
 /// The program says one line and ends with exit code 2.
@@ -69,6 +69,45 @@ fn an_address_of_another_machine_is_no_word_about_another_server() {
     // An address for documentation, which no machine has (RFC 5737).
     fs::write(site.path("peer_settings.txt"), "a 192.0.2.1 7001\n").unwrap();
     refuses(site.server_command("a"), &["192.0.2.1:7001", "no address of this machine", "--listen"]);
+}
+
+#[test]
+fn a_server_without_descriptors_says_so_once_and_goes_on_when_there_are_some() {
+    let site = Site::new();
+    site.list_peers(&[("a", 1)]);
+    site.put("a", "x", b"x");
+    let usual = site.server_command("a");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 24; exec \"$@\"", "sh"]).arg(usual.get_program()).args(usual.get_args());
+    let mut running = Running::start(shell.args(["--listen", "127.0.0.1:0"]).env_remove("RUST_LOG"));
+    let line = running.wait_for("listens on 127.0.0.1:");
+    let port: u16 = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let held: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    running.wait_for("cannot accept a connection");
+    drop(held);
+    site.list_peers(&[("a", port)]);
+    // The sessions of those that left take a moment to end.
+    eventually("the server serves again", || {
+        let mut client = assert_cmd::Command::from_std(site.client_command());
+        client.args(["download", "x"]).timeout(DEADLINE).ok().is_ok()
+    });
+    running.signal(Signal::TERM);
+    assert!(running.ends().success());
+    let again = running.rest().iter().filter(|line| line.contains("cannot accept")).count();
+    assert_eq!(again, 0, "it was said again");
+}
+
+#[test]
+fn settings_that_are_gone_are_told_once() {
+    let site = Site::new();
+    let mut server = site.server("a");
+    fs::remove_file(site.path("peer_settings.txt")).unwrap();
+    server.running.wait_for("the peers stay as they were");
+    site.list_peers(&[("a", 9), ("b", 8)]);
+    server.running.wait_for("b at 127.0.0.1:8");
+    server.running.signal(Signal::TERM);
+    server.running.ends();
+    assert!(server.running.rest().iter().all(|line| !line.contains("stay as they were")));
 }
 
 #[test]

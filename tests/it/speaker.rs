@@ -48,7 +48,7 @@ impl Speaker {
     /// Exchanges greetings and says hello.
     pub fn introduce(self) -> Self {
         let mut speaker = self.greet();
-        let hello = Request::Hello { peer: None, agent: "speaker".to_owned() };
+        let hello = Request::Hello { peer: None, to: None, agent: "speaker".to_owned() };
         let answer = speaker.ask(&hello, &[]);
         assert!(matches!(answer, Response::Hello { .. }), "{answer:?}");
         speaker

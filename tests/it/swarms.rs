@@ -137,7 +137,7 @@ fn nobody_is_handed_anything_and_odd_chunk_sizes_are_refused() {
     {
         let mut speaker = Speaker::greeted(&lab, "a");
         let peer = peer.map(str::to_owned);
-        speaker.ask(&Request::Hello { peer: peer.clone(), agent: "speaker".to_owned() }, &[]);
+        speaker.ask(&Request::Hello { peer: peer.clone(), to: None, agent: "speaker".to_owned() }, &[]);
         let answer = speaker.ask(&Request::Next { root, chunk_size, seen: 0, want: true }, &[]);
         assert!(matches!(answer, Response::Error(refusal) if refusal.code == code), "{peer:?}");
     }
