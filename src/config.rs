@@ -255,6 +255,18 @@ pub const MAX_EXCEPTIONS: usize = 64;
 /// Files that could not be transferred that are told one by one; the others are counted.
 pub const SHOWN_FAILURES: usize = 100;
 
+/// Names of what was left out that are told at once, unless the user wants to see all.
+pub const SHOWN_OMISSIONS: usize = 10;
+
+/// Entries that were left out that a peer tells of, at most.
+pub const OMISSIONS_TOLD: usize = 10_000;
+
+/// Most bytes of the names of these.
+pub const OMISSION_BYTES: usize = 4 << 20;
+
+/// Bytes of a listing that are written at once while it comes.
+pub const LISTING_AT_ONCE: usize = 64 << 10;
+
 /// Longest pattern of a listing in bytes.
 pub const MAX_PATTERN: usize = 1024;
 

@@ -18,6 +18,7 @@
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
+//! | `it/incomplete.rs` | what cannot be copied or listed: named, with its reason and an exit code |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
 //! | `it/routes.rs` | uploads to so many peers that each fetches from few |
 //! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
@@ -50,6 +51,7 @@ mod it {
     mod failing_sources;
     mod folders;
     mod hostile_clients;
+    mod incomplete;
     mod listings;
     mod never_hashed;
     mod prompt;

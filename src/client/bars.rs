@@ -11,7 +11,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{print_to, report};
-use super::text::{clipped, shown, size, span};
+use super::text::{clipped, files, percents, shown, size, span};
 use super::{ExitStatus, Layout};
 use crate::config;
 use crate::fetch::{Contribution, Event, Snapshot};
@@ -73,6 +73,25 @@ impl Bars {
     /// Writes a result; see [`print_to`].
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> ExitStatus {
         self.aside(|| self.out.with(|out| self.err.with(|err| print_to(out, err, write))))
+    }
+
+    /// Writes a part of a long result. Whatever makes it must not be done in here: other threads that have
+    /// something to say wait meanwhile. Says whether anybody still reads.
+    pub fn print_part(&self, bytes: &[u8]) -> Result<bool, ExitStatus> {
+        let written = self.aside(|| self.out.with(|out| out.write_all(bytes).and_then(|()| out.flush())));
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => {
+                self.error(&format!("cannot write the result: {error}"));
+                Err(ExitStatus::Failed)
+            }
+        }
+    }
+
+    /// Writes the line that says how a command went, unless quiet.
+    pub fn say(&self, line: &str) -> ExitStatus {
+        if self.quiet { ExitStatus::Success } else { self.print(|out| writeln!(out, "{line}")) }
     }
 
     /// A bar for one transfer; nothing is drawn before [`config::BAR_DELAY`].
@@ -199,7 +218,9 @@ impl Drop for Bar {
 /// What happened, in words for the user.
 pub(super) fn in_words(event: &Event) -> String {
     match event {
-        Event::Resumed { bytes } => format!("{} of an earlier attempt are here already", size(*bytes)),
+        Event::Resumed { bytes } => {
+            format!("{} are here already, from an earlier attempt or an older version", size(*bytes))
+        }
         Event::Hashing { peer, done, total } => {
             format!("{peer} is hashing it first ({} of {})", size(*done), size(*total))
         }
@@ -214,10 +235,13 @@ pub(super) fn in_words(event: &Event) -> String {
 fn message(snapshot: &Snapshot, rate: u64) -> String {
     let mut text = match snapshot.of_files {
         0 => String::new(),
-        of_files => format!("{} / {of_files} files  ", snapshot.files),
+        of_files => format!("{} / {}  ", snapshot.files, files(of_files)),
     };
     text.push_str(&format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate)));
     let missing = snapshot.total.saturating_sub(snapshot.done);
+    if missing == 0 && snapshot.total > 0 {
+        return format!("{}  finishing: everything is here and goes to the disk", size(snapshot.total));
+    }
     if let Some(seconds) = missing.checked_div(rate) {
         text = format!("{text}  {} left", span(Duration::from_secs(seconds)));
     }
@@ -229,19 +253,20 @@ fn message(snapshot: &Snapshot, rate: u64) -> String {
 
 /// What each peer contributes of what came in this time, such as `peer1 42% · peer2 58%`.
 fn shares(sources: &[Contribution]) -> String {
-    let sum: u128 = sources.iter().map(|source| u128::from(source.bytes)).sum();
-    let percent = |bytes: u128| (bytes * 100 + sum / 2).checked_div(sum).unwrap_or(0);
     let (first, others) = sources.split_at(sources.len().min(config::SHOWN_SHARES));
+    let mut amounts: Vec<u64> = first.iter().map(|source| source.bytes).collect();
+    amounts.push(others.iter().map(|source| source.bytes).sum());
+    let mut percents = percents(&amounts).into_iter();
     let mut parts: Vec<String> = first
         .iter()
-        .map(|source| {
+        .zip(percents.by_ref())
+        .map(|(source, percent)| {
             let gone = if source.active { "" } else { " (gone)" };
-            format!("{} {}%{gone}", source.peer, percent(source.bytes.into()))
+            format!("{} {percent}%{gone}", source.peer)
         })
         .collect();
     if !others.is_empty() {
-        let bytes = others.iter().map(|source| u128::from(source.bytes)).sum();
-        parts.push(format!("{} others {}%", others.len(), percent(bytes)));
+        parts.push(format!("{} others {}%", others.len(), percents.next().unwrap_or_default()));
     }
     parts.join(" · ")
 }
@@ -327,7 +352,7 @@ mod tests {
         assert_eq!(in_words(&event), r"lost p1: no\u{1b}[2J");
         assert_eq!(
             in_words(&Event::Resumed { bytes: MIB }),
-            "1.0 MiB of an earlier attempt are here already"
+            "1.0 MiB are here already, from an earlier attempt or an older version"
         );
     }
 

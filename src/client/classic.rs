@@ -92,7 +92,7 @@ impl Work<'_> {
 
 /// What a classic peer serves, for the table: names are all that the dialect tells.
 pub(super) fn listed(peer: &Peer, served: Served) -> (Vec<super::Listed>, u64) {
-    let listed = |name| super::Listed { files: None, peer: peer.id.clone(), name, length: None, root: None };
+    let listed = |name| super::Listed { folder: None, peer: peer.id.clone(), name, length: None, root: None };
     (served.names.into_iter().map(listed).collect(), served.left_out)
 }
 

@@ -3,7 +3,7 @@
 //! [`super::forms`] is what can be typed; [`Command`] is what it means. A new flag is a field of
 //! `Flags` with its line in `Flags::set`, and its name in the forms that take it.
 
-use super::forms::{EXCEPT, FORMS, Form, NO_SWARM, REPLACE, Verb};
+use super::forms::{EXCEPT, FORMS, Form, NO_SWARM, NULL, REPLACE, Verb};
 use super::words::Unclosed;
 use crate::content::pattern::is_pattern;
 use crate::topology::{BadPeerId, PeerId};
@@ -17,6 +17,8 @@ pub enum Command {
         peers: Vec<PeerId>,
         /// Only these: a folder with a `/` behind, or a pattern.
         pattern: Option<String>,
+        /// Whether every line ends with a NUL.
+        null: bool,
     },
     /// Offer a file or a folder to these peers.
     Upload {
@@ -132,11 +134,11 @@ impl Command {
         let (name, rest) = words.split_first().ok_or(UsageError::NoCommand)?;
         let form = named(name)?;
         let mut given = Arguments::sort(form, rest)?;
-        let Flags { replace, no_swarm, except } = std::mem::take(&mut given.flags);
+        let Flags { replace, no_swarm, null, except } = std::mem::take(&mut given.flags);
         let command = match form.verb {
             Verb::FileList => {
                 let pattern = given.pattern();
-                Self::FileList { peers: given.peers()?, pattern }
+                Self::FileList { peers: given.peers()?, pattern, null }
             }
             Verb::Upload => {
                 let (file, peers) = (given.required("file")?, given.peers()?);
@@ -168,6 +170,7 @@ struct Flags {
     replace: bool,
     except: Vec<String>,
     no_swarm: bool,
+    null: bool,
 }
 
 impl Flags {
@@ -176,6 +179,7 @@ impl Flags {
         match flag {
             REPLACE => self.replace = true,
             NO_SWARM => self.no_swarm = true,
+            NULL => self.null = true,
             _ => return false,
         }
         true
@@ -284,7 +288,10 @@ mod tests {
     #[test]
     fn case_and_hash_do_not_matter() {
         for line in ["#FILELIST p1 p2", "filelist p1 p2", "#FileList p1 p2"] {
-            assert_eq!(parse(line), Ok(Command::FileList { peers: peers(&["p1", "p2"]), pattern: None }));
+            assert_eq!(
+                parse(line),
+                Ok(Command::FileList { peers: peers(&["p1", "p2"]), pattern: None, null: false })
+            );
         }
         assert_eq!(parse("#QUIT"), Ok(Command::Quit));
         assert_eq!(parse("exit"), Ok(Command::Quit));
@@ -322,7 +329,7 @@ mod tests {
     fn folders_and_patterns_are_told_from_peers_and_may_leave_out() {
         let pattern = Some("photos/".to_owned());
         for line in ["filelist photos/ p1", "filelist p1 photos/"] {
-            let expected = Command::FileList { peers: peers(&["p1"]), pattern: pattern.clone() };
+            let expected = Command::FileList { peers: peers(&["p1"]), pattern: pattern.clone(), null: false };
             assert_eq!(parse(line), Ok(expected));
         }
         let (wanted, except) = ("photos/**".to_owned(), vec!["*.tmp".to_owned(), "old/".to_owned()]);

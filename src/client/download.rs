@@ -6,7 +6,7 @@ use std::thread;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::text::size;
+use super::text::{quoted, size};
 use super::transfers::Work;
 use super::{Bar, Bars, ExitStatus, classic, shown, text};
 use crate::config;
@@ -45,6 +45,7 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
         }
     };
     if work.cancel.is_cancelled() {
+        bars.error("interrupted; the same command continues");
         return ExitStatus::Interrupted;
     }
     let nobody = found.holders.is_empty() && found.classic.is_empty();
@@ -240,7 +241,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
 }
 
 pub(super) fn say(bars: &Bars, line: String) -> ExitStatus {
-    bars.print(|out| writeln!(out, "{line}"))
+    bars.say(&line)
 }
 
 /// Fetches what is missing, with a bar, and makes the file visible.
@@ -322,7 +323,8 @@ fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Di
 
 pub(super) fn summary(name: &FileName, snapshot: &Snapshot) -> String {
     let rate = text::rate(came(snapshot), snapshot.elapsed);
-    format!("downloaded {}: {}{rate}{}", shown(name.as_str()), size(snapshot.total), shares(snapshot))
+    let much = text::fetched(snapshot.total, came(snapshot));
+    format!("downloaded {}: {much}{rate}{}", quoted(name.as_str()), shares(snapshot))
 }
 
 /// Bytes that came in this transfer.
@@ -332,14 +334,11 @@ pub(super) fn came(snapshot: &Snapshot) -> u64 {
 
 /// From whom they came, such as ` from peer1 42%, peer2 58%`.
 pub(super) fn shares(snapshot: &Snapshot) -> String {
-    let came = came(snapshot);
-    let share = |bytes: u64| (u128::from(bytes) * 100).checked_div(came.into()).unwrap_or(0);
-    let named = |(peer, bytes): (&PeerId, u64)| format!("{peer} {}%", share(bytes));
-    let sources: Vec<String> = snapshot
-        .sources
-        .iter()
-        .filter(|source| source.bytes > 0)
-        .map(|source| named((&source.peer, source.bytes)))
+    let amounts: Vec<u64> = snapshot.sources.iter().map(|source| source.bytes).collect();
+    let shares = snapshot.sources.iter().zip(text::percents(&amounts));
+    let sources: Vec<String> = shares
+        .filter(|(source, _)| source.bytes > 0)
+        .map(|(source, percent)| format!("{} {percent}%", source.peer))
         .collect();
     if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) }
 }

@@ -3,14 +3,15 @@
 
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
-use super::folder::LEFT_OUT;
+use super::omissions;
 use super::table::Fold;
 use super::transfers::Work;
 use super::{Bars, ExitStatus, Layout, Listed, classic, shown, table};
-use crate::content::Entry;
+use crate::config;
 use crate::content::pattern::{Selection, is_folder_name};
+use crate::content::{Entry, Omissions};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
 use crate::topology::Peer;
@@ -18,16 +19,18 @@ use crate::topology::Peer;
 /// Pages of one peer that may wait to be shown.
 const PAGES_AHEAD: usize = 4;
 
-/// How many things one peer left out, or why nothing more is known of it.
-type Ending = Result<u64, SourceError>;
+/// What one peer left out, or why nothing more is known of it.
+type Ending = Result<Omissions, SourceError>;
 
-pub(super) fn run(work: &Work<'_>, pattern: Option<&str>) -> ExitStatus {
+/// With `null`, names are raw and every line ends with a NUL, for programs that take any name.
+pub(super) fn run(work: &Work<'_>, pattern: Option<&str>, null: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     if let Err(bad) = Selection::new(pattern, &[]) {
         bars.error(&shown(&bad.to_string()));
         return ExitStatus::Usage;
     }
-    let mut printed = ExitStatus::Success;
+    let layout = if null { Layout::Null } else { bars.layout() };
+    let (mut printed, mut all) = (ExitStatus::Success, Vec::new());
     let endings: Vec<Ending> = thread::scope(|scope| {
         let (mut streams, mut asking) = (Vec::new(), Vec::new());
         for peer in &work.peers {
@@ -35,16 +38,23 @@ pub(super) fn run(work: &Work<'_>, pattern: Option<&str>) -> ExitStatus {
             streams.push(Stream { pages, page: Vec::new().into_iter(), head: None });
             asking.push(scope.spawn(move || ask(work, peer, pattern, &send)));
         }
-        printed = match bars.layout() {
-            Layout::Tabs => stream(bars, &mut streams),
-            Layout::Aligned => show(bars, &mut streams, pattern),
-        };
+        match layout {
+            Layout::Tabs | Layout::Null => printed = stream(bars, &mut streams, layout),
+            Layout::Aligned => all = gather(&mut streams, pattern),
+        }
         // Whoever still lists is told that nobody reads any more.
         drop(streams);
         asking.into_iter().map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled))).collect()
     });
     if work.cancel.is_cancelled() {
+        bars.error("interrupted");
         return ExitStatus::Interrupted;
+    }
+    let answered = endings.iter().any(Result::is_ok);
+    if layout == Layout::Aligned && (answered || !all.is_empty()) {
+        let mut table = Vec::new();
+        table::write(&all, layout, &mut table);
+        printed = bars.print(|out| out.write_all(&table));
     }
     let outcomes = work.peers.iter().zip(endings).map(|(peer, ending)| tell(work, peer, ending));
     ExitStatus::of_peers(outcomes.collect::<Vec<_>>()).then(printed)
@@ -64,13 +74,13 @@ fn ask(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sender<Vec<L
     files.sort_by(|a, b| a.name.cmp(&b.name));
     // Nobody reads any more when the other end is gone.
     let _ = pages.send(files);
-    Ok(left_out)
+    Ok(Omissions { count: left_out, told: Vec::new() })
 }
 
 fn ask_framed(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sender<Vec<Listed>>) -> Ending {
     let request = ListRequest { pattern: pattern.map(str::to_owned), ..ListRequest::default() };
     let row = |Entry { name, length, root, .. }| Listed {
-        files: None,
+        folder: None,
         peer: peer.id.clone(),
         name,
         length: Some(length),
@@ -99,31 +109,58 @@ impl Stream {
         self.head.as_ref()
     }
 
+    /// Whether the next file is here, or the end, so that nothing has to be waited for.
+    fn is_ready(&mut self) -> bool {
+        while self.head.is_none() {
+            match self.page.next() {
+                Some(file) => self.head = Some(file),
+                None => match self.pages.try_recv() {
+                    Ok(page) => self.page = page.into_iter(),
+                    Err(error) => return error == TryRecvError::Disconnected,
+                },
+            }
+        }
+        true
+    }
+
     fn next(&mut self) -> Option<Listed> {
         self.peek()?;
         self.head.take()
     }
 }
 
-/// Writes one line a file while the lists come, merged by name.
-fn stream(bars: &Bars, streams: &mut [Stream]) -> ExitStatus {
-    bars.print(|out| {
-        while let Some(first) =
-            streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
-        {
-            let namesake = |stream: &mut Stream| {
-                let same = stream.peek().is_some_and(|head| head.name == first);
-                same.then(|| stream.next()).flatten()
-            };
-            let namesakes: Vec<Listed> = streams.iter_mut().filter_map(namesake).collect();
-            table::write_namesakes(&namesakes, out)?;
+/// Writes one line a file while the lists come, merged by name. What is waited for is never waited for
+/// while the output is held.
+fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> ExitStatus {
+    let mut lines = Vec::new();
+    loop {
+        let waits = !streams.iter_mut().all(Stream::is_ready);
+        if lines.len() >= config::LISTING_AT_ONCE || (waits && !lines.is_empty()) {
+            match bars.print_part(&std::mem::take(&mut lines)) {
+                Ok(true) => {}
+                Ok(false) => return ExitStatus::Success,
+                Err(status) => return status,
+            }
         }
-        Ok(())
-    })
+        let Some(first) = streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
+        else {
+            break;
+        };
+        let namesake = |stream: &mut Stream| {
+            let same = stream.peek().is_some_and(|head| head.name == first);
+            same.then(|| stream.next()).flatten()
+        };
+        let namesakes: Vec<Listed> = streams.iter_mut().filter_map(namesake).collect();
+        table::write_namesakes(&namesakes, layout, &mut lines);
+    }
+    match bars.print_part(&lines) {
+        Ok(_) => ExitStatus::Success,
+        Err(status) => status,
+    }
 }
 
-/// Shows all lists as one table; without a pattern, or for a folder, what lies deeper is folded.
-fn show(bars: &Bars, streams: &mut [Stream], pattern: Option<&str>) -> ExitStatus {
+/// All lists, for one table; without a pattern, or for a folder, what lies deeper is folded.
+fn gather(streams: &mut [Stream], pattern: Option<&str>) -> Vec<Listed> {
     let within = match pattern {
         None => Some(""),
         Some(folder) => is_folder_name(folder).then_some(folder),
@@ -139,19 +176,14 @@ fn show(bars: &Bars, streams: &mut [Stream], pattern: Option<&str>) -> ExitStatu
         }
         all.extend(fold.map(Fold::rows).unwrap_or_default());
     }
-    bars.print(|out| table::write(&all, Layout::Aligned, out))
+    all
 }
 
 /// Says what a peer left out, or why it is not known.
 fn tell(work: &Work<'_>, peer: &Peer, ending: Ending) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     match ending {
-        Ok(left_out) => {
-            if left_out > 0 {
-                bars.note(&format!("{}: left out {left_out} that cannot be served ({LEFT_OUT})", peer.id));
-            }
-            ExitStatus::Success
-        }
+        Ok(left_out) => omissions::tell(work, peer.id.as_str(), &left_out),
         Err(error) => {
             bars.error(&format!("{peer}: {}", shown(&error.to_string())));
             ExitStatus::from(&error)

@@ -7,7 +7,8 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 
 use super::download::{came, shares, status_of, watch};
-use super::text::{self, size};
+use super::omissions;
+use super::text::{self, files, quoted, size};
 use super::transfers::Work;
 use super::upload::Failure;
 use super::{Bar, ExitStatus, shown};
@@ -79,11 +80,17 @@ fn fetch(
 
 fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapshot: &Snapshot) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
-    for (peer, count) in &outcome.left_out {
-        bars.note(&format!("{peer}: {count} entries are left out ({LEFT_OUT})"));
-    }
+    let left_out: Vec<ExitStatus> = outcome
+        .left_out
+        .iter()
+        .map(|(peer, omissions)| omissions::tell(work, peer.as_str(), omissions))
+        .collect();
     for (peer, error) in &outcome.lost {
         bars.note(&format!("{peer}: {}", shown(&error.to_string())));
+    }
+    if outcome.listed == 0 && left_out.contains(&ExitStatus::Incomplete) {
+        bars.error(&format!("nothing of {} can be copied", shown(wanted)));
+        return ExitStatus::Incomplete;
     }
     if outcome.listed == 0 {
         bars.error(&format!("no peer has {}; see #FILELIST for what there is", shown(wanted)));
@@ -95,26 +102,22 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     tell_failures(work, "", &failures, outcome.failures.len() as u64);
     let rate = text::rate(came(snapshot), snapshot.elapsed);
     let line = format!(
-        "downloaded {}: {} files, {}{rate}{}{}",
-        shown(wanted),
-        outcome.received,
+        "downloaded {}: {}, {}{rate}{}{}",
+        quoted(wanted),
+        files(outcome.received),
         size(outcome.bytes),
         shares(snapshot),
         others(outcome.here, outcome.failures.len() as u64),
     );
-    let printed = bars.print(|out| writeln!(out, "{line}"));
+    let printed = bars.say(&line);
     let statuses = outcome.failures.iter().map(|(_, error)| ExitStatus::from(error));
     let succeeded = (outcome.received + outcome.here > 0).then_some(ExitStatus::Success);
-    ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)
+    ExitStatus::of_peers(statuses.chain(succeeded).chain(left_out)).then(printed)
 }
 
-/// Why things are not listed.
-pub(super) const LEFT_OUT: &str =
-    "links that lead out of the folder, names that are not UTF-8, or no ordinary files";
-
 fn others(here: u64, failed: u64) -> String {
-    let here = if here > 0 { format!("; {here} were there already") } else { String::new() };
-    let failed = if failed > 0 { format!("; {failed} failed") } else { String::new() };
+    let here = if here > 0 { format!("; {} there already", files(here)) } else { String::new() };
+    let failed = if failed > 0 { format!("; {} failed", files(failed)) } else { String::new() };
     format!("{here}{failed}")
 }
 
@@ -126,7 +129,7 @@ fn tell_failures(work: &Work<'_>, before: &str, failures: &[(FileName, String)],
     }
     let untold = all.saturating_sub(failures.len().min(config::SHOWN_FAILURES) as u64);
     if untold > 0 {
-        bars.error(&format!("{before}{untold} more files failed"));
+        bars.error(&format!("{before}and {} more failed", files(untold)));
     }
 }
 
@@ -185,8 +188,18 @@ pub(super) fn shared(work: &Work<'_>, file: &str, except: &[String]) -> Option<S
     several.then(|| Shared { label, store: store.clone(), share: share(Some(file.to_owned()), None) })
 }
 
-/// Offers a folder to all peers in parallel and serves each until it has it.
+/// Offers a folder to all peers in parallel and serves each until it has it. What cannot be given is told
+/// once, whatever the number of peers.
 pub(super) fn upload(work: &Work<'_>, shared: Shared, replace: bool) -> ExitStatus {
+    let Share { pattern, except, .. } = &shared.share;
+    let left_out = match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
+        Ok(left_out) => left_out,
+        Err(error) => {
+            let bars = &work.transfers.surroundings.bars;
+            bars.error(&format!("cannot upload {}: {}", shared.label, shown(&error.to_string())));
+            return ExitStatus::from(&error);
+        }
+    };
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
@@ -198,7 +211,12 @@ pub(super) fn upload(work: &Work<'_>, shared: Shared, replace: bool) -> ExitStat
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
     });
-    if work.cancel.is_cancelled() { ExitStatus::Interrupted } else { ExitStatus::of_peers(outcomes) }
+    if work.cancel.is_cancelled() {
+        return ExitStatus::Interrupted;
+    }
+    let left_out = omissions::tell(work, &format!("this upload of {}", shared.label), &left_out);
+    let left_out = Some(left_out).filter(|left_out| *left_out == ExitStatus::Incomplete);
+    ExitStatus::of_peers(outcomes.into_iter().chain(left_out))
 }
 
 /// The upload of a folder to one peer.
@@ -254,9 +272,9 @@ impl Upload<'_> {
         tell_failures(self.work, &format!("{}: ", self.peer.id), &told, *failed);
         let rate = text::rate(*bytes, started.elapsed());
         let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
-        let line = format!("{id}: uploaded {label}: {received} files, {}{rate}{rest}", size(*bytes));
+        let line = format!("{id}: uploaded {label}: {}, {}{rate}{rest}", files(*received), size(*bytes));
         let bars = &self.work.transfers.surroundings.bars;
-        let printed = bars.print(|out| writeln!(out, "{line}"));
+        let printed = bars.say(&line);
         let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
         let succeeded = (received + here > 0).then_some(ExitStatus::Success);
         ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)

@@ -37,10 +37,10 @@ pub const FORMS: [Form; 5] = [
     Form {
         verb: Verb::FileList,
         names: &["#FILELIST"],
-        usage: "#FILELIST [folder/|pattern] [peer…]",
+        usage: "#FILELIST [folder/|pattern] [peer…] [-0]",
         does: "list the files that peers serve",
         example: "#FILELIST photos/ peer1",
-        flags: &[],
+        flags: &[NULL],
     },
     Form {
         verb: Verb::Upload,
@@ -75,6 +75,9 @@ pub const FORMS: [Form; 5] = [
         flags: &[],
     },
 ];
+
+/// The flag that has a listing end every line with a NUL and write names as they are.
+pub const NULL: &str = "-0";
 
 /// The flag that lets another file of that name be replaced.
 pub const REPLACE: &str = "--replace";

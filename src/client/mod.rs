@@ -22,7 +22,8 @@ mod folder;
 pub mod forms;
 pub mod help;
 mod interrupts;
-pub mod outcome;
+pub mod omissions;
+mod outcome;
 pub mod output;
 pub mod prompt;
 pub mod table;
@@ -114,7 +115,10 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
     // A mistake or a call for help needs no settings.
     let command = match options.words.is_empty() {
         true => None,
-        false => Some(Command::parse_words(&options.words)?),
+        false => {
+            let words: Vec<String> = options.words.iter().map(|word| words::unquoted(word)).collect();
+            Some(Command::parse_words(&words)?)
+        }
     };
     if let Some(Command::Help { topic }) = command {
         return Ok(output::print(|out| out.write_all(help::about(topic).as_bytes())));

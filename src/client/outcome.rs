@@ -25,6 +25,8 @@ pub enum ExitStatus {
     Integrity = 6,
     /// Some peers did what was asked and others failed.
     SomePeersFailed = 7,
+    /// All that could be copied or listed was, but something that was asked for was left out.
+    Incomplete = 8,
     /// No space is left where the file should go.
     NoSpace = 9,
     /// Ctrl-C; verified chunks stay, and the same command continues.
@@ -33,7 +35,7 @@ pub enum ExitStatus {
 
 impl ExitStatus {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Success,
         Self::Failed,
         Self::Usage,
@@ -42,6 +44,7 @@ impl ExitStatus {
         Self::Refused,
         Self::Integrity,
         Self::SomePeersFailed,
+        Self::Incomplete,
         Self::NoSpace,
         Self::Interrupted,
     ];
@@ -51,20 +54,23 @@ impl ExitStatus {
         self as u8
     }
 
-    /// What the code means, in a few words for `--help`.
+    /// What the code means: a line of the tables in `--help` and in the README.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "all well",
             Self::Failed => "anything not listed here",
-            Self::Usage => "usage or settings",
+            Self::Usage => "wrong usage or settings; nothing was done",
             Self::Unreachable => "a peer is unreachable",
-            Self::NoSuchFile => "no such file",
+            Self::NoSuchFile => "no such file, here or at any peer that could be asked",
             Self::Refused => {
-                "refused: a file is in the way or being received, sources disagree, or the peer says no"
+                "refused: something is in the way or being received, sources disagree, or a peer says no"
             }
-            Self::Integrity => "integrity: content does not match its id, or changed while read",
-            Self::SomePeersFailed => "some peers failed, others succeeded",
-            Self::NoSpace => "no space left",
+            Self::Integrity => "integrity: bytes do not match the id, or the file changed while it was read",
+            Self::SomePeersFailed => "some peers, or some files of a folder, failed; others succeeded",
+            Self::Incomplete => {
+                "incomplete: some of what was asked for cannot be copied or listed; the rest was"
+            }
+            Self::NoSpace => "no space left, or a file is too large for the disk",
             Self::Interrupted => "interrupted; the same command continues",
         }
     }
@@ -76,14 +82,19 @@ impl ExitStatus {
 
     /// The outcome of one command from those of its peers. An interruption wins. All alike: that
     /// one. Some successes and some failures: [`Self::SomePeersFailed`]. Only failures, of several
-    /// kinds: the one with the highest code, which says most. No peers at all: success.
+    /// kinds: the one with the highest code, which says most. No failure, but something was left out:
+    /// [`Self::Incomplete`]. No peers at all: success.
     pub fn of_peers(outcomes: impl IntoIterator<Item = Self>) -> Self {
-        let (mut worst, mut succeeded) = (Self::Success, false);
+        let (mut worst, mut succeeded, mut incomplete) = (Self::Success, false, false);
         for outcome in outcomes {
-            worst = worst.max(outcome);
-            succeeded |= matches!(outcome, Self::Success | Self::SomePeersFailed);
+            succeeded |= matches!(outcome, Self::Success | Self::SomePeersFailed | Self::Incomplete);
+            match outcome {
+                Self::Incomplete => incomplete = true,
+                other => worst = worst.max(other),
+            }
         }
         match worst {
+            Self::Success if incomplete => Self::Incomplete,
             Self::Success | Self::Interrupted => worst,
             _ if succeeded => Self::SomePeersFailed,
             _ => worst,
@@ -115,7 +126,7 @@ mod tests {
     #[test]
     fn codes_are_those_that_scripts_rely_on() {
         let codes: Vec<u8> = ExitStatus::ALL.into_iter().map(ExitStatus::code).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 9, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130]);
     }
 
     #[test]
@@ -135,6 +146,22 @@ mod tests {
     fn failures_of_several_kinds_give_the_one_that_says_most() {
         assert_eq!(ExitStatus::of_peers([Failed, Unreachable]), Unreachable);
         assert_eq!(ExitStatus::of_peers([NoSpace, Integrity, Unreachable]), NoSpace);
+    }
+
+    #[test]
+    fn what_was_left_out_counts_where_nothing_failed() {
+        assert_eq!(ExitStatus::of_peers([Success, Incomplete]), Incomplete);
+        assert_eq!(ExitStatus::of_peers([Incomplete, Unreachable]), SomePeersFailed);
+        assert_eq!(ExitStatus::of_peers([Incomplete, Interrupted]), Interrupted);
+    }
+
+    #[test]
+    fn the_readme_has_the_same_table() {
+        let readme = include_str!("../../README.md");
+        for status in ExitStatus::ALL {
+            let line = format!("| {} | {} |", status.code(), status.meaning());
+            assert!(readme.contains(&line), "README.md lacks {line:?}");
+        }
     }
 
     #[test]

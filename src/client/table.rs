@@ -1,10 +1,12 @@
 //! The table of `#FILELIST`: one line for each name and content, with all peers that have it.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, IsTerminal};
 
-use super::text::{pad, shown, size, width};
+use super::text::{files, pad, quoted, size, width};
 use crate::config;
 use crate::content::{FileName, Root};
 use crate::topology::PeerId;
@@ -12,8 +14,8 @@ use crate::topology::PeerId;
 /// One file, or one folded folder, as one peer listed it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
-    /// How many files are beneath it, when it stands for a whole folder.
-    pub files: Option<u64>,
+    /// What is beneath it, when it stands for a whole folder.
+    pub folder: Option<Folded>,
     /// Who has it.
     pub peer: PeerId,
     /// What it is called there.
@@ -24,11 +26,59 @@ pub struct Listed {
     pub root: Option<Root>,
 }
 
+/// The files of a folder, so that it can be told whether two peers have the same.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Folded(Vec<Beneath>);
+
+/// A file of a folder; hashes of what it is called and of what it is stand for both.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Beneath {
+    name: u64,
+    /// `None` while nobody knows.
+    content: Option<u64>,
+}
+
+fn hash_of(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Folded {
+    fn add(&mut self, file: &Listed) {
+        let content = file.content().1.map(|root| hash_of((file.length, root)));
+        self.0.push(Beneath { name: hash_of(&file.name), content });
+    }
+
+    fn is_known(&self) -> bool {
+        self.0.iter().all(|file| file.content.is_some())
+    }
+
+    /// How many files are not certainly the same in all of these folders, as far as they are known.
+    fn differing(folders: &[&Self]) -> usize {
+        let mut files: HashMap<u64, (usize, Option<u64>, bool)> = HashMap::new();
+        for Beneath { name, content } in folders.iter().flat_map(|folder| &folder.0) {
+            let (times, first, differs) = files.entry(*name).or_insert((0, *content, false));
+            *times += 1;
+            *differs |= content.is_some() && first.is_some() && content != first;
+            *first = first.or(*content);
+        }
+        files.values().filter(|(times, _, differs)| *differs || *times < folders.len()).count()
+    }
+}
+
 impl Listed {
     /// What it is, as far as that is known; an empty file needs no hashing.
-    fn content(&self) -> (Option<u64>, Option<Root>) {
-        let empty = self.length == Some(0) && self.files.is_none();
-        (self.length, self.root.or_else(|| empty.then(Root::of_nothing)))
+    fn content(&self) -> (Option<u64>, Option<Root>, Option<&Folded>) {
+        let empty = self.length == Some(0) && self.folder.is_none();
+        let root = self.root.or_else(|| empty.then(Root::of_nothing));
+        (self.length, root, self.folder.as_ref())
+    }
+
+    /// Whether both are certainly the same, or nothing speaks against it for single files, whose ids are
+    /// shown as not known.
+    fn is_like(&self, other: &Self) -> bool {
+        self.content() == other.content() && self.folder.as_ref().is_none_or(Folded::is_known)
     }
 }
 
@@ -39,6 +89,8 @@ pub enum Layout {
     Aligned,
     /// For scripts: tabs between the columns, no header, sizes in bytes, `-` for an unknown id.
     Tabs,
+    /// The same with names as they are, whatever they hold, and a NUL behind each line.
+    Null,
 }
 
 impl Layout {
@@ -69,11 +121,15 @@ impl Fold {
         let Some(name) = folder else { return self.rows.push(file) };
         match self.rows.last_mut() {
             // What lies in one folder comes together.
-            Some(row) if row.files.is_some() && row.name == name => {
-                row.length = row.length.zip(file.length).map(|(sum, more)| sum.saturating_add(more));
-                row.files = row.files.map(|files| files + 1);
+            Some(Listed { name: last, folder: Some(folder), length, .. }) if *last == name => {
+                *length = length.zip(file.length).map(|(sum, more)| sum.saturating_add(more));
+                folder.add(&file);
             }
-            _ => self.rows.push(Listed { name, files: Some(1), root: None, ..file }),
+            _ => {
+                let mut folder = Folded::default();
+                folder.add(&file);
+                self.rows.push(Listed { name, folder: Some(folder), root: None, ..file });
+            }
         }
     }
 
@@ -84,12 +140,13 @@ impl Fold {
 }
 
 /// Writes the table, sorted by name. The peers of one line keep the order in which they were given.
-pub fn write(listed: &[Listed], layout: Layout, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(listed: &[Listed], layout: Layout, out: &mut Vec<u8>) {
     let mut sorted: Vec<&Listed> = listed.iter().collect();
     sorted.sort_by(|a, b| by_name_and_content(a, b));
     match layout {
-        Layout::Tabs => rows(&sorted).try_for_each(|row| out.write_all(row.tabs().as_bytes())),
-        Layout::Aligned if sorted.is_empty() => writeln!(out, "no files"),
+        Layout::Tabs => rows(&sorted).for_each(|row| out.extend(row.tabs().as_bytes())),
+        Layout::Null => rows(&sorted).for_each(|row| out.extend(row.null().as_bytes())),
+        Layout::Aligned if sorted.is_empty() => out.extend(b"no files\n"),
         Layout::Aligned => write_aligned(&sorted, out),
     }
 }
@@ -105,20 +162,24 @@ struct Row<'a> {
     first: &'a Listed,
     /// Another line has the same name and certainly other content.
     differs: bool,
+    /// Of a folder: how many files are not the same at all peers that have it.
+    differing: usize,
 }
 
 /// The lines of a sorted list.
 fn rows<'a>(sorted: &'a [&'a Listed]) -> impl Iterator<Item = Row<'a>> {
     sorted.chunk_by(|a, b| a.name == b.name).flat_map(|namesakes| {
-        let differs = differ(namesakes);
-        let alike = namesakes.chunk_by(|a, b| a.content() == b.content());
-        alike.filter_map(move |copies| Some(Row { copies, first: copies.first()?, differs }))
+        let folders: Vec<&Folded> = namesakes.iter().filter_map(|listed| listed.folder.as_ref()).collect();
+        let differing = Folded::differing(&folders);
+        let differs = differ(namesakes) || differing > 0;
+        let alike = namesakes.chunk_by(|a, b| a.is_like(b));
+        alike.filter_map(move |copies| Some(Row { copies, first: copies.first()?, differs, differing }))
     })
 }
 
 /// Writes the lines of one name, for who reads them before all names are known.
-pub fn write_namesakes(listed: &[Listed], out: &mut dyn Write) -> io::Result<()> {
-    write(listed, Layout::Tabs, out)
+pub fn write_namesakes(listed: &[Listed], layout: Layout, out: &mut Vec<u8>) {
+    write(listed, layout, out);
 }
 
 /// Whether some of these, sorted, certainly are not the same file; one still being hashed may be.
@@ -132,21 +193,36 @@ fn differ(namesakes: &[&Listed]) -> bool {
 
 impl Row<'_> {
     fn tabs(&self) -> String {
-        let (length, root) = self.first.content();
+        let (length, root, _) = self.first.content();
         let id = root.map_or("-".to_owned(), |root| root.short());
         let length = length.map_or("-".to_owned(), |length| length.to_string());
-        format!("{}\t{length}\t{id}\t{}\n", shown(self.first.name.as_str()), self.peers(","))
+        format!("{}\t{length}\t{id}\t{}\n", quoted(self.first.name.as_str()), self.peers(","))
+    }
+
+    fn null(&self) -> String {
+        let (length, root, _) = self.first.content();
+        let id = root.map_or("-".to_owned(), |root| root.short());
+        let length = length.map_or("-".to_owned(), |length| length.to_string());
+        format!("{}\t{length}\t{id}\t{}\0", self.first.name, self.peers(","))
     }
 
     fn aligned(&self, columns: &Columns) -> String {
-        let (length, root) = self.first.content();
+        let (length, root, folder) = self.first.content();
         let unknown = if length.is_some() { "not hashed" } else { "classic" };
         let id = root.map_or(unknown.to_owned(), |root| root.short());
-        let id = self.first.files.map_or(id, |files| format!("{files} files"));
+        let id = folder.map_or(id, |folder| files(folder.0.len() as u64));
         let mark = if self.differs { "≠ " } else { "  " };
-        let rest = (shown_size(length), id, format!("{mark}{}", self.peers(", ")));
-        let slash = if self.first.files.is_some() { "/" } else { "" };
-        columns.line(&format!("{}{slash}", shown(self.first.name.as_str())), rest)
+        let mut peers = format!("{mark}{}", self.peers(", "));
+        if self.differing > 0 {
+            // Writing to a string cannot fail.
+            let verb = if self.differing == 1 { "differs" } else { "differ" };
+            let _ = write!(peers, " ({} {verb})", files(self.differing as u64));
+        } else if folder.is_some_and(|folder| !folder.is_known()) {
+            peers.push_str(" (not hashed yet)");
+        }
+        let rest = (shown_size(length), id, peers);
+        let slash = if folder.is_some() { "/" } else { "" };
+        columns.line(&format!("{}{slash}", quoted(self.first.name.as_str())), rest)
     }
 
     fn peers(&self, separator: &str) -> String {
@@ -174,8 +250,8 @@ impl Columns {
     fn for_all(sorted: &[&Listed]) -> Self {
         let mut columns = Self { name: "name".len(), size: "size".len() };
         for row in rows(sorted) {
-            let slash = usize::from(row.first.files.is_some());
-            columns.name = columns.name.max(width(&shown(row.first.name.as_str())) + slash);
+            let slash = usize::from(row.first.folder.is_some());
+            columns.name = columns.name.max(width(&quoted(row.first.name.as_str())) + slash);
             columns.size = columns.size.max(shown_size(row.first.length).len());
         }
         columns.name = columns.name.min(config::NAME_COLUMNS);
@@ -193,19 +269,24 @@ impl Columns {
     }
 }
 
-fn write_aligned(sorted: &[&Listed], out: &mut dyn Write) -> io::Result<()> {
+fn write_aligned(sorted: &[&Listed], out: &mut Vec<u8>) {
     let columns = Columns::for_all(sorted);
     let heads = ("size".to_owned(), "id".to_owned(), "  peers".to_owned());
-    out.write_all(columns.line("name", heads).as_bytes())?;
-    let mut some_differ = false;
+    out.extend(columns.line("name", heads).as_bytes());
+    let (mut files_differ, mut folders_differ) = (false, false);
     for row in rows(sorted) {
-        some_differ |= row.differs;
-        out.write_all(row.aligned(&columns).as_bytes())?;
+        match row.first.folder {
+            Some(_) => folders_differ |= row.differs,
+            None => files_differ |= row.differs,
+        }
+        out.extend(row.aligned(&columns).as_bytes());
     }
-    if some_differ {
-        writeln!(out, "≠ same name, different content; #DOWNLOAD <id> fetches the one you mean")?;
+    if files_differ {
+        out.extend("≠ same name, different content; #DOWNLOAD <id> fetches the one you mean\n".as_bytes());
     }
-    Ok(())
+    if folders_differ {
+        out.extend("≠ folders with different files; #FILELIST <folder/> shows them\n".as_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -216,12 +297,12 @@ mod tests {
     fn listed(peer: &str, name: &str, length: u64, content: Option<&str>) -> Listed {
         let root = content.map(|content| Root(Digest::of(content.as_bytes())));
         let length = Some(length);
-        Listed { files: None, peer: peer.parse().unwrap(), name: name.parse().unwrap(), length, root }
+        Listed { folder: None, peer: peer.parse().unwrap(), name: name.parse().unwrap(), length, root }
     }
 
     fn table(listed: &[Listed], layout: Layout) -> String {
         let mut out = Vec::new();
-        write(listed, layout, &mut out).unwrap();
+        write(listed, layout, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -248,6 +329,32 @@ notes     2.0 KiB  ca978112ca1b ≠ peer1
 ≠ same name, different content; #DOWNLOAD <id> fetches the one you mean
 ";
         assert_eq!(table(&example(), Layout::Aligned), expected);
+    }
+
+    #[test]
+    fn folders_are_the_same_only_if_their_files_are() {
+        let beneath = |peer: &str, files: &[(&str, Option<&str>)]| {
+            let mut fold = Fold::new("");
+            for (name, content) in files {
+                fold.add(listed(peer, name, 7, *content));
+            }
+            fold.rows()
+        };
+        let of = |rows: Vec<Vec<Listed>>| table(&rows.concat(), Layout::Aligned);
+        let same = [("n/a", Some("a")), ("n/b", Some("b"))];
+        let shown = of(vec![beneath("p1", &same), beneath("p2", &same)]);
+        assert!(shown.contains("2 files        p1, p2\n") && !shown.contains('≠'), "{shown}");
+        // As many bytes in as many files, of which one is another.
+        let other = [("n/a", Some("a")), ("n/b", Some("c"))];
+        let shown = of(vec![beneath("p1", &same), beneath("p2", &other), beneath("p3", &same)]);
+        assert!(shown.contains("≠ p1, p3 (1 file differs)"), "{shown}");
+        assert!(shown.ends_with("#FILELIST <folder/> shows them\n"), "{shown}");
+        let elsewhere = [("n/c", Some("a")), ("n/d", Some("b"))];
+        let shown = of(vec![beneath("p1", &same), beneath("p2", &elsewhere)]);
+        assert!(shown.contains("≠ p1 (4 files differ)"), "{shown}");
+        let unknown = [("n/a", Some("a")), ("n/b", None)];
+        let shown = of(vec![beneath("p1", &unknown), beneath("p2", &unknown)]);
+        assert_eq!(shown.matches("(not hashed yet)").count(), 2, "{shown}");
     }
 
     #[test]
@@ -284,8 +391,8 @@ notes\t2000\tca978112ca1b\tpeer1
     #[test]
     fn names_from_peers_are_escaped() {
         let rows = [listed("p", "a\u{202e}b", 1, Some("a"))];
-        assert!(table(&rows, Layout::Tabs).starts_with("a\\u{202e}b\t1\t"));
-        assert!(table(&rows, Layout::Aligned).contains("\na\\u{202e}b   1 B  ca97"));
+        assert!(table(&rows, Layout::Tabs).starts_with("$'a\\u202eb'\t1\t"));
+        assert!(table(&rows, Layout::Aligned).contains("\n$'a\\u202eb'   1 B  ca97"));
     }
 
     #[test]

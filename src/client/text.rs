@@ -7,10 +7,10 @@ use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// A name that came from somebody else, safe to print: control characters, escapes, and characters
-/// that hide or turn the text around them are written as `\u{…}`, and a backslash is doubled, so
-/// that different names never look the same that way.
+/// that hide or turn the text around them are written as `\u{…}`. Where that is done, or where the text
+/// looks like it, a backslash is doubled, so that different texts never look the same that way.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    if !text.contains(must_be_escaped) {
+    if !text.contains(must_be_escaped) && !text.contains(r"\u{") {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
@@ -26,7 +26,6 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 
 fn must_be_escaped(letter: char) -> bool {
     match letter {
-        '\\' => true,
         ' '..='~' => false,
         // Soft hyphen, Arabic mark, zero-width and direction marks (but not the joiners that some
         // scripts need), line and paragraph separators, embeddings and overrides.
@@ -36,6 +35,29 @@ fn must_be_escaped(letter: char) -> bool {
         '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
         _ => letter.is_control(),
     }
+}
+
+/// A name in a form that every command takes for that name, from a shell or at the prompt: as it is, or
+/// where it has characters that must not be printed, in the form that bash calls ANSI-C quoting,
+/// `$'a\u202eb'`.
+pub fn quoted(name: &str) -> Cow<'_, str> {
+    if !name.contains(must_be_escaped) && !name.starts_with("$'") {
+        return Cow::Borrowed(name);
+    }
+    let mut quoted = String::from("$'");
+    for letter in name.chars() {
+        // Writing to a string cannot fail.
+        let _ = match letter {
+            '\\' | '\'' => write!(quoted, "\\{letter}"),
+            _ if must_be_escaped(letter) && letter <= '\u{ffff}' => {
+                write!(quoted, "\\u{:04x}", letter as u32)
+            }
+            _ if must_be_escaped(letter) => write!(quoted, "\\U{:08x}", letter as u32),
+            _ => write!(quoted, "{letter}"),
+        };
+    }
+    quoted.push('\'');
+    Cow::Owned(quoted)
 }
 
 /// A number of bytes in 1024-based units with one decimal, or as it is below 1 KiB.
@@ -55,6 +77,11 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", found.0 / 10, found.0 % 10, found.1)
 }
 
+/// A number of files in words.
+pub fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
 /// A span of time in its two largest units.
 pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -66,10 +93,44 @@ pub fn span(time: Duration) -> String {
     }
 }
 
-/// How long it took and how fast that was, to go after an amount: ` in 2.5 s (400.0 MiB/s)`.
+/// How long it took and how fast that was, to go after an amount: ` in 2.5 s (400.0 MiB/s)`; nothing where
+/// nothing moved.
 pub fn rate(bytes: u64, time: Duration) -> String {
+    if bytes == 0 {
+        return String::new();
+    }
     let seconds = time.as_secs_f64().max(0.001);
     format!(" in {seconds:.1} s ({}/s)", size((bytes as f64 / seconds) as u64))
+}
+
+/// How much there is of something, and how much of that had to be fetched: `1.2 GiB, 12.0 MiB of it fetched`.
+pub fn fetched(total: u64, came: u64) -> String {
+    match came {
+        _ if came >= total => size(total),
+        0 => format!("{}, nothing of it fetched", size(total)),
+        _ => format!("{}, {} of it fetched", size(total), size(came)),
+    }
+}
+
+/// The share of each amount in percent; together they are 100, as the rest goes to those that were rounded
+/// down most.
+pub fn percents(amounts: &[u64]) -> Vec<u64> {
+    let sum: u128 = amounts.iter().map(|amount| u128::from(*amount)).sum();
+    if sum == 0 {
+        return vec![0; amounts.len()];
+    }
+    let scaled = |amount: &u64| u128::from(*amount) * 100;
+    let mut shares: Vec<u64> = amounts.iter().map(|amount| (scaled(amount) / sum) as u64).collect();
+    let mut by_rest: Vec<usize> = (0..amounts.len()).collect();
+    by_rest
+        .sort_by_key(|place| std::cmp::Reverse(amounts.get(*place).map_or(0, |amount| scaled(amount) % sum)));
+    let rest = 100_u64.saturating_sub(shares.iter().sum());
+    for place in by_rest.into_iter().take(usize::try_from(rest).unwrap_or_default()) {
+        if let Some(share) = shares.get_mut(place) {
+            *share += 1;
+        }
+    }
+    shares
 }
 
 /// Columns that a text takes on a terminal.
@@ -118,6 +179,21 @@ mod tests {
         assert_eq!(shown("a\tb\nc\u{9b}"), r"a\u{9}b\u{a}c\u{9b}");
         assert_eq!(shown("a\u{200b}\u{2066}\u{e0041}"), r"a\u{200b}\u{2066}\u{e0041}");
         assert_eq!(shown(r"a\u{202e}"), r"a\\u{202e}");
+        assert_eq!(shown(r"a\b"), r"a\b");
+    }
+
+    #[test]
+    fn a_quoted_name_is_read_as_the_name_again() {
+        use super::super::words::{split, unquoted};
+        for name in ["plain", r"a\b", "a b", "a\u{202e}b", "\u{e0041}'x", r"$'x'", "$'", "it's", "a[b"] {
+            let written = quoted(name);
+            assert_eq!(unquoted(&written), name, "{written}");
+            if written.starts_with("$'") {
+                assert_eq!(split(&written).unwrap(), [name], "{written}");
+            }
+        }
+        assert_eq!(quoted("a\u{202e}b"), r"$'a\u202eb'");
+        assert_eq!(quoted(r"a\b"), r"a\b");
     }
 
     #[test]
@@ -125,6 +201,25 @@ mod tests {
         let sizes = [0, 1023, 1024, 1536, 1_048_575, 1 << 20, 5_368_709_120, u64::MAX].map(size);
         let expected = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 MiB", "5.0 GiB", "16.0 EiB"];
         assert_eq!(sizes, expected);
+    }
+
+    #[test]
+    fn percents_add_up_to_a_hundred() {
+        assert_eq!(percents(&[1, 1, 1]), [34, 33, 33]);
+        assert_eq!(percents(&[0, 0]), [0, 0]);
+        assert_eq!(percents(&[5, 0, 995]), [1, 0, 99]);
+        for amounts in [[7, 11, 13, 17], [1, 1, 1, 1_000_000], [u64::MAX, 1, u64::MAX, 3]] {
+            assert_eq!(percents(&amounts).iter().sum::<u64>(), 100, "{amounts:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_fetched_is_no_part_of_a_rate() {
+        assert_eq!(fetched(2048, 2048), "2.0 KiB");
+        assert_eq!(fetched(2048, 100), "2.0 KiB, 100 B of it fetched");
+        assert_eq!(fetched(2048, 0), "2.0 KiB, nothing of it fetched");
+        assert_eq!(rate(0, Duration::from_secs(1)), "");
+        assert_eq!(rate(2048, Duration::from_secs(2)), " in 2.0 s (1.0 KiB/s)");
     }
 
     #[test]

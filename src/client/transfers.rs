@@ -87,7 +87,7 @@ impl Execute for Transfers {
         };
         let work = Work { transfers: self, peers, topology, caller, cancel, swarm };
         match command {
-            Command::FileList { pattern, .. } => filelist::run(&work, pattern.as_deref()),
+            Command::FileList { pattern, null, .. } => filelist::run(&work, pattern.as_deref(), *null),
             Command::Upload { file, replace, except, .. } => match folder::shared(&work, file, except) {
                 Some(shared) => folder::upload(&work, shared, *replace),
                 None => upload::run(&work, file, *replace),

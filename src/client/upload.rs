@@ -137,7 +137,7 @@ impl Upload<'_> {
                 return failure.status;
             }
         };
-        bars.print(|out| writeln!(out, "{line}"))
+        bars.say(&line)
     }
 
     /// Sends the file in the dialect that the peer speaks.

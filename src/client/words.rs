@@ -2,7 +2,8 @@
 //!
 //! `"double"` and `'single'` quotes may stand anywhere in a word. A backslash keeps the blank,
 //! quote or backslash that follows it, outside quotes and within double ones; before anything else
-//! it stands for itself, and within single quotes always.
+//! it stands for itself, and within single quotes always. `$'…'` is read as bash does: `\n`, `\t`, `\\`,
+//! `\'`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` stand for one character each.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -28,6 +29,16 @@ pub fn split(line: &str) -> Result<Vec<String>, Unclosed> {
         words.push(letters.word()?);
     }
     Ok(words)
+}
+
+/// A word that a shell handed over, where `$'…'` was not read by the shell: what listings print for names
+/// that cannot be printed as they are.
+pub fn unquoted(word: &str) -> String {
+    let is_quoted = word.len() > 2 && word.starts_with("$'") && word.ends_with('\'');
+    match split(word) {
+        Ok(words) if is_quoted && words.len() == 1 => words.into_iter().collect(),
+        _ => word.to_owned(),
+    }
 }
 
 /// Whether a line asks for nothing: blank, or a comment. `#` begins a comment only where no
@@ -63,6 +74,10 @@ impl Letters<'_> {
         let mut word = String::new();
         while self.rest.peek().is_some_and(|letter| !letter.is_whitespace()) {
             match self.next() {
+                Some('$') if word.is_empty() && self.rest.peek() == Some(&'\'') => {
+                    self.next();
+                    self.ansi_quoted(&mut word)?;
+                }
                 Some(quote @ ('"' | '\'')) => self.quoted(quote, &mut word)?,
                 Some('\\') => {
                     word.push(self.escaped(|next| next.is_whitespace() || "\"'\\".contains(next)));
@@ -85,6 +100,45 @@ impl Letters<'_> {
             }
         }
         Err(Unclosed { quote, column })
+    }
+
+    /// Takes all up to the closing quote, as bash reads `$'…'`.
+    fn ansi_quoted(&mut self, word: &mut String) -> Result<(), Unclosed> {
+        let column = self.column;
+        while let Some(letter) = self.next() {
+            match letter {
+                '\'' => return Ok(()),
+                '\\' => {
+                    let Some(kind) = self.next() else { break };
+                    self.ansi_escape(kind, word);
+                }
+                _ => word.push(letter),
+            }
+        }
+        Err(Unclosed { quote: '\'', column })
+    }
+
+    fn ansi_escape(&mut self, kind: char, word: &mut String) {
+        let digits = match kind {
+            'n' => return word.push('\n'),
+            't' => return word.push('\t'),
+            'r' => return word.push('\r'),
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            '\\' | '\'' | '"' => return word.push(kind),
+            _ => {
+                word.push('\\');
+                return word.push(kind);
+            }
+        };
+        let mut code = 0;
+        for _ in 0..digits {
+            let Some(digit) = self.rest.peek().and_then(|letter| letter.to_digit(16)) else { break };
+            self.next();
+            code = code << 4 | digit;
+        }
+        word.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
     }
 
     /// What a backslash means: the next letter if that is one it can keep, else itself.

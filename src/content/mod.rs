@@ -12,6 +12,7 @@
 //! * [`merkle`]: geometry of the tree: from leaves to chunk digests to the root
 //! * [`layout`]: from a length to chunks: [`ChunkLayout`], [`ChunkIndex`], [`ChunkSet`]
 //! * [`entry`]: [`Entry`], one line of a listing, and [`Attributes`], what travels beside the content
+//! * [`omission`]: [`Omission`], what cannot be given of a folder, and why
 //! * [`pattern`]: [`Selection`], which names somebody wants
 //! * [`manifest`]: [`Manifest`], and [`VerifiedChunk`], which only a manifest can make
 //! * [`whole`]: [`WholeFile`], a small file proven by its root alone
@@ -23,6 +24,7 @@ pub mod leaf;
 pub mod manifest;
 pub mod merkle;
 pub mod name;
+pub mod omission;
 pub mod pattern;
 pub mod whole;
 
@@ -31,5 +33,6 @@ pub use entry::{Attributes, Entry};
 pub use layout::{ChunkIndex, ChunkLayout, ChunkSet};
 pub use manifest::{Manifest, VerifiedChunk};
 pub use name::FileName;
+pub use omission::{Omission, Omissions, Reason};
 pub use pattern::Selection;
 pub use whole::WholeFile;

@@ -39,7 +39,29 @@ impl Selection {
 
     /// Whether the name is one of them.
     pub fn matches(&self, name: &FileName) -> bool {
-        self.wanted.matches(name) && !self.left_out.iter().any(|exception| exception.matches(name))
+        self.selects(name.as_str())
+    }
+
+    /// The same for what need not be a name that can be asked for.
+    pub fn selects(&self, text: &str) -> bool {
+        self.wanted.matches(text) && !self.is_excepted(text)
+    }
+
+    /// Whether something beneath that folder may be wanted.
+    pub fn may_select_beneath(&self, folder: &str) -> bool {
+        let slashes = |text: &str| text.matches('/').count();
+        let may = match &self.wanted {
+            Pattern::All => true,
+            Pattern::Beneath(prefix) => {
+                format!("{folder}/").starts_with(prefix) || prefix.starts_with(&format!("{folder}/"))
+            }
+            Pattern::Glob { text, .. } => text.contains("**") || slashes(text) > slashes(folder),
+        };
+        may && !self.is_excepted(folder)
+    }
+
+    fn is_excepted(&self, text: &str) -> bool {
+        self.left_out.iter().any(|exception| exception.matches(text))
     }
 
     /// The folder, with a `/` behind, that all of these names lie in; empty when that is the top.
@@ -97,15 +119,13 @@ impl Pattern {
         Ok(Self::Glob { text: text.to_owned(), glob: compiled })
     }
 
-    fn matches(&self, name: &FileName) -> bool {
+    fn matches(&self, name: &str) -> bool {
         match self {
             Self::All => true,
             // The folder itself belongs to what is beneath it, so that an empty one travels too.
-            Self::Beneath(prefix) => {
-                name.as_str().starts_with(prefix) || prefix.strip_suffix('/') == Some(name.as_str())
-            }
+            Self::Beneath(prefix) => name.starts_with(prefix) || prefix.strip_suffix('/') == Some(name),
             // A plain name may hold the characters of a glob.
-            Self::Glob { text, glob } => name.as_str() == text || glob.is_match(name.as_path()),
+            Self::Glob { text, glob } => name == text || glob.is_match(name),
         }
     }
 }
@@ -122,8 +142,7 @@ impl Exception {
         Ok(Self { glob: glob(bare)?, whole: bare.contains('/') })
     }
 
-    fn matches(&self, name: &FileName) -> bool {
-        let text = name.as_str();
+    fn matches(&self, text: &str) -> bool {
         if !self.whole {
             return text.split('/').any(|part| self.glob.is_match(part));
         }
@@ -159,6 +178,21 @@ mod tests {
         assert_eq!(chosen(Some("p/"), &["q"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/q/"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/*.jpg"]), ["p", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
+    }
+
+    #[test]
+    fn a_folder_that_may_hold_what_is_wanted_is_told_from_others() {
+        let may = |pattern, folder| Selection::new(Some(pattern), &[]).unwrap().may_select_beneath(folder);
+        for (pattern, folder) in
+            [("p/", "p"), ("p/", "p/q"), ("p/q/", "p"), ("**/*.txt", "x"), ("p/*/x", "p/q")]
+        {
+            assert!(may(pattern, folder), "{pattern} {folder}");
+        }
+        for (pattern, folder) in [("p/", "q"), ("p/", "pq"), ("*.iso", "p"), ("p/*", "p/q")] {
+            assert!(!may(pattern, folder), "{pattern} {folder}");
+        }
+        let except = ["q".to_owned()];
+        assert!(!Selection::new(None, &except).unwrap().may_select_beneath("p/q"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::framed::Caller;
 use super::source::{SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{Entry, FileName, Selection};
+use crate::content::{Entry, FileName, Omission, Omissions, Selection};
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Request, Response, WireError};
@@ -23,15 +23,15 @@ pub struct ListRequest {
 }
 
 /// Asks a peer for its files, page by page, so that no more than two pages are in memory at once;
-/// `each` is given every page in the order of the names. Gives the number of things that the peer left
-/// out because they cannot be served.
+/// `each` is given every page in the order of the names. Gives what the peer left out because it cannot be
+/// served.
 pub fn list(
     peer: &Peer,
     request: &ListRequest,
     caller: &Caller,
     cancel: &Cancel,
     each: &mut dyn FnMut(Vec<Entry>),
-) -> Result<u64, SourceError> {
+) -> Result<Omissions, SourceError> {
     let mut connection = caller.connect(peer, cancel)?;
     let _registration = cancel.closes(connection.closer());
     list_over(&mut connection, request, each)
@@ -42,7 +42,7 @@ pub(super) fn list_over(
     connection: &mut Framed,
     request: &ListRequest,
     each: &mut dyn FnMut(Vec<Entry>),
-) -> Result<u64, SourceError> {
+) -> Result<Omissions, SourceError> {
     let selection = Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
     let mut checked = Checked {
         selection,
@@ -72,8 +72,28 @@ pub(super) fn list_over(
         checked.check(&entries)?;
         each(entries);
         if !more {
-            return Ok(left_out);
+            return if left_out > 0 {
+                omissions(connection, request, left_out)
+            } else {
+                Ok(Omissions::default())
+            };
         }
+    }
+}
+
+/// Asks what `count` entries were left out; a peer of an earlier version only counts them.
+fn omissions(connection: &mut Framed, request: &ListRequest, count: u64) -> Result<Omissions, SourceError> {
+    let ListRequest { pattern, except, .. } = request.clone();
+    let answer = connection.ask(&Request::LeftOut { pattern, except }, &[])?;
+    match answer.map(|head| head.message) {
+        Ok(Response::LeftOut { count: now }) => {
+            let payload = connection.take_payload()?;
+            let mut told: Vec<Omission> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
+            told.truncate(config::OMISSIONS_TOLD);
+            Ok(Omissions { count: count.max(now), told })
+        }
+        Ok(other) => Err(misbehaved(format!("{other:?} in answer to left_out"))),
+        Err(_) => Ok(Omissions { count, told: Vec::new() }),
     }
 }
 

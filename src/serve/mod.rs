@@ -11,6 +11,7 @@
 mod company;
 pub mod gate;
 pub mod handout;
+mod many;
 pub mod offer;
 pub mod responder;
 pub mod rights;

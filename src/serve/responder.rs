@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::company::Company;
 use super::handout::{Handout, News};
+use super::many;
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
@@ -76,11 +77,12 @@ impl Responder {
             Request::List { pattern, except, folders, hashed, after, limit } => {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
-                self.list(&ListQuery { pattern, except, folders, hashed, after, limit })
+                many::list(&self.store, &ListQuery { pattern, except, folders, hashed, after, limit })
             }
+            Request::LeftOut { pattern, except } => many::left_out(&self.store, pattern.as_deref(), &except),
             Request::Gather => {
                 let roots = connection.take_payload()?;
-                self.gather(&roots)
+                many::gather(&self.store, &roots)
             }
             Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
             Request::Ping => Ok((Response::Pong, Vec::new())),
@@ -299,22 +301,6 @@ impl Responder {
         (Response::manifest(manifest, attributes, shared), Response::digests_of(manifest))
     }
 
-    fn list(&self, query: &ListQuery) -> Result<(Response, Vec<u8>), Refusal> {
-        let page = self.store.list(query).map_err(|error| refusal_of(&error))?;
-        let payload = serde_json::to_vec(&page.entries)
-            .map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-        Ok((Response::Listing { next: page.next, left_out: page.left_out }, payload))
-    }
-
-    fn gather(&self, roots: &[u8]) -> Result<(Response, Vec<u8>), Refusal> {
-        let roots = Digest::split(roots).filter(|roots| roots.len() <= config::GATHER_FILES);
-        let roots = roots.ok_or_else(|| refusal(ErrorCode::BadRequest, "too many files at once"))?;
-        let roots: Vec<Root> = roots.into_iter().map(Root).collect();
-        let mut payload = Vec::new();
-        let lengths = self.store.gather(&roots, config::GATHER_BYTES as usize, &mut payload);
-        Ok((Response::Gathered { lengths }, payload))
-    }
-
     fn have(
         &mut self,
         peer: Option<&PeerId>,
@@ -368,7 +354,7 @@ fn without_more((response, payload): (Response, Vec<u8>), digests_up_to: u32) ->
     (response, if too_many { Vec::new() } else { payload })
 }
 
-fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
+pub(super) fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
     Refusal { code, message: message.into() }
 }
 
@@ -380,6 +366,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         | StoreError::NotAFile { .. }
         | StoreError::DeadLink { .. } => ErrorCode::NotFound,
         StoreError::Outside { .. } | StoreError::BadName(_) | StoreError::Closed { .. } => ErrorCode::Refused,
+        error if error.is_passing() => ErrorCode::Busy,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
         StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => ErrorCode::NoSpace,

@@ -177,7 +177,17 @@ pub enum StoreError {
     },
 }
 
+/// Whether the system was short of descriptors or memory, which says nothing of a file.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
+}
+
 impl StoreError {
+    /// Whether it may be gone in a moment: the system was short of descriptors or memory.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_shortage(error))
+    }
+
     /// An I/O error with what was attempted, such as `cannot read x`.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

@@ -1,18 +1,21 @@
 //! Which files there are: one walk through the served folder, and pages.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use rustix::fs::{Dir, FileType};
+use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::io::Errno;
 
+use super::error::is_shortage;
 use super::folder::Folder;
 use super::{StoreError, locked};
 use crate::config;
 use crate::content::name::{ARRIVING, PRIVATE_FOLDER};
-use crate::content::{Entry, FileName, Selection};
+use crate::content::{Entry, FileName, Omissions, Reason, Selection};
 
 /// What somebody wants to see of a listing.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +41,8 @@ pub struct ListPage {
     pub entries: Vec<Entry>,
     /// Where the next page begins, if there is one: after this name.
     pub next: Option<FileName>,
-    /// How many things in the listed folder can never be listed: names that are not UTF-8 or hold
-    /// control characters, links that lead out or nowhere, FIFOs, devices, unreadable folders.
+    /// How much of what was asked for cannot be listed; [`Store::omissions`](super::Store::omissions) says
+    /// what and why.
     pub left_out: u64,
 }
 
@@ -60,7 +63,17 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) sorted: Vec<Named>,
-    pub(super) left_out: u64,
+    left_out: Vec<LeftOut>,
+}
+
+/// What has no name that could be listed, or is nothing that could be.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LeftOut {
+    /// As well as it can be written.
+    name: String,
+    reason: Reason,
+    /// A folder of which nobody knows what is in it.
+    unknown_folder: bool,
 }
 
 /// A file or a folder by its name.
@@ -99,7 +112,20 @@ impl Names {
         Self::beneath(folder, "")
     }
 
-    /// Walks through a folder of it. Only the top must be readable.
+    /// What of a selection is left out; `most` are told, all are counted.
+    pub(super) fn omissions(&self, selection: &Selection, most: usize) -> Omissions {
+        let mut omissions = Omissions::default();
+        let concerns = |left: &&LeftOut| {
+            selection.selects(&left.name) || left.unknown_folder && selection.may_select_beneath(&left.name)
+        };
+        for LeftOut { name, reason, .. } in self.left_out.iter().filter(concerns) {
+            omissions.add(name.clone(), *reason, most);
+        }
+        omissions
+    }
+
+    /// Walks through a folder of it. An error where the top cannot be read, or where the system is short of
+    /// what it needs, so that nobody knows what is there.
     fn beneath(folder: &Folder, beneath: &str) -> Result<Self, StoreError> {
         let mut walk = Walk { folder, names: Self::default(), ahead: Vec::new() };
         match beneath.strip_suffix('/').map(str::parse::<FileName>) {
@@ -111,14 +137,21 @@ impl Names {
             Some(Ok(name)) if folder.enter(name.as_path()).is_ok() => {
                 walk.ahead.push(Visit::default().below(&name, 0));
             }
-            // Nothing is there, or it must not be looked at.
-            Some(_) => {}
+            Some(Ok(name)) => match folder.enter(name.as_path()) {
+                // Nothing is there, or it must not be looked at.
+                Err(error) if matches!(reason_for(&error), Ok(None | Some(Reason::LeadsOut))) => {}
+                Err(error) => return Err(StoreError::io(format!("cannot list {name}/"))(error)),
+                Ok(_) => {}
+            },
+            Some(Err(_)) => {}
         }
         while let Some(visit) = walk.ahead.pop() {
-            walk.visit(&visit);
+            let what = || format!("cannot list {}", visit.prefix);
+            walk.visit(&visit).map_err(StoreError::io(what()))?;
         }
         let mut names = walk.names;
         names.sorted.sort_unstable();
+        names.left_out.sort_unstable();
         Ok(names)
     }
 
@@ -153,65 +186,121 @@ struct Visit {
 }
 
 impl Walk<'_> {
-    /// Goes into one folder. One that is gone or cannot be read counts as left out.
-    fn visit(&mut self, visit: &Visit) {
-        let done = self.folder.enter(Path::new(&visit.prefix)).and_then(|dir| self.list(&dir, visit));
-        if let Err(error) = done {
-            log::debug!("cannot list {:?}: {error}", visit.prefix);
-            self.names.left_out += 1;
+    /// Goes into one folder. One that is gone meanwhile is not there; one that cannot be read is left out.
+    fn visit(&mut self, visit: &Visit) -> io::Result<()> {
+        let entered = self.folder.enter(Path::new(&visit.prefix));
+        match entered.and_then(|dir| self.list(&dir, visit)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some(reason) = reason_for(&error).map_err(|()| error)? {
+                    let name = visit.prefix.trim_end_matches('/').to_owned();
+                    self.names.left_out.push(LeftOut { name, reason, unknown_folder: true });
+                }
+                Ok(())
+            }
         }
     }
 
-    fn list(&mut self, dir: &File, visit: &Visit) -> std::io::Result<()> {
+    fn list(&mut self, dir: &File, visit: &Visit) -> io::Result<()> {
         let metadata = dir.metadata()?;
         let place = (metadata.dev(), metadata.ino());
         if self.folder.is_private(place) {
             return Ok(());
         }
         if visit.within.contains(&place) {
-            self.names.left_out += 1;
+            let name = visit.prefix.trim_end_matches('/').to_owned();
+            self.leave_out(name, Reason::Circle);
             return Ok(());
         }
+        let mut entries = Dir::read_from(dir)?;
         if let Ok(name) = visit.prefix.trim_end_matches('/').parse() {
             self.names.sorted.push(Named { name, folder: true });
         }
         let mut visit = visit.clone();
         visit.within.push(place);
-        for entry in Dir::read_from(dir)? {
+        // An error is no end of the folder.
+        while let Some(entry) = entries.read() {
             let entry = entry?;
             match entry.file_name().to_str() {
                 Ok("." | "..") => {}
                 Ok(PRIVATE_FOLDER) if visit.prefix.is_empty() => {}
                 Ok(part) if part.starts_with(ARRIVING) => {}
-                Ok(part) => self.sort_in(&visit, part, entry.file_type()),
-                Err(_) => self.names.left_out += 1,
+                Ok(part) => self.sort_in(&visit, part, entry.file_type())?,
+                Err(_) => {
+                    let part = entry.file_name().to_bytes().escape_ascii();
+                    self.leave_out(format!("{}{part}", visit.prefix), Reason::NotUtf8);
+                }
             }
         }
         Ok(())
     }
 
-    fn sort_in(&mut self, visit: &Visit, part: &str, kind: FileType) {
-        let Ok(name) = format!("{}{part}", visit.prefix).parse::<FileName>() else {
-            self.names.left_out += 1;
-            return;
+    fn sort_in(&mut self, visit: &Visit, part: &str, kind: FileType) -> io::Result<()> {
+        let text = format!("{}{part}", visit.prefix);
+        let name = match text.parse::<FileName>() {
+            Ok(name) => name,
+            Err(bad) => {
+                self.leave_out(text, bad.into());
+                return Ok(());
+            }
         };
         match kind {
             FileType::RegularFile => self.names.sorted.push(Named { name, folder: false }),
             FileType::Directory => self.ahead.push(visit.below(&name, 0)),
-            FileType::Symlink | FileType::Unknown => self.look(visit, name),
-            _ => self.names.left_out += 1,
+            FileType::Symlink | FileType::Unknown => return self.look(visit, name),
+            other => self.leave_out(text, reason_of_kind(other)),
         }
+        Ok(())
     }
 
     /// Takes a link for what it points to, as long as that lies in the folder.
-    fn look(&mut self, visit: &Visit, name: FileName) {
+    fn look(&mut self, visit: &Visit, name: FileName) -> io::Result<()> {
+        let is_link = || statat(self.folder.dir(), name.as_path(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
         match self.folder.look(name.as_path()) {
             Ok(metadata) if metadata.is_file() => self.names.sorted.push(Named { name, folder: false }),
             Ok(metadata) if metadata.is_dir() && visit.links < config::MAX_LINKED_FOLDERS => {
                 self.ahead.push(visit.below(&name, 1));
             }
-            _ => self.names.left_out += 1,
+            Ok(metadata) if metadata.is_dir() => self.leave_out(name.into(), Reason::Circle),
+            Ok(metadata) => {
+                let kind = FileType::from_raw_mode(metadata.mode());
+                self.leave_out(name.into(), reason_of_kind(kind));
+            }
+            Err(error) => match reason_for(&error).map_err(|()| error)? {
+                Some(reason) => self.leave_out(name.into(), reason),
+                None if is_link() => self.leave_out(name.into(), Reason::DeadLink),
+                // It went away meanwhile.
+                None => {}
+            },
         }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, name: String, reason: Reason) {
+        self.names.left_out.push(LeftOut { name, reason, unknown_folder: false });
+    }
+}
+
+/// Why something on the way is left out; `None` when it is not there. An error of the system's own
+/// (no descriptors, no memory) says nothing of what is there, and gives `Err`.
+fn reason_for(error: &io::Error) -> Result<Option<Reason>, ()> {
+    match Errno::from_io_error(error) {
+        _ if is_shortage(error) => Err(()),
+        Some(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Some(Errno::XDEV) => Ok(Some(Reason::LeadsOut)),
+        Some(Errno::LOOP) => Ok(Some(Reason::Circle)),
+        Some(Errno::ACCESS | Errno::PERM) => Ok(Some(Reason::NotAllowed)),
+        Some(Errno::NAMETOOLONG) => Ok(Some(Reason::NameTooLong)),
+        _ => Ok(Some(Reason::Unreadable)),
+    }
+}
+
+fn reason_of_kind(kind: FileType) -> Reason {
+    match kind {
+        FileType::Fifo => Reason::Fifo,
+        FileType::Socket => Reason::Socket,
+        FileType::CharacterDevice | FileType::BlockDevice => Reason::Device,
+        _ => Reason::Unknown,
     }
 }
 

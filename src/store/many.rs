@@ -7,7 +7,7 @@ use super::identity::Identity;
 use super::looking::{Looker, Seen};
 use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, small, way};
 use crate::config;
-use crate::content::{Attributes, Entry, FileName, Root, Selection};
+use crate::content::{Attributes, Entry, FileName, Omissions, Root, Selection};
 
 /// What has the name of a file that is to be received.
 #[derive(Debug)]
@@ -48,8 +48,12 @@ impl Store {
             && let Some(named) = matching.next()
         {
             last = Some(&named.name);
-            // One that went away meanwhile is not there.
-            let Ok(seen) = looker.look(&named.name) else { continue };
+            let seen = match looker.look(&named.name) {
+                Ok(seen) => seen,
+                Err(error) if error.is_passing() => return Err(error),
+                // One that went away meanwhile is not there.
+                Err(_) => continue,
+            };
             if query.hashed && seen.kind == FileType::RegularFile && small::is_small(seen.identity.length) {
                 // Only roughly: some may be known.
                 let known = disk.catalog.is_known(&named.name, &seen.identity);
@@ -60,7 +64,22 @@ impl Store {
         let next = matching.peek().and(last).cloned();
         let roots = self.roots_of(&found, query.hashed);
         let entries = found.into_iter().zip(roots).map(|((name, seen), root)| entry(name, seen, root));
-        Ok(ListPage { entries: entries.collect(), next, left_out: names.left_out })
+        let left_out = names.omissions(&selection, 0).count;
+        Ok(ListPage { entries: entries.collect(), next, left_out })
+    }
+
+    /// What a listing leaves out, and why: `most` entries at most, all of them counted. The names are those
+    /// of the last listing, if that was a moment ago.
+    pub fn omissions(
+        &self,
+        pattern: Option<&str>,
+        except: &[String],
+        most: usize,
+    ) -> Result<Omissions, StoreError> {
+        let inner = self.now();
+        let selection = Selection::new(pattern, except)?;
+        let names = inner.listing.names(&inner.disk.folder, selection.beneath(), false)?;
+        Ok(names.omissions(&selection, most))
     }
 
     /// What these files are; with `hashed`, small ones are hashed now and large ones soon.
@@ -95,24 +114,45 @@ impl Store {
     /// Appends the bytes of small files to `payload`, one behind the other, and gives the length of
     /// each; `None` for a content that is not here any more, is too long, or for which there is no
     /// room up to `most` bytes.
-    pub fn gather(&self, roots: &[Root], most: usize, payload: &mut Vec<u8>) -> Vec<Option<u32>> {
+    ///
+    /// An error when the system is too short of descriptors or memory to tell what is here.
+    pub fn gather(
+        &self,
+        roots: &[Root],
+        most: usize,
+        payload: &mut Vec<u8>,
+    ) -> Result<Vec<Option<u32>>, StoreError> {
         let places = self.now().disk.catalog.places_of(roots);
-        let one = |(root, places): (&Root, Vec<(FileName, Identity)>)| {
+        let mut lengths = Vec::with_capacity(roots.len());
+        for (root, places) in roots.iter().zip(places) {
             let before = payload.len();
-            let served = places.iter().any(|(name, identity)| {
-                let fits = small::is_small(identity.length)
-                    && before.saturating_add(identity.length as usize) <= most;
-                fits && self.append(name, identity, payload)
-            });
+            let mut served = false;
+            for (name, identity) in &places {
+                let length = usize::try_from(identity.length).unwrap_or(usize::MAX);
+                let fits = small::is_small(identity.length) && before.saturating_add(length) <= most;
+                served = fits && self.append(name, identity, payload)?;
+                if served {
+                    break;
+                }
+            }
             let here = served || self.append_lent(root, most, payload);
-            here.then(|| u32::try_from(payload.len() - before).ok()).flatten()
-        };
-        roots.iter().zip(places).map(one).collect()
+            lengths.push(here.then(|| u32::try_from(payload.len() - before).ok()).flatten());
+        }
+        Ok(lengths)
     }
 
-    fn append(&self, name: &FileName, identity: &Identity, payload: &mut Vec<u8>) -> bool {
+    fn append(
+        &self,
+        name: &FileName,
+        identity: &Identity,
+        payload: &mut Vec<u8>,
+    ) -> Result<bool, StoreError> {
         let opened = self.now().disk.open_unchanged(name, identity);
-        opened.and_then(|file| small::append(&file, name, identity, payload)).is_ok()
+        match opened.and_then(|file| small::append(&file, name, identity, payload)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_passing() => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     fn append_lent(&self, root: &Root, most: usize, payload: &mut Vec<u8>) -> bool {

@@ -44,6 +44,15 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
+    /// What a listing left out, and why.
+    LeftOut {
+        /// The pattern of the listing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pattern: Option<String>,
+        /// What the listing was not to have.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<String>,
+    },
     /// The manifest of one file.
     Describe {
         /// Which file.
@@ -247,9 +256,15 @@ pub enum Response {
         /// Where the next page begins, if there is one: after this name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<FileName>,
-        /// Files that cannot be served (names that are no text, links that lead out, devices).
+        /// How much of what was asked for cannot be served; `left_out` asks what.
         #[serde(default)]
         left_out: u64,
+    },
+    /// What a listing left out; the payload is a JSON array of [`Omission`](crate::content::Omission).
+    LeftOut {
+        /// How many entries; the payload may have fewer.
+        #[serde(default)]
+        count: u64,
     },
     /// A manifest; the payload is its digests, or nothing when there are more than were wanted.
     Manifest {

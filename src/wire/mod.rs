@@ -46,6 +46,7 @@
 //! |---|---|---|---|
 //! | `hello` peer, to, agent | | `hello` peer, agent, read_only | |
 //! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
+//! | `left_out` pattern, except | | `left_out` count | JSON array of omissions |
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode, shared | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk, shared | the chunk |
@@ -87,6 +88,11 @@
 //! [`SMALL_FILE`](crate::config::SMALL_FILE) bytes are hashed before they are listed, so that the root
 //! is there; a page may be short for it. Times and modes say nothing about content, and of a mode the
 //! lowest nine bits count.
+//!
+//! What a peer cannot serve of what was asked for is counted in the listing (`left_out`), and the request
+//! `left_out` asks what that is and why: an omission has a `name`, written as well as it can be, and a
+//! `reason`. A peer that could not read all of its folder because it was short of descriptors answers
+//! `busy`; no listing ends early because of an error.
 //!
 //! Small files need no manifest: the bytes lead to the root. `gather` asks for up to
 //! [`GATHER_FILES`](crate::config::GATHER_FILES) of them, together at most

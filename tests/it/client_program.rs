@@ -116,7 +116,7 @@ fn continues(site: &Site, data: &[u8]) {
     let good = Rogue::new("x", data, |_: &Request, _| Deed::Honest);
     site.list_peers(&[("a", good.listen())]);
     let done = site.client(&["download", "x"]).code(0);
-    assert!(err_of(&done).contains("of an earlier attempt are here already"), "{}", err_of(&done));
+    assert!(err_of(&done).contains("are here already, from an earlier attempt"), "{}", err_of(&done));
     assert!(good.reads() <= 13, "{} chunks were fetched again", good.reads() - 12);
     assert!(site.read("me", "x").unwrap() == data);
 }
@@ -267,6 +267,63 @@ fn a_file_beyond_the_limit_of_file_sizes_is_an_error_with_words() {
     let mut shell = assert_cmd::Command::from_std(shell);
     let failed = shell.args(["download", "large"]).timeout(DEADLINE).assert().code(9);
     assert!(err_of(&failed).contains("ulimit -f"), "{}", err_of(&failed));
+}
+
+#[test]
+fn every_command_ends_whoever_answers_and_however_much_is_said() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.put("a", "x.txt", b"x");
+    site.put("me", "w.txt", b"w");
+    let port = a.port;
+    for peers in [
+        format!("a 127.0.0.1 {port}\n"),
+        // The older dialect, of which -v tells every line while a listing is written.
+        format!("a 127.0.0.1 {port} classic\n"),
+        format!("a 127.0.0.1 {port} classic\nb localhost {port}\nc 127.0.0.1 1\n"),
+    ] {
+        fs::write(site.path("peer_settings.txt"), &peers).unwrap();
+        for said in [&["-q"][..], &[], &["-v"], &["-vv"]] {
+            for words in
+                [&["filelist"][..], &["download", "x.txt", "--replace"], &["upload", "w.txt"], &["help"]]
+            {
+                let mut client = assert_cmd::Command::from_std(site.client_command());
+                let output = client.args(said).args(words).timeout(DEADLINE).output().unwrap();
+                assert!(output.status.code().is_some(), "{said:?} {words:?} did not end with {peers:?}");
+                if said == ["-q"] && output.status.success() && words[0] != "filelist" && words[0] != "help" {
+                    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{words:?}: {output:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_listing_prints_is_what_a_download_takes() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    let names = ["a\\b.txt", "two  words", "it's", "$'x'", "\u{202e}fdp.exe", "-x", "ünïcödé", "#x"];
+    for name in names {
+        site.put("a", name, name.as_bytes());
+    }
+    let listed = out_of(&site.client(&["filelist"]).code(0));
+    assert_eq!(listed.lines().count(), names.len());
+    assert!(!listed.contains('\u{202e}'), "{listed}");
+    for line in listed.lines() {
+        let name = line.split('\t').next().unwrap();
+        site.client(&["download", "--", name]).code(0);
+    }
+    for name in names {
+        assert_eq!(site.read("me", name).as_deref(), Some(name.as_bytes()), "{name}");
+    }
+    let raw = out_of(&site.client(&["filelist", "-0"]).code(0));
+    let mut found: Vec<&str> =
+        raw.split_terminator('\0').map(|line| line.split('\t').next().unwrap()).collect();
+    let mut expected = names.to_vec();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
 }
 
 #[test]

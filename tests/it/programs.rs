@@ -78,16 +78,25 @@ impl Site {
     /// The client as a user that is not root, to whom all that is here belongs then; permissions mean
     /// nothing to root.
     pub fn ordinary_client_command(&self) -> Command {
+        self.as_nobody(self.client_command())
+    }
+
+    /// The server of a peer as such a user.
+    pub fn ordinary_server_command(&self, peer: &str) -> Command {
+        self.as_nobody(self.server_command(peer))
+    }
+
+    fn as_nobody(&self, usual: Command) -> Command {
         if !rustix::process::geteuid().is_root() {
-            return self.client_command();
+            return usual;
         }
         // The folder of the binaries may be closed to others.
-        let program = self.path("client-of-nobody");
+        let built = Path::new(usual.get_program());
+        let program = self.path(&format!("{}-of-nobody", built.file_name().unwrap().display()));
         if !program.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_client"), &program).unwrap();
+            fs::copy(built, &program).unwrap();
         }
         give_to_nobody(self.root.path());
-        let usual = self.client_command();
         let mut command = Command::new(program);
         command.args(usual.get_args()).current_dir(self.root.path());
         command.env_remove("RUST_LOG").env_remove("PEERSHARE_PEER_SETTINGS").uid(NOBODY).gid(NOBODY);
@@ -150,6 +159,14 @@ impl Running {
                 Err(error) => panic!("no line with {words:?} ({error}) but {heard:#?}"),
             }
         }
+    }
+
+    /// The port that a server says it listens on.
+    #[track_caller]
+    pub fn port(&self) -> u16 {
+        let line = self.wait_for(" listens on 127.0.0.1:");
+        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        port.unwrap_or_else(|| panic!("no port in {line:?}"))
     }
 
     /// Types a line.

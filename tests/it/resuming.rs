@@ -24,7 +24,7 @@ fn fetches_only_the_other_twelve(client: &mut Client) {
     let outcome = client
         .run_when_free("download x")
         .succeeded()
-        .tells("2.0 MiB of an earlier attempt are here already");
+        .tells("2.0 MiB are here already, from an earlier attempt");
     assert!(outcome.received < 12 * CHUNK as u64 + MESSAGES, "{outcome:?}");
 }
 
@@ -75,7 +75,7 @@ fn a_source_that_is_killed_midway_and_comes_back_is_used_again() {
     client.run("download x").is(ExitStatus::Unreachable);
     assert!(lab.visible("me").is_empty());
     lab.start("a");
-    let outcome = lab.client().run_when_free("download x").succeeded().tells("of an earlier attempt");
+    let outcome = lab.client().run_when_free("download x").succeeded().tells("from an earlier attempt");
     assert!(outcome.received < (LONG - CHUNK) as u64, "{outcome:?}");
     lab.assert_has("me", "x", &data);
 }

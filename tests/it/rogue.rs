@@ -266,7 +266,9 @@ impl Rogue {
                 plain(Response::error(ErrorCode::Refused, "no offers"))
             }
             Request::Report { .. } => None,
-            Request::Unknown => plain(Response::error(ErrorCode::Unsupported, "what?")),
+            Request::LeftOut { .. } | Request::Unknown => {
+                plain(Response::error(ErrorCode::Unsupported, "what?"))
+            }
         }
     }
 }

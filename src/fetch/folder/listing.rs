@@ -66,8 +66,8 @@ fn list(
         list_over(supply.connection()?, request, &mut each)
     });
     match result {
-        Ok(0) => {}
-        Ok(left_out) => record.outcome().left_out.push((peer, left_out)),
+        Ok(omissions) if omissions.is_empty() => {}
+        Ok(omissions) => record.outcome().left_out.push((peer, omissions)),
         Err(SourceError::Refused(refusal)) => {
             supply.hang_up();
             record.lose(&peer, SourceError::Refused(refusal));

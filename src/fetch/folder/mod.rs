@@ -26,7 +26,7 @@ use std::time::Duration;
 use super::engine::TransferError;
 use super::progress::{Event, Progress};
 use super::source::SourceError;
-use crate::content::{FileName, Root};
+use crate::content::{FileName, Omissions, Root};
 use crate::store::{Store, StoreError};
 use crate::topology::PeerId;
 use crate::transport::Cancel;
@@ -68,7 +68,7 @@ pub struct FolderOutcome {
     /// Files that could not be received, and why.
     pub failures: Vec<(FileName, FileError)>,
     /// What each source cannot serve, where that is anything.
-    pub left_out: Vec<(PeerId, u64)>,
+    pub left_out: Vec<(PeerId, Omissions)>,
     /// Sources that could not be used to the end.
     pub lost: Vec<(PeerId, SourceError)>,
 }
