@@ -264,6 +264,12 @@ pub const OMISSIONS_TOLD: usize = 10_000;
 /// Most bytes of the names of these.
 pub const OMISSION_BYTES: usize = 4 << 20;
 
+/// Names that resemble one that nobody has, told at once.
+pub const SHOWN_LIKE: usize = 3;
+
+/// From which likeness on (0 to 1) a name may have been meant.
+pub const LIKE_ENOUGH: f64 = 0.7;
+
 /// Bytes of a listing that are written at once while it comes.
 pub const LISTING_AT_ONCE: usize = 64 << 10;
 

@@ -24,6 +24,7 @@
 //! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
 //! | `it/together.rs` | downloads of one file at the same time, which help one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
+//! | `it/names.rs` | what a typed name means: the very name, a pattern, nearly that name, nothing |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
@@ -53,6 +54,7 @@ mod it {
     mod hostile_clients;
     mod incomplete;
     mod listings;
+    mod names;
     mod never_hashed;
     mod prompt;
     mod resuming;

@@ -6,6 +6,7 @@ use std::thread;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use super::meaning::Tried;
 use super::text::{quoted, size};
 use super::transfers::Work;
 use super::{Bar, Bars, ExitStatus, classic, shown, text};
@@ -15,7 +16,7 @@ use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{
     Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
 };
-use crate::store::{PartFile, Reception, Store, StoreError};
+use crate::store::{self, PartFile, Reception, Store, StoreError};
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
 
@@ -31,40 +32,52 @@ struct Found {
     begun: Option<Begun>,
 }
 
-pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
+/// Fetches a file of that very name, or one with that id, if anybody has it.
+pub(super) fn run(work: &Work<'_>, wanted: &FileName, replace: bool) -> Tried {
     let bars = &work.transfers.surroundings.bars;
-    if let Err(error) = check_way(work, wanted, replace) {
-        bars.error(&format!("cannot download {}: {}", shown(wanted), shown(&error.to_string())));
-        return ExitStatus::from(&error);
+    if work.peers.is_empty() {
+        return Tried::Nobody(Vec::new());
     }
-    let found = match find(work, wanted) {
-        Ok(found) => found,
-        Err(message) => {
-            bars.error(&message);
-            return ExitStatus::Usage;
-        }
+    let refuse = |error: &StoreError| {
+        bars.error(&format!("cannot download {}: {}", quoted(wanted.as_str()), shown(&error.to_string())));
+        Tried::Done(ExitStatus::from(error))
     };
+    let way = check_way(work, wanted, replace);
+    match &way {
+        // It may be the folder that is meant.
+        Err(StoreError::Blocked { by: store::FOLDER, .. }) | Ok(()) => {}
+        Err(error) => return refuse(error),
+    }
+    let found = find(work, wanted);
     if work.cancel.is_cancelled() {
         bars.error("interrupted; the same command continues");
-        return ExitStatus::Interrupted;
+        return Tried::Done(ExitStatus::Interrupted);
     }
-    let nobody = found.holders.is_empty() && found.classic.is_empty();
+    if found.is_empty() {
+        return Tried::Nobody(found.failures);
+    }
+    if let Err(error) = &way {
+        return refuse(error);
+    }
     for (peer, error) in &found.failures {
         match error {
-            SourceError::NotServing if !nobody => log::info!("{} does not serve {wanted}", peer.id),
+            SourceError::NotServing => log::info!("{} does not serve {wanted}", peer.id),
             _ => bars.note(&format!("{peer}: {}", shown(&error.to_string()))),
         }
     }
-    if nobody {
-        return tell_nobody(work, wanted, &found);
-    }
+    Tried::Done(take(work, wanted, found, replace))
+}
+
+/// Settles on one content, and fetches that.
+fn take(work: &Work<'_>, wanted: &FileName, found: Found, replace: bool) -> ExitStatus {
     if found.holders.is_empty() {
-        return classic::receive_unproven(work, wanted, found.classic, replace);
+        return classic::receive_unproven(work, wanted.as_str(), found.classic, replace);
     }
     if let Some(conflict) = conflict(&found.holders) {
+        let bars = &work.transfers.surroundings.bars;
         bars.error(&format!(
             "{} is not the same file at all peers; choose one by its id:{conflict}",
-            shown(wanted)
+            quoted(wanted.as_str())
         ));
         return ExitStatus::Refused;
     }
@@ -72,28 +85,24 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, replace: bool) -> ExitStatus {
 }
 
 /// Fails when nothing can be put under that name here; an id will have a name that is not known yet.
-fn check_way(work: &Work<'_>, wanted: &str, replace: bool) -> Result<(), StoreError> {
-    match wanted.parse::<FileName>() {
-        Ok(name) if wanted.parse::<RootPrefix>().is_err() => {
-            work.transfers.store()?.check_way(&name, replace)
-        }
-        _ => Ok(()),
+fn check_way(work: &Work<'_>, wanted: &FileName, replace: bool) -> Result<(), StoreError> {
+    match wanted.as_str().parse::<RootPrefix>() {
+        Ok(_) => Ok(()),
+        Err(_) => work.transfers.store()?.check_way(wanted, replace),
     }
 }
 
 /// Asks all peers for the name, and if nobody has that and it may be an id, for the id.
-fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
-    let name =
-        wanted.parse::<FileName>().map_err(|bad| format!("cannot download {}: {bad}", shown(wanted)))?;
-    let id = wanted.parse::<RootPrefix>().ok();
+fn find(work: &Work<'_>, name: &FileName) -> Found {
+    let id = name.as_str().parse::<RootPrefix>().ok();
     let (known, peers): (Vec<Peer>, Vec<Peer>) =
         work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
-    let bar = work.transfers.surroundings.bars.transfer(wanted);
+    let bar = work.transfers.surroundings.bars.transfer(name.as_str());
     let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
     let stall = work.transfers.surroundings.stall;
     let begin = |length| work.transfers.store()?.receive_early(name.clone(), length);
     let ask = |subject| {
-        let early = Early::new(&begin, &name, &work.caller, stall, &watch);
+        let early = Early::new(&begin, name, &work.caller, stall, &watch);
         let early = matches!(subject, Subject::Name(_)).then_some(early);
         let (peers, caller, cancel) = (&peers[..], &work.caller, &work.cancel);
         let find =
@@ -102,14 +111,14 @@ fn find(work: &Work<'_>, wanted: &str) -> Result<Found, String> {
         Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
     };
     let (mut by_name, probed) = thread::scope(|scope| {
-        let probing = scope.spawn(|| work.probe(&known, &name));
+        let probing = scope.spawn(|| work.probe(&known, name));
         (ask(Subject::Name(name.clone())), probing.join().unwrap_or_default())
     });
     by_name.add_classic(probed);
-    by_name.look_again(work, &name);
+    by_name.look_again(work, name);
     match id {
-        Some(id) if by_name.is_empty() && !work.cancel.is_cancelled() => Ok(ask(Subject::Id(id))),
-        _ => Ok(by_name),
+        Some(id) if by_name.is_empty() && !work.cancel.is_cancelled() => ask(Subject::Id(id)),
+        _ => by_name,
     }
 }
 
@@ -153,24 +162,6 @@ fn sort(answers: Vec<Answer>) -> Found {
         }
     }
     found
-}
-
-fn tell_nobody(work: &Work<'_>, wanted: &str, found: &Found) -> ExitStatus {
-    let lacking = found.failures.iter().filter(|(_, error)| matches!(error, SourceError::NotServing)).count();
-    let short_id =
-        wanted.len() < RootPrefix::MIN_DIGITS && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let hint = match (lacking, short_id) {
-        (0, _) => "no peer could be asked".to_owned(),
-        (_, true) => format!("if that is an id, type at least {} digits", RootPrefix::MIN_DIGITS),
-        _ => "see #FILELIST for what there is".to_owned(),
-    };
-    let outcomes = found.failures.iter().map(|(_, error)| ExitStatus::from(error));
-    let bars = &work.transfers.surroundings.bars;
-    match found.failures.iter().any(|(_, error)| matches!(error, SourceError::Refused(_))) {
-        true => bars.error(&format!("cannot download {}", shown(wanted))),
-        false => bars.error(&format!("no peer has {}; {hint}", shown(wanted))),
-    }
-    if lacking == 0 { ExitStatus::of_peers(outcomes) } else { ExitStatus::NoSuchFile }
 }
 
 /// Which peers hold which content, when that is not one and the same.

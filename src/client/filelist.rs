@@ -5,13 +5,15 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
+use super::command::UsageError;
+use super::meaning::{self, Meaning, Nobody};
 use super::omissions;
 use super::table::Fold;
 use super::transfers::Work;
 use super::{Bars, ExitStatus, Layout, Listed, classic, shown, table};
 use crate::config;
-use crate::content::pattern::{Selection, is_folder_name};
-use crate::content::{Entry, Omissions};
+use crate::content::pattern::escaped;
+use crate::content::{Entry, Omissions, Selection};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
 use crate::topology::Peer;
@@ -22,42 +24,123 @@ const PAGES_AHEAD: usize = 4;
 /// What one peer left out, or why nothing more is known of it.
 type Ending = Result<Omissions, SourceError>;
 
-/// With `null`, names are raw and every line ends with a NUL, for programs that take any name.
-pub(super) fn run(work: &Work<'_>, pattern: Option<&str>, null: bool) -> ExitStatus {
+/// Lists all files, or those that were meant by what was typed. With `null`, names are raw and every line
+/// ends with a NUL, for programs that take any name. `no_peer` is what is wrong with the word if it is no
+/// name of a file either.
+pub(super) fn run(
+    work: &Work<'_>,
+    typed: Option<&str>,
+    null: bool,
+    no_peer: Option<&UsageError>,
+) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
-    if let Err(bad) = Selection::new(pattern, &[]) {
-        bars.error(&shown(&bad.to_string()));
+    let layout = if null { Layout::Null } else { bars.layout() };
+    let Some(typed) = typed else {
+        return Attempt { work, pattern: None, within: Some(String::new()), layout }.run().end(work);
+    };
+    let meanings = match meaning::meanings(typed) {
+        Ok(meanings) => meanings,
+        Err(why) => {
+            bars.error(&format!("cannot list {}: {}", shown(typed), shown(&why.to_string())));
+            return ExitStatus::Usage;
+        }
+    };
+    let mut nobody = Nobody::of(work);
+    for meaning in meanings {
+        let (pattern, within) = match meaning {
+            Meaning::File(name) => (escaped(name.as_str()), None),
+            Meaning::Folder(name) => (format!("{}/", escaped(name.as_str())), Some(format!("{name}/"))),
+            Meaning::Several(pattern) => (pattern, None),
+        };
+        let work = work.among(nobody.asked().to_vec());
+        let listed = Attempt { work: &work, pattern: Some(pattern), within, layout }.run();
+        if listed.any || work.cancel.is_cancelled() {
+            return listed.end(&work);
+        }
+        let failed = |(peer, ending): (&Peer, Ending)| Some((peer.clone(), ending.err()?));
+        nobody.hear(work.peers.iter().zip(listed.endings).filter_map(failed).collect());
+        if nobody.asked().is_empty() {
+            break;
+        }
+    }
+    if let Some(error) = no_peer {
+        bars.error(&format!("{error}; and no file is called so"));
         return ExitStatus::Usage;
     }
-    let layout = if null { Layout::Null } else { bars.layout() };
-    let (mut printed, mut all) = (ExitStatus::Success, Vec::new());
-    let endings: Vec<Ending> = thread::scope(|scope| {
-        let (mut streams, mut asking) = (Vec::new(), Vec::new());
-        for peer in &work.peers {
-            let (send, pages) = bounded(PAGES_AHEAD);
-            streams.push(Stream { pages, page: Vec::new().into_iter(), head: None });
-            asking.push(scope.spawn(move || ask(work, peer, pattern, &send)));
+    let near = meaning::near(work, nobody.asked(), typed);
+    nobody.tell(work, typed, &near)
+}
+
+/// One question to all peers, and how it is shown.
+struct Attempt<'a> {
+    work: &'a Work<'a>,
+    pattern: Option<String>,
+    /// The folder of which what lies deeper is folded, on a terminal.
+    within: Option<String>,
+    layout: Layout,
+}
+
+/// What came of it.
+struct Shown {
+    /// Whether any peer has any of it.
+    any: bool,
+    endings: Vec<Ending>,
+    printed: ExitStatus,
+}
+
+impl Attempt<'_> {
+    fn run(&self) -> Shown {
+        let (work, pattern) = (self.work, self.pattern.as_deref());
+        let bars = &work.transfers.surroundings.bars;
+        let (mut written, mut all) = (Written::default(), Vec::new());
+        let endings: Vec<Ending> = thread::scope(|scope| {
+            let (mut streams, mut asking) = (Vec::new(), Vec::new());
+            for peer in &work.peers {
+                let (send, pages) = bounded(PAGES_AHEAD);
+                streams.push(Stream { pages, page: Vec::new().into_iter(), head: None });
+                asking.push(scope.spawn(move || ask(work, peer, pattern, &send)));
+            }
+            match self.layout {
+                Layout::Tabs | Layout::Null => written = stream(bars, &mut streams, self.layout),
+                Layout::Aligned => all = gather(&mut streams, self.within.as_deref()),
+            }
+            // Whoever still lists is told that nobody reads any more.
+            drop(streams);
+            asking.into_iter().map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled))).collect()
+        });
+        let answered = endings.iter().any(Result::is_ok);
+        if self.layout == Layout::Aligned && (!all.is_empty() || (answered && pattern.is_none())) {
+            let mut table = Vec::new();
+            table::write(&all, self.layout, &mut table);
+            written = Written { any: true, status: bars.print(|out| out.write_all(&table)) };
         }
-        match layout {
-            Layout::Tabs | Layout::Null => printed = stream(bars, &mut streams, layout),
-            Layout::Aligned => all = gather(&mut streams, pattern),
+        let left_out = endings.iter().flatten().any(|left_out| !left_out.is_empty());
+        Shown { any: written.any || left_out, endings, printed: written.status }
+    }
+}
+
+impl Shown {
+    /// Says what was left out, and who could not be asked.
+    fn end(self, work: &Work<'_>) -> ExitStatus {
+        if work.cancel.is_cancelled() {
+            work.transfers.surroundings.bars.error("interrupted");
+            return ExitStatus::Interrupted;
         }
-        // Whoever still lists is told that nobody reads any more.
-        drop(streams);
-        asking.into_iter().map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled))).collect()
-    });
-    if work.cancel.is_cancelled() {
-        bars.error("interrupted");
-        return ExitStatus::Interrupted;
+        let outcomes = work.peers.iter().zip(self.endings).map(|(peer, ending)| tell(work, peer, ending));
+        ExitStatus::of_peers(outcomes.collect::<Vec<_>>()).then(self.printed)
     }
-    let answered = endings.iter().any(Result::is_ok);
-    if layout == Layout::Aligned && (answered || !all.is_empty()) {
-        let mut table = Vec::new();
-        table::write(&all, layout, &mut table);
-        printed = bars.print(|out| out.write_all(&table));
+}
+
+/// Whether anything was written, and how that went.
+struct Written {
+    any: bool,
+    status: ExitStatus,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self { any: false, status: ExitStatus::Success }
     }
-    let outcomes = work.peers.iter().zip(endings).map(|(peer, ending)| tell(work, peer, ending));
-    ExitStatus::of_peers(outcomes.collect::<Vec<_>>()).then(printed)
 }
 
 fn ask(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sender<Vec<Listed>>) -> Ending {
@@ -131,15 +214,15 @@ impl Stream {
 
 /// Writes one line a file while the lists come, merged by name. What is waited for is never waited for
 /// while the output is held.
-fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> ExitStatus {
-    let mut lines = Vec::new();
+fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> Written {
+    let (mut lines, mut any) = (Vec::new(), false);
     loop {
         let waits = !streams.iter_mut().all(Stream::is_ready);
         if lines.len() >= config::LISTING_AT_ONCE || (waits && !lines.is_empty()) {
             match bars.print_part(&std::mem::take(&mut lines)) {
                 Ok(true) => {}
-                Ok(false) => return ExitStatus::Success,
-                Err(status) => return status,
+                Ok(false) => return Written { any, status: ExitStatus::Success },
+                Err(status) => return Written { any, status },
             }
         }
         let Some(first) = streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
@@ -152,19 +235,14 @@ fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> ExitStatus {
         };
         let namesakes: Vec<Listed> = streams.iter_mut().filter_map(namesake).collect();
         table::write_namesakes(&namesakes, layout, &mut lines);
+        any = true;
     }
-    match bars.print_part(&lines) {
-        Ok(_) => ExitStatus::Success,
-        Err(status) => status,
-    }
+    let status = bars.print_part(&lines).err().unwrap_or(ExitStatus::Success);
+    Written { any, status }
 }
 
-/// All lists, for one table; without a pattern, or for a folder, what lies deeper is folded.
-fn gather(streams: &mut [Stream], pattern: Option<&str>) -> Vec<Listed> {
-    let within = match pattern {
-        None => Some(""),
-        Some(folder) => is_folder_name(folder).then_some(folder),
-    };
+/// All lists, for one table; what lies deeper than directly `within` a folder is folded.
+fn gather(streams: &mut [Stream], within: Option<&str>) -> Vec<Listed> {
     let mut all = Vec::new();
     for stream in streams {
         let mut fold = within.map(Fold::new);

@@ -1,12 +1,13 @@
 //! Whole folders: `#DOWNLOAD photos/`, `#DOWNLOAD '*.iso'`, `#UPLOAD photos`.
 
-use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::bounded;
 
 use super::download::{came, shares, status_of, watch};
+use super::local::Several;
+use super::meaning::Tried;
 use super::omissions;
 use super::text::{self, files, quoted, size};
 use super::transfers::Work;
@@ -14,7 +15,7 @@ use super::upload::Failure;
 use super::{Bar, ExitStatus, shown};
 use crate::config;
 use crate::content::FileName;
-use crate::content::pattern::{Selection, is_folder_name, is_pattern};
+use crate::content::Selection;
 use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError};
 use crate::serve::offer::{FolderReport, offer_folder};
 use crate::serve::{Company, Responder};
@@ -22,37 +23,43 @@ use crate::store::Store;
 use crate::topology::Peer;
 use crate::wire::{Report, Share};
 
-/// Fetches all that the pattern selects from all peers that have any of it.
-pub(super) fn download(work: &Work<'_>, wanted: &str, except: &[String], replace: bool) -> ExitStatus {
+/// Fetches all that the pattern selects from all peers that have any of it. `typed` is what it is called,
+/// and what goes behind that.
+pub(super) fn download(
+    work: &Work<'_>,
+    pattern: &str,
+    typed: (&str, &str),
+    except: &[String],
+    replace: bool,
+) -> Tried {
     let bars = &work.transfers.surroundings.bars;
-    if let Err(bad) = Selection::new(Some(wanted), except) {
-        bars.error(&shown(&bad.to_string()));
-        return ExitStatus::Usage;
+    let fail = |error: &dyn std::fmt::Display, status| {
+        bars.error(&format!("{}{}: {}", quoted(typed.0), typed.1, shown(&error.to_string())));
+        Tried::Done(status)
+    };
+    if work.peers.is_empty() {
+        return Tried::Nobody(Vec::new());
     }
-    if let Some(folder) = wanted.strip_suffix('/').filter(|_| is_folder_name(wanted))
-        && let Err(bad) = folder.parse::<FileName>()
-    {
-        bars.error(&format!("cannot download {}: {bad}", shown(wanted)));
-        return ExitStatus::Usage;
+    if let Err(bad) = Selection::new(Some(pattern), except) {
+        return fail(&bad, ExitStatus::Usage);
     }
-    let share = Share { pattern: Some(wanted.to_owned()), except: except.to_vec(), beneath: None };
+    let share = Share { pattern: Some(pattern.to_owned()), except: except.to_vec(), beneath: None };
     let store = match work.transfers.store() {
         Ok(store) => store,
-        Err(error) => {
-            bars.error(&shown(&error.to_string()));
-            return ExitStatus::from(&error);
-        }
+        Err(error) => return fail(&error, ExitStatus::from(&error)),
     };
+    let label = format!("{}{}", quoted(typed.0), typed.1);
     let progress = Progress::new(0);
-    let bar = bars.transfer(wanted);
+    let bar = bars.transfer(&label);
     let result = fetch(work, store, (&share, replace), &progress, &bar);
     bar.finish();
     match result {
-        Ok(outcome) => tell_download(work, wanted, &outcome, &progress.snapshot()),
-        Err(error) => {
-            bars.error(&format!("{}: {}", shown(wanted), shown(&error.to_string())));
-            status_of(&error)
+        Ok(outcome) if outcome.listed == 0 && outcome.left_out.is_empty() => {
+            Tried::Nobody(work.named(outcome.lost))
         }
+        Ok(outcome) => Tried::Done(tell_download(work, &label, &outcome, &progress.snapshot())),
+        Err(TransferError::NoSource(lost)) => Tried::Nobody(work.named(lost)),
+        Err(error) => fail(&error, status_of(&error)),
     }
 }
 
@@ -88,14 +95,9 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     for (peer, error) in &outcome.lost {
         bars.note(&format!("{peer}: {}", shown(&error.to_string())));
     }
-    if outcome.listed == 0 && left_out.contains(&ExitStatus::Incomplete) {
-        bars.error(&format!("nothing of {} can be copied", shown(wanted)));
-        return ExitStatus::Incomplete;
-    }
     if outcome.listed == 0 {
-        bars.error(&format!("no peer has {}; see #FILELIST for what there is", shown(wanted)));
-        let unreachable = outcome.lost.iter().map(|(_, error)| ExitStatus::from(error));
-        return ExitStatus::of_peers(unreachable.chain([ExitStatus::NoSuchFile])).min(ExitStatus::NoSuchFile);
+        bars.error(&format!("nothing of {wanted} can be copied"));
+        return ExitStatus::Incomplete;
     }
     let failures: Vec<(FileName, String)> =
         outcome.failures.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
@@ -103,7 +105,7 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     let rate = text::rate(came(snapshot), snapshot.elapsed);
     let line = format!(
         "downloaded {}: {}, {}{rate}{}{}",
-        quoted(wanted),
+        wanted,
         files(outcome.received),
         size(outcome.bytes),
         shares(snapshot),
@@ -144,53 +146,9 @@ impl From<&FileError> for ExitStatus {
     }
 }
 
-/// A folder to be uploaded, and the store that has it.
-pub(super) struct Shared {
-    label: String,
-    store: Store,
-    share: Share,
-}
-
-/// What `file` means when it is a folder or a pattern; `None` when it is a single file, or nothing.
-pub(super) fn shared(work: &Work<'_>, file: &str, except: &[String]) -> Option<Shared> {
-    let label = shown(file).into_owned();
-    let share = |pattern: Option<String>, beneath| Share { pattern, except: except.to_vec(), beneath };
-    let store = work.transfers.store_to_read().ok()?;
-    let bare = file.trim_end_matches('/');
-    let is_folder = |name: &FileName| store.folder().join(name.as_path()).is_dir();
-    match bare.parse::<FileName>() {
-        Ok(name) if is_folder(&name) => {
-            return Some(Shared {
-                label,
-                store: store.clone(),
-                share: share(Some(format!("{name}/")), None),
-            });
-        }
-        _ => {}
-    }
-    let path = Path::new(file);
-    if path.is_dir() {
-        let path = path.canonicalize().ok()?;
-        if let Ok(within) = path.strip_prefix(store.folder())
-            && let Some(Ok(name)) = within.to_str().map(str::parse::<FileName>)
-        {
-            return Some(Shared {
-                label,
-                store: store.clone(),
-                share: share(Some(format!("{name}/")), None),
-            });
-        }
-        let beneath = path.file_name()?.to_str()?.parse().ok()?;
-        let borrowed = Store::borrow(&path).ok()?;
-        return Some(Shared { label, store: borrowed, share: share(None, Some(beneath)) });
-    }
-    let several = is_pattern(file) && !path.exists() && !store.folder().join(file).exists();
-    several.then(|| Shared { label, store: store.clone(), share: share(Some(file.to_owned()), None) })
-}
-
 /// Offers a folder to all peers in parallel and serves each until it has it. What cannot be given is told
 /// once, whatever the number of peers.
-pub(super) fn upload(work: &Work<'_>, shared: Shared, replace: bool) -> ExitStatus {
+pub(super) fn upload(work: &Work<'_>, shared: Several, replace: bool) -> ExitStatus {
     let Share { pattern, except, .. } = &shared.share;
     let left_out = match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
         Ok(left_out) => left_out,
@@ -223,7 +181,7 @@ pub(super) fn upload(work: &Work<'_>, shared: Shared, replace: bool) -> ExitStat
 struct Upload<'a> {
     work: &'a Work<'a>,
     peer: &'a Peer,
-    shared: &'a Shared,
+    shared: &'a Several,
     replace: bool,
 }
 

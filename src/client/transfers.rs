@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::interrupts::Interrupts;
+use super::local::Given;
 use super::{
-    Command, Execute, ExitStatus, Surroundings, classic, download, filelist, folder, targets, upload,
+    Command, Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, shown, targets,
+    upload,
 };
 use crate::connection::Identity;
-use crate::content::pattern::is_pattern;
 use crate::fetch::{Caller, SourceError};
 use crate::store::{Store, StoreError};
-use crate::topology::{Peer, Topology};
+use crate::topology::{Peer, PeerId, Topology};
 use crate::transport::Cancel;
 use crate::wire::{ErrorCode, Refusal, WireError};
 
@@ -33,6 +34,20 @@ pub(super) struct Work<'a> {
     pub(super) cancel: Cancel,
     /// Whether peers that fetch the same file pass its chunks on to one another.
     pub(super) swarm: bool,
+}
+
+impl Work<'_> {
+    /// The peers of these ids.
+    pub(super) fn named(&self, failures: Vec<(PeerId, SourceError)>) -> Vec<(Peer, SourceError)> {
+        let peer = |id: &PeerId| self.peers.iter().find(|peer| peer.id == *id).cloned();
+        failures.into_iter().filter_map(|(id, error)| Some((peer(&id)?, error))).collect()
+    }
+
+    /// The same with other peers.
+    pub(super) fn among(&self, peers: Vec<Peer>) -> Work<'_> {
+        let (caller, cancel) = (self.caller.clone(), self.cancel.clone());
+        Work { transfers: self.transfers, peers, topology: self.topology, caller, cancel, swarm: self.swarm }
+    }
 }
 
 impl Transfers {
@@ -70,6 +85,15 @@ impl Execute for Transfers {
         };
         let own = self.surroundings.own.as_ref();
         let bars = &self.surroundings.bars;
+        // A word that no peer is called by may be a file.
+        let (mut named, mut file) = (named.clone(), None);
+        if let Command::FileList { pattern: None, .. } = command
+            && let [only] = &named.iter().filter(|id| topology.find(id).is_none()).collect::<Vec<_>>()[..]
+        {
+            file = Some((*only).clone());
+            named.retain(|id| topology.find(id).is_some());
+        }
+        let named = &named;
         let peers = match targets(named, topology, own) {
             Ok(peers) => peers,
             Err(error) => {
@@ -87,15 +111,23 @@ impl Execute for Transfers {
         };
         let work = Work { transfers: self, peers, topology, caller, cancel, swarm };
         match command {
-            Command::FileList { pattern, null, .. } => filelist::run(&work, pattern.as_deref(), *null),
-            Command::Upload { file, replace, except, .. } => match folder::shared(&work, file, except) {
-                Some(shared) => folder::upload(&work, shared, *replace),
-                None => upload::run(&work, file, *replace),
-            },
-            Command::Download { wanted, replace, except, .. } if is_pattern(wanted) => {
-                folder::download(&work, wanted, except, *replace)
+            Command::FileList { pattern, null, .. } => {
+                let no_peer = file.as_ref().map(|file| targets::unknown(file, topology));
+                let typed = pattern.as_deref().or(file.as_ref().map(PeerId::as_str));
+                filelist::run(&work, typed, *null, no_peer.as_ref())
             }
-            Command::Download { wanted, replace, .. } => download::run(&work, wanted, *replace),
+            Command::Upload { file, replace, except, .. } => match local::find(&work, file, except) {
+                Ok(Given::Several(several)) => folder::upload(&work, several, *replace),
+                Ok(Given::Served(name)) => upload::run(&work, upload::From::Served(name), *replace),
+                Ok(Given::Elsewhere(path)) => upload::run(&work, upload::From::Elsewhere(path), *replace),
+                Err(error) => {
+                    bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
+                    ExitStatus::from(&error)
+                }
+            },
+            Command::Download { wanted, replace, except, .. } => {
+                meaning::download(&work, wanted, except, *replace)
+            }
             Command::Help { .. } | Command::Quit => ExitStatus::Success,
         }
     }

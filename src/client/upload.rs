@@ -1,11 +1,11 @@
 //! `#UPLOAD`: offers a file to all peers in parallel and serves each until it has it.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::text::{self, size};
+use super::text::{self, quoted, size};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, classic, shown};
 use crate::config;
@@ -16,12 +16,12 @@ use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
-pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
+pub(super) fn run(work: &Work<'_>, file: From, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
-    let (store, manifest) = match hash(work, file) {
+    let (store, manifest) = match hash(work, &file) {
         Ok(hashed) => hashed,
         Err(error) => {
-            bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
+            bars.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
             return ExitStatus::from(&error);
         }
     };
@@ -32,7 +32,7 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
         true => match finer(&store, &manifest, members) {
             Ok(manifest) => manifest,
             Err(error) => {
-                bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
+                bars.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
                 return ExitStatus::from(&error);
             }
         },
@@ -53,7 +53,8 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
             .map(|peer| {
                 let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
                 let (store, company) = (store.clone(), company.clone());
-                scope.spawn(move || Upload { work, peer, store, company, offer }.run())
+                let file = &file;
+                scope.spawn(move || Upload { work, peer, file, store, company, offer }.run())
             })
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
@@ -61,8 +62,25 @@ pub(super) fn run(work: &Work<'_>, file: &str, replace: bool) -> ExitStatus {
     if work.cancel.is_cancelled() { ExitStatus::Interrupted } else { ExitStatus::of_peers(outcomes) }
 }
 
-/// Finds the file, in the served folder or else anywhere, and hashes it where that is not done.
-fn hash(work: &Work<'_>, file: &str) -> Result<(Store, Arc<Manifest>), StoreError> {
+/// Which file is uploaded.
+pub(super) enum From {
+    /// One of the served folder.
+    Served(FileName),
+    /// One from elsewhere on this machine.
+    Elsewhere(PathBuf),
+}
+
+impl std::fmt::Display for From {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Served(name) => write!(f, "{}", quoted(name.as_str())),
+            Self::Elsewhere(path) => write!(f, "{}", shown(&path.display().to_string())),
+        }
+    }
+}
+
+/// Hashes the file where that is not done.
+fn hash(work: &Work<'_>, file: &From) -> Result<(Store, Arc<Manifest>), StoreError> {
     let store = work.transfers.store_to_read()?;
     let bar = work.transfers.surroundings.bars.transfer(&format!("hashing {file}"));
     let started = Instant::now();
@@ -70,16 +88,9 @@ fn hash(work: &Work<'_>, file: &str) -> Result<(Store, Arc<Manifest>), StoreErro
         bar.update(&plain_snapshot(done, total, started.elapsed()));
         !work.cancel.is_cancelled()
     };
-    let served = match file.parse::<FileName>() {
-        Ok(name) => store.manifest(&name, &mut progress),
-        Err(bad) => Err(StoreError::BadName(bad)),
-    };
-    let manifest = match served {
-        Err(error @ (StoreError::NotFound { .. } | StoreError::BadName(_))) => {
-            let path = Path::new(file);
-            if path.exists() { store.lend(path, &mut progress) } else { Err(error) }
-        }
-        other => other,
+    let manifest = match file {
+        From::Served(name) => store.manifest(name, &mut progress),
+        From::Elsewhere(path) => store.lend(path, &mut progress),
     }?;
     Ok((store, manifest))
 }
@@ -101,6 +112,7 @@ fn plain_snapshot(done: u64, total: u64, elapsed: Duration) -> Snapshot {
 struct Upload<'a> {
     work: &'a Work<'a>,
     peer: &'a Peer,
+    file: &'a From,
     store: Store,
     /// What the targets have been handed.
     company: Company,
@@ -119,8 +131,12 @@ impl Upload<'_> {
         let rate = text::rate(self.offer.manifest.length(), started.elapsed());
         let line = match result {
             Ok((Offered::Delivered, came)) => {
+                let from = match self.file {
+                    From::Served(_) => String::new(),
+                    From::Elsewhere(_) => format!(" (from {})", self.file),
+                };
                 format!(
-                    "{id}: uploaded {name}: {}{rate}{}",
+                    "{id}: uploaded {name}{from}: {}{rate}{}",
                     size(self.offer.manifest.length()),
                     came.shares()
                 )
@@ -232,14 +248,14 @@ pub(super) struct Failure {
     pub(super) foreign: bool,
 }
 
-impl From<SourceError> for Failure {
+impl std::convert::From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let foreign = matches!(error, SourceError::Foreign(_));
         Self { message: error.to_string(), status: ExitStatus::from(&error), foreign }
     }
 }
 
-impl From<OfferError> for Failure {
+impl std::convert::From<OfferError> for Failure {
     fn from(error: OfferError) -> Self {
         match error {
             OfferError::Refused(refusal) => {

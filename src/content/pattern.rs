@@ -85,6 +85,18 @@ pub fn is_folder_name(text: &str) -> bool {
     text.ends_with('/') && !text.contains(GLOB_LETTERS)
 }
 
+/// The pattern that fits this name and nothing else.
+pub fn escaped(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter {
+            '*' | '?' | '[' | ']' | '{' | '}' | '\\' => pattern.extend(['[', letter, ']']),
+            _ => pattern.push(letter),
+        }
+    }
+    pattern
+}
+
 const GLOB_LETTERS: [char; 4] = ['*', '?', '[', '{'];
 
 fn bad(pattern: &str, reason: &str) -> BadPattern {
@@ -178,6 +190,19 @@ mod tests {
         assert_eq!(chosen(Some("p/"), &["q"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/q/"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/*.jpg"]), ["p", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
+    }
+
+    #[test]
+    fn an_escaped_name_fits_itself_alone() {
+        for text in ["a[b", "x[1].txt", "p {2020}", "a*b?", r"a\b", "]", "plain", "[]"] {
+            let selection = Selection::new(Some(&escaped(text)), &[]).unwrap();
+            assert!(selection.matches(&text.parse().unwrap()), "{text}");
+            for other in ["x1.txt", "ab", "a", "p 2020"] {
+                assert!(!selection.matches(&other.parse().unwrap()) || other == text, "{text} {other}");
+            }
+            let beneath = Selection::new(Some(&format!("{}/", escaped(text))), &[]).unwrap();
+            assert!(beneath.matches(&format!("{text}/f").parse().unwrap()), "{text}");
+        }
     }
 
     #[test]

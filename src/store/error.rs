@@ -91,6 +91,14 @@ pub enum StoreError {
         /// Which name.
         name: FileName,
     },
+    /// The file says that it is empty and is not, as those that the system makes up while they are read.
+    #[error(
+        "{name} says that it has 0 bytes and has more, as files in /proc do; copy it to an ordinary file first"
+    )]
+    NoSize {
+        /// Which file.
+        name: FileName,
+    },
     /// What should be the served folder is none.
     #[error("{path} is no folder; name a folder with --served-files")]
     NoFolder {

@@ -1,13 +1,14 @@
 //! Files from anywhere on this machine, served by their content id while a store lives.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::identity::Identity;
+use super::placing::same_bytes;
 use super::{Store, StoreError, locked};
 use crate::content::name::BadName;
 use crate::content::{Attributes, FileName, Manifest};
@@ -33,7 +34,11 @@ impl Store {
         let cannot = || StoreError::io(format!("cannot open {}", path.display()));
         let path = std::path::absolute(path).map_err(cannot())?;
         let name = last_part(&path)?;
-        let metadata = open_anywhere(&path, &name)?.metadata().map_err(cannot())?;
+        let file = open_anywhere(&path, &name)?;
+        let metadata = file.metadata().map_err(cannot())?;
+        if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|got| got > 0) {
+            return Err(StoreError::NoSize { name });
+        }
         let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
         let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
         if let Some(lent) = locked(&self.now().lent).values().find(lent) {
@@ -58,6 +63,28 @@ impl Lent {
     pub(super) fn open(&self) -> Result<File, StoreError> {
         open_unchanged(&self.path, self.manifest.name(), &self.identity)
     }
+}
+
+/// Whether two files anywhere on this machine have the same bytes; folders never do.
+pub fn same_content(one: &Path, other: &Path) -> bool {
+    let open =
+        |path: &Path| File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
+    match (open(one), open(other)) {
+        (Some(one), Some(other)) => same_bytes(&one, &other).unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// What lies in the folder that a path would be in, each as a path like that one; folders with a `/`.
+pub fn names_beside(path: &Path) -> Vec<String> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| {
+        let path = folder.map_or_else(|| entry.file_name().into(), |folder| folder.join(entry.file_name()));
+        let slash = if entry.path().is_dir() { "/" } else { "" };
+        Some(format!("{}{slash}", path.to_str()?))
+    };
+    entries.filter_map(name).collect()
 }
 
 fn last_part(path: &Path) -> Result<FileName, StoreError> {

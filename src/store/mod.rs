@@ -90,6 +90,7 @@ pub use early::EarlyPart;
 pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
 pub use incoming::{Arrival, Incoming};
+pub use lent::{names_beside, same_content};
 pub use listing::{ListPage, ListQuery};
 pub use live::Partial;
 pub use many::{Standing, Wanted};
@@ -99,6 +100,7 @@ pub use placing::survive_size_limit;
 pub use reception::Reception;
 
 pub use crate::content::Entry;
+pub use way::FOLDER;
 
 use crate::config;
 use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix};

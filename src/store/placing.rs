@@ -133,7 +133,8 @@ impl Placing<'_> {
 /// What is locked while a file gets its name on a file system that cannot refuse a name that is taken.
 const NAMING_LOCK: &str = "naming";
 
-fn same_bytes(one: &File, other: &File) -> io::Result<bool> {
+/// Whether two files have the same bytes.
+pub(super) fn same_bytes(one: &File, other: &File) -> io::Result<bool> {
     let length = one.metadata()?.len();
     if other.metadata()?.len() != length {
         return Ok(false);

@@ -11,6 +11,9 @@ use super::identity::Identity;
 use super::looking::{Looker, Seen};
 use crate::content::FileName;
 
+/// What has the name in the way, when it is a folder.
+pub const FOLDER: &str = "a folder";
+
 /// The file that has the name; `None` when the name is free. With `replace`, a link that leads to nothing
 /// gives way.
 ///
@@ -47,7 +50,7 @@ pub(super) fn look_with(
 /// What people call files that are none.
 pub(super) fn kind_of(kind: FileType) -> &'static str {
     match kind {
-        FileType::Directory => "a folder",
+        FileType::Directory => FOLDER,
         FileType::Fifo => "a FIFO",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",

@@ -220,7 +220,7 @@ fn patterns_choose_and_leave_out() {
     assert_eq!(net.type_in("download d/** -x *.tmp"), ExitStatus::Success);
     assert_eq!(names(&net.path("client", "")), ["a.iso", "d/e.iso", "d/f/g.iso"]);
     assert_eq!(net.type_in("download 'nothing/'"), ExitStatus::NoSuchFile);
-    assert_eq!(net.type_in("download 'a['"), ExitStatus::Usage);
+    assert_eq!(net.type_in("download 'a['"), ExitStatus::NoSuchFile);
     assert_eq!(net.type_in("upload 'd/*.iso' p1"), ExitStatus::Success);
 }
 

@@ -74,7 +74,6 @@ fn names_that_could_leave_the_folder_are_not_downloaded() {
         "../secret",
         "a/../../secret",
         "/etc/passwd",
-        "a//b",
         "../",
         ".",
         "..",

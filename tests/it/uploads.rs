@@ -31,7 +31,10 @@ fn a_file_from_anywhere_goes_by_its_path() {
 #[test]
 fn a_file_that_is_not_there_is_told() {
     let lab = Lab::of(&["a"]);
-    lab.client().run("upload x").is(ExitStatus::NoSuchFile).tells("cannot upload x: there is no file x");
+    lab.client()
+        .run("upload x")
+        .is(ExitStatus::NoSuchFile)
+        .tells("cannot upload x: there is no file or folder x;");
     assert!(lab.visible("a").is_empty());
 }
 

@@ -19,7 +19,7 @@ fn mistakes_are_one_line_that_says_what_was_expected() {
     lab.put("a", "x", b"x");
     one_line(&lab, "download x nobody", "unknown peer nobody; known: a, b");
     one_line(&lab, "upload x a nobody", "unknown peer nobody; known: a, b");
-    one_line(&lab, "filelist c", "unknown peer c; known: a, b");
+    lab.client().run("filelist c").is(ExitStatus::Usage).tells("unknown peer c; known: a, b; and no file");
     one_line(&lab, "downlaod x", "did you mean #DOWNLOAD?");
     one_line(&lab, "frobnicate", "expected #FILELIST, #UPLOAD, #DOWNLOAD, #HELP or #QUIT");
     one_line(&lab, "download", "the file or id is missing; expected: #DOWNLOAD <file|id|folder/|pattern>");

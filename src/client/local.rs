@@ -1,0 +1,161 @@
+//! What somebody means who types the name of something to give away: a file or a folder in the served
+//! folder, or where the user stands. Where both are there and differ, it is not guessed.
+
+use std::path::{Path, PathBuf};
+
+use super::meaning::Near;
+use super::text::quoted;
+use super::transfers::Work;
+use super::{ExitStatus, shown};
+use crate::content::FileName;
+use crate::content::pattern::{Selection, escaped, is_pattern};
+use crate::store::{self, ListQuery, Store, StoreError};
+use crate::wire::Share;
+
+/// What is given away.
+pub(super) enum Given {
+    /// A file of the served folder.
+    Served(FileName),
+    /// A file from elsewhere.
+    Elsewhere(PathBuf),
+    /// A folder, or all that a pattern fits.
+    Several(Several),
+}
+
+/// A folder to be uploaded, and the store that has it.
+pub(super) struct Several {
+    /// What it is called there.
+    pub(super) label: String,
+    pub(super) store: Store,
+    pub(super) share: Share,
+}
+
+/// Why it is not clear, or not possible.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotGiven {
+    #[error("{0}")]
+    Missing(String),
+    #[error(
+        "{here} and {served} are both there and differ; say {here} or {served} in full for the one you mean"
+    )]
+    TwoOfThem { here: String, served: String },
+    #[error("{name} is a file, not a folder; leave out the / at its end")]
+    NoFolder { name: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<&NotGiven> for ExitStatus {
+    fn from(error: &NotGiven) -> Self {
+        match error {
+            NotGiven::Missing(_) | NotGiven::NoFolder { .. } => Self::NoSuchFile,
+            NotGiven::TwoOfThem { .. } => Self::Usage,
+            NotGiven::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Finds what was typed. A text that begins with `/`, `./` or `../` is a path; any other is a name in the
+/// served folder, a path from where the user stands, or a pattern of the served folder, in this order.
+pub(super) fn find(work: &Work<'_>, typed: &str, except: &[String]) -> Result<Given, NotGiven> {
+    let store = work.transfers.store_to_read()?;
+    let top = store.folder();
+    let bare = typed.trim_end_matches('/');
+    let is_path = typed.starts_with(['/', '.']) && (bare == "." || bare == ".." || typed.contains('/'));
+    let here = Some(PathBuf::from(typed)).filter(|path| path.exists());
+    let served = bare.parse::<FileName>().ok().filter(|_| !is_path || here.is_none());
+    let served = served.filter(|name| !top.as_os_str().is_empty() && top.join(name.as_path()).exists());
+    match (served, here) {
+        (Some(name), Some(here)) if !is_same(&top.join(name.as_path()), &here) => Err(NotGiven::TwoOfThem {
+            here: format!("./{bare}"),
+            served: top.join(name.as_path()).display().to_string(),
+        }),
+        (Some(name), _) => in_folder(store, &top, name, typed, except),
+        (None, Some(here)) => at_path(store, &top, &here, except),
+        (None, None) => by_pattern(work, store, typed, except),
+    }
+}
+
+/// Whether two paths lead to the same file or folder, or to files of the same content.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other || store::same_content(&one, &other),
+        _ => false,
+    }
+}
+
+fn in_folder(
+    store: Store,
+    top: &Path,
+    name: FileName,
+    typed: &str,
+    except: &[String],
+) -> Result<Given, NotGiven> {
+    let is_folder = top.join(name.as_path()).is_dir();
+    if !is_folder && typed.ends_with('/') {
+        return Err(NotGiven::NoFolder { name: quoted(name.as_str()).into_owned() });
+    }
+    if !is_folder {
+        return Ok(Given::Served(name));
+    }
+    let pattern = Some(format!("{}/", escaped(name.as_str())));
+    let label = format!("{}/", quoted(name.as_str()));
+    Ok(Given::Several(Several {
+        label,
+        store,
+        share: Share { pattern, except: except.to_vec(), beneath: None },
+    }))
+}
+
+fn at_path(store: Store, top: &Path, path: &Path, except: &[String]) -> Result<Given, NotGiven> {
+    let cannot = |error| StoreError::Io { what: format!("cannot open {}", path.display()), error };
+    let real = path.canonicalize().map_err(cannot)?;
+    if let Some(Ok(name)) = real.strip_prefix(top).ok().and_then(Path::to_str).map(str::parse::<FileName>) {
+        return in_folder(store, top, name, "", except);
+    }
+    if !real.is_dir() {
+        // As it was typed: a link to a file is called by its own name.
+        return Ok(Given::Elsewhere(path.to_owned()));
+    }
+    let name = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let beneath: FileName = name.parse().map_err(StoreError::BadName)?;
+    let label = format!("{}/ (from {})", quoted(beneath.as_str()), shown(&real.display().to_string()));
+    let share = Share { pattern: None, except: except.to_vec(), beneath: Some(beneath) };
+    Ok(Given::Several(Several { label, store: Store::borrow(&real)?, share }))
+}
+
+fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> Result<Given, NotGiven> {
+    let is_glob = is_pattern(typed.trim_end_matches('/'));
+    if is_glob && Selection::new(Some(typed), except).is_ok() {
+        let pattern = Some(typed.to_owned());
+        let query = ListQuery {
+            pattern: pattern.clone(),
+            except: except.to_vec(),
+            folders: true,
+            limit: 1,
+            ..ListQuery::default()
+        };
+        let page = store.list(&query)?;
+        if !page.entries.is_empty() || page.left_out > 0 {
+            let share = Share { pattern, except: except.to_vec(), beneath: None };
+            return Ok(Given::Several(Several { label: quoted(typed).into_owned(), store, share }));
+        }
+    }
+    let what = if is_glob { "nothing here fits" } else { "there is no file or folder" };
+    let near = Near::among(typed, names_near(&store, typed).iter().map(String::as_str));
+    let folder = shown(&work.transfers.surroundings.served_files.display().to_string()).into_owned();
+    let hint = near.meant().map_or_else(
+        || format!("it is looked for in {folder} and where you stand"),
+        |names| format!("did you mean {names}?"),
+    );
+    Err(NotGiven::Missing(format!("{what} {}; {hint}", quoted(typed))))
+}
+
+/// Names in the served folder, and beside what was typed.
+fn names_near(store: &Store, typed: &str) -> Vec<String> {
+    let query = ListQuery { folders: true, limit: usize::MAX, ..ListQuery::default() };
+    let served = store.list(&query).map(|page| page.entries).unwrap_or_default();
+    let slash = |folder: bool| if folder { "/" } else { "" };
+    let served = served.into_iter().map(|entry| format!("{}{}", entry.name, slash(entry.folder)));
+    served.chain(store::names_beside(Path::new(typed))).collect()
+}
