@@ -274,7 +274,7 @@ pub const LIKE_ENOUGH: f64 = 0.7;
 pub const LISTING_AT_ONCE: usize = 64 << 10;
 
 /// Longest pattern of a listing in bytes.
-pub const MAX_PATTERN: usize = 1024;
+pub const MAX_PATTERN: usize = 16 << 10;
 
 /// Links to follow for one name before it counts as a circle, as Linux does.
 pub const MAX_LINKS: usize = 40;

@@ -223,10 +223,10 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Takes the first word that cannot be a peer but can be a pattern out of what is left.
+    /// Takes the first word that cannot be a peer out of what is left.
     fn pattern(&mut self) -> Option<String> {
         let mut words: Vec<&str> = self.others.by_ref().collect();
-        let place = words.iter().position(|word| is_pattern(word));
+        let place = words.iter().position(|word| is_pattern(word) || word.parse::<PeerId>().is_err());
         let pattern = place.map(|place| words.remove(place).to_owned());
         self.others = words.into_iter();
         pattern
@@ -339,6 +339,9 @@ mod tests {
         assert!(error_of("download a -x").starts_with("what -x leaves out is missing"));
         assert!(error_of("filelist -x a").starts_with("unknown flag \"-x\""));
         assert!(error_of("filelist a/ b/").contains("is not a peer id"));
+        let expected =
+            Command::FileList { peers: peers(&["p1"]), pattern: Some("./d/x y".to_owned()), null: false };
+        assert_eq!(parse("filelist p1 './d/x y'"), Ok(expected));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::table::Fold;
 use super::transfers::Work;
 use super::{Bars, ExitStatus, Layout, Listed, classic, shown, table};
 use crate::config;
-use crate::content::pattern::escaped;
+use crate::content::pattern::{beneath, escaped};
 use crate::content::{Entry, Omissions, Selection};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
@@ -49,7 +49,7 @@ pub(super) fn run(
     for meaning in meanings {
         let (pattern, within) = match meaning {
             Meaning::File(name) => (escaped(name.as_str()), None),
-            Meaning::Folder(name) => (format!("{}/", escaped(name.as_str())), Some(format!("{name}/"))),
+            Meaning::Folder(name) => (beneath(name.as_str()), Some(format!("{name}/"))),
             Meaning::Several(pattern) => (pattern, None),
         };
         let work = work.among(nobody.asked().to_vec());

@@ -8,7 +8,7 @@ use super::text::quoted;
 use super::transfers::Work;
 use super::{ExitStatus, shown};
 use crate::content::FileName;
-use crate::content::pattern::{Selection, escaped, is_pattern};
+use crate::content::pattern::{Selection, beneath, is_pattern};
 use crate::store::{self, ListQuery, Store, StoreError};
 use crate::wire::Share;
 
@@ -98,7 +98,7 @@ fn in_folder(
     if !is_folder {
         return Ok(Given::Served(name));
     }
-    let pattern = Some(format!("{}/", escaped(name.as_str())));
+    let pattern = Some(beneath(name.as_str()));
     let label = format!("{}/", quoted(name.as_str()));
     Ok(Given::Several(Several {
         label,

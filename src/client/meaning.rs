@@ -14,7 +14,7 @@ use super::transfers::Work;
 use super::{ExitStatus, download, folder, shown};
 use crate::config;
 use crate::content::name::BadName;
-use crate::content::pattern::{BadPattern, Selection, escaped, is_pattern};
+use crate::content::pattern::{BadPattern, Selection, beneath, is_pattern};
 use crate::content::{Entry, FileName, RootPrefix};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
@@ -100,7 +100,7 @@ pub(super) fn download(work: &Work<'_>, typed: &str, except: &[String], replace:
         match meaning {
             Meaning::File(name) => download::run(&work.among(peers.to_vec()), name, replace),
             Meaning::Folder(name) => {
-                let pattern = format!("{}/", escaped(name.as_str()));
+                let pattern = beneath(name.as_str());
                 folder::download(&work.among(framed), &pattern, (name.as_str(), "/"), except, replace)
             }
             Meaning::Several(pattern) => {
@@ -277,7 +277,12 @@ fn folded(name: &str) -> String {
 /// From 0 to 1. A name in another folder resembles one, too, if its last part does.
 fn likeness(one: &str, other: &str) -> f64 {
     let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
-    let whole = strsim::normalized_damerau_levenshtein(one, other);
+    let (shorter, longer) = (one.len().min(other.len()), one.len().max(other.len()));
+    // Most names are told apart by their length; the rest takes much longer.
+    let whole = match shorter * 10 < longer * 6 {
+        true => 0.0,
+        false => strsim::normalized_damerau_levenshtein(one, other),
+    };
     if one.contains('/') == other.contains('/') || last(one) != last(other) { whole } else { whole.max(0.8) }
 }
 

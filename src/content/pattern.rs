@@ -85,6 +85,16 @@ pub fn is_folder_name(text: &str) -> bool {
     text.ends_with('/') && !text.contains(GLOB_LETTERS)
 }
 
+/// The pattern that fits this folder and all beneath it, and nothing else.
+pub fn beneath(folder: &str) -> String {
+    let escaped = escaped(folder);
+    match escaped == folder {
+        true => format!("{folder}/"),
+        // A glob that ends with a slash does not fit the folder itself, so an empty one would be nothing.
+        false => format!("{{{escaped},{escaped}/**}}"),
+    }
+}
+
 /// The pattern that fits this name and nothing else.
 pub fn escaped(name: &str) -> String {
     let mut pattern = String::with_capacity(name.len());
@@ -144,22 +154,35 @@ impl Pattern {
 
 #[derive(Debug)]
 struct Exception {
-    glob: GlobSet,
+    /// The text as a name.
+    text: String,
+    /// The same as a pattern, where it is one.
+    glob: Option<GlobSet>,
     whole: bool,
 }
 
 impl Exception {
     fn new(text: &str) -> Result<Self, BadPattern> {
         let bare = text.trim_end_matches('/');
-        Ok(Self { glob: glob(bare)?, whole: bare.contains('/') })
+        let glob = match glob(bare) {
+            Ok(glob) => Some(glob),
+            // A name may look like a pattern that is not finished.
+            Err(_) if bare.parse::<FileName>().is_ok() => None,
+            Err(bad) => return Err(bad),
+        };
+        Ok(Self { text: bare.to_owned(), glob, whole: bare.contains('/') })
     }
 
     fn matches(&self, text: &str) -> bool {
         if !self.whole {
-            return text.split('/').any(|part| self.glob.is_match(part));
+            return text.split('/').any(|part| self.fits(part));
         }
         let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
-        ends.filter_map(|end| text.get(..end)).any(|beginning| self.glob.is_match(beginning))
+        ends.filter_map(|end| text.get(..end)).any(|beginning| self.fits(beginning))
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        self.text == text || self.glob.as_ref().is_some_and(|glob| glob.is_match(text))
     }
 }
 
@@ -187,6 +210,8 @@ mod tests {
     #[test]
     fn exceptions_leave_out_parts_folders_and_whole_names() {
         assert_eq!(chosen(None, &["*.jpg", "x*"]), ["a.iso", "p", "p/q", "p/q/a.tmp"]);
+        assert_eq!(chosen(None, &["x[1].txt", "p"]), ["a.iso"]);
+        assert!(!Selection::new(None, &["a[b".to_owned()]).unwrap().matches(&"d/a[b".parse().unwrap()));
         assert_eq!(chosen(Some("p/"), &["q"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/q/"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/*.jpg"]), ["p", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
@@ -200,8 +225,10 @@ mod tests {
             for other in ["x1.txt", "ab", "a", "p 2020"] {
                 assert!(!selection.matches(&other.parse().unwrap()) || other == text, "{text} {other}");
             }
-            let beneath = Selection::new(Some(&format!("{}/", escaped(text))), &[]).unwrap();
-            assert!(beneath.matches(&format!("{text}/f").parse().unwrap()), "{text}");
+            let beneath = Selection::new(Some(&beneath(text)), &[]).unwrap();
+            for within in [text.to_owned(), format!("{text}/f"), format!("{text}/d/f")] {
+                assert!(beneath.matches(&within.parse().unwrap()), "{within}");
+            }
         }
     }
 
@@ -231,7 +258,7 @@ mod tests {
     #[test]
     fn what_is_no_glob_is_told() {
         assert!(Selection::new(Some("a["), &[]).is_err());
-        assert!(Selection::new(Some(&"x".repeat(5000)), &[]).is_err());
-        assert!(Selection::new(None, &["a[".to_owned()]).is_err());
+        assert!(Selection::new(Some(&"x".repeat(50_000)), &[]).is_err());
+        assert!(Selection::new(None, &["../a[".to_owned()]).is_err());
     }
 }

@@ -28,6 +28,9 @@ fn a_name_that_a_peer_has_is_that_name_and_no_pattern() {
     for other in ["x1.txt", "ef", "photos 2/b", "qx.d/f"] {
         assert!(lab.read("me", other).is_none(), "{other} came too");
     }
+    std::fs::create_dir_all(lab.folder("a").join("empty [1]")).unwrap();
+    lab.client().run("download 'empty [1]/'").succeeded();
+    assert!(lab.folder("me").join("empty [1]").is_dir());
     // Nobody has these very names, so they are patterns.
     lab.client().run("download 'x[0-9].txt'").succeeded();
     lab.client().run("download 'photos ?/'").succeeded();
@@ -89,7 +92,7 @@ fn what_is_nearly_right_is_done_where_it_is_clear() {
     outcome.tells("did you mean Shot 1.00\u{202f}PM.png?");
     lab.client().run("download d/x/").is(ExitStatus::NoSuchFile).tells("did you mean d/x?");
     lab.client().run("filelist d").succeeded().prints("d/x");
-    lab.client().run("filelist a").succeeded().prints("d/x");
+    lab.client().run("filelist ./d/x a").succeeded().prints("d/x");
 }
 
 #[test]

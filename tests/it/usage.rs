@@ -26,7 +26,6 @@ fn mistakes_are_one_line_that_says_what_was_expected() {
     one_line(&lab, "#UPLOAD", "the file is missing; expected: #UPLOAD <file|folder>");
     one_line(&lab, "download x --force", "unknown flag \"--force\"");
     one_line(&lab, "download 'x", "line 1: ");
-    one_line(&lab, "filelist a/b", "is not a peer id");
     assert!(lab.visible("me").is_empty());
 }
 
