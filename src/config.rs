@@ -212,6 +212,9 @@ pub const JOURNAL_INTERVAL: Duration = Duration::from_secs(2);
 /// After how many received bytes the same happens.
 pub const JOURNAL_BYTES: u64 = 64 << 20;
 
+/// Files that are served as they were described, though they have grown since.
+pub const DESCRIBED_KEPT: usize = 64;
+
 /// How long a part file that nobody continues is kept.
 pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 

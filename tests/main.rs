@@ -19,6 +19,8 @@
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/incomplete.rs` | what cannot be copied or listed: named, with its reason and an exit code |
+//! | `it/sparse.rs` | files with holes: neither read, nor sent, nor written out |
+//! | `it/growing.rs` | files that are written to while they are given away |
 //! | `it/swarms.rs` | uploads to several peers that fetch from one another |
 //! | `it/routes.rs` | uploads to so many peers that each fetches from few |
 //! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
@@ -51,6 +53,7 @@ mod it {
     mod downloads;
     mod failing_sources;
     mod folders;
+    mod growing;
     mod hostile_clients;
     mod incomplete;
     mod listings;
@@ -62,6 +65,7 @@ mod it {
     mod server_program;
     mod simulation;
     mod sizes_and_names;
+    mod sparse;
     mod swarms;
     mod together;
     mod uploads;

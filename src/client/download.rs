@@ -250,8 +250,10 @@ fn fetch(
     progress.take_back(came.saturating_sub(part.received()));
     let resumed = part.received().saturating_sub(came);
     progress.resume(resumed);
-    if resumed > 0 {
-        bar.tell(&Event::Resumed { bytes: resumed });
+    // Zeros are known without having been here.
+    let kept = resumed.saturating_sub(part.zeros());
+    if kept > 0 {
+        bar.tell(&Event::Resumed { bytes: kept });
     }
     let observer = |event: Event| bar.tell(&event);
     let (done, finished) = bounded(1);

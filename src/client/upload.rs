@@ -235,7 +235,7 @@ impl Came {
         }
         match self.before {
             0 => words,
-            bytes => format!("{words}; {} were there already", size(bytes)),
+            bytes => format!("{words}; {} needed no sending", size(bytes)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A file's name, length and digests, and the chunks that were verified against them.
 
-use super::{ChunkIndex, ChunkLayout, Digest, FileName, Root, layout::BadLayout, merkle};
+use super::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Root, layout::BadLayout, merkle};
 
 /// What a peer must know of a file to receive it and to prove every chunk: its name, layout, root
 /// and chunk digests. Nobody can make one whose chunk digests do not lead to its root.
@@ -89,6 +89,22 @@ impl Manifest {
         &self.digests
     }
 
+    /// The chunks that are nothing but zeros, as their digests say.
+    pub fn zeros(&self) -> ChunkSet {
+        let mut zeros = ChunkSet::none(&self.layout);
+        let mut of_length: Option<(usize, Digest)> = None;
+        for (index, digest) in self.layout.indices().zip(&self.digests) {
+            let len = self.layout.chunk_len(index);
+            let known = of_length.filter(|(known, _)| *known == len).map(|(_, digest)| digest);
+            let zero = known.unwrap_or_else(|| merkle::zero_digest(&self.layout, len));
+            of_length = Some((len, zero));
+            if *digest == zero {
+                zeros.insert(index);
+            }
+        }
+        zeros
+    }
+
     /// Proves that `bytes` are the chunk `index`.
     pub fn verify<'a>(&self, index: ChunkIndex, bytes: &'a [u8]) -> Result<VerifiedChunk<'a>, ChunkMismatch> {
         let expected = self.digests.get(index.as_usize()).ok_or(ChunkMismatch(index))?;
@@ -157,6 +173,29 @@ mod tests {
         }
         let first = layout.index(0).unwrap();
         assert!(manifest.verify(first, &data[32 << 10..64 << 10]).is_err());
+    }
+
+    #[test]
+    fn chunks_of_zeros_are_told_by_their_digests() {
+        for (length, size) in [
+            (100_000, 32 << 10),
+            (65_536, 32 << 10),
+            (300_000, 256 << 10),
+            (40_000, 256 << 10),
+            (5, 16 << 10),
+        ] {
+            let mut data = vec![0; length];
+            let layout = ChunkLayout::new(length as u64, size).unwrap();
+            let of = |data: &[u8]| {
+                let digests =
+                    data.chunks(size as usize).map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
+                Manifest::from_digests("f".parse().unwrap(), layout, digests).unwrap()
+            };
+            assert!(of(&data).zeros().is_full(), "{length} in chunks of {size}");
+            data[length - 1] = 1;
+            let zeros = of(&data).zeros();
+            assert_eq!(zeros.len(), layout.count() - 1, "{length} in chunks of {size}");
+        }
     }
 
     #[test]

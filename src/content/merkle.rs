@@ -5,7 +5,7 @@
 //! size's height, the last one padded with zero hashes; and above the chunks the layer is padded
 //! with the root of an all-zero subtree. So the root is the same for every chunk size.
 
-use super::leaf::hash_leaves;
+use super::leaf::{LEAF_SIZE, hash_leaves};
 use super::{ChunkLayout, Digest, Root};
 
 /// The digest of one whole chunk of `layout`.
@@ -22,6 +22,18 @@ pub fn chunk_digest_of_leaves(layout: &ChunkLayout, leaves: Vec<Digest>) -> Dige
         _ => layout.subtree_height(),
     };
     climb(leaves, Digest::ZERO, height)
+}
+
+/// The digest of a chunk of `len` zeros, without having them.
+pub fn zero_digest(layout: &ChunkLayout, len: usize) -> Digest {
+    let zeros = [0; LEAF_SIZE];
+    let mut leaf = Vec::new();
+    hash_leaves(&zeros, &mut leaf);
+    let mut leaves: Vec<Digest> = leaf.iter().copied().cycle().take(len / LEAF_SIZE).collect();
+    if let Some(rest) = zeros.get(..len % LEAF_SIZE).filter(|rest| !rest.is_empty()) {
+        hash_leaves(rest, &mut leaves);
+    }
+    chunk_digest_of_leaves(layout, leaves)
 }
 
 /// The root of a file from the digests of all its chunks, in order.

@@ -124,7 +124,12 @@ impl<'e, 'a> Worker<'e, 'a> {
 
     /// The word about a bad chunk may come when the source is not listened to any more.
     fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
-        if self.bad.1.try_recv().is_ok() { Err(SourceError::BadChunk) } else { result }
+        match result {
+            // It has said already why its chunks are bad.
+            Err(SourceError::Changed) => result,
+            _ if self.bad.1.try_recv().is_ok() => Err(SourceError::BadChunk),
+            _ => result,
+        }
     }
 
     pub(super) fn pause(&self, time: Duration) {

@@ -82,6 +82,26 @@ impl Catalog {
         manifest
     }
 
+    /// What a file was when it had that content, if it may still begin with it, and its manifest then.
+    pub(super) fn begun_with(
+        &self,
+        name: &FileName,
+        now: &Identity,
+        root: &Root,
+    ) -> Option<(Identity, Arc<Manifest>)> {
+        let identity = {
+            let state = self.fresh();
+            let known = state.index.last(name).filter(|known| known.root == *root)?;
+            known.identity
+        };
+        if !identity.is_or_grew(now) {
+            return None;
+        }
+        self.find(name, &identity)
+            .filter(|manifest| manifest.root() == *root)
+            .map(|manifest| (identity, manifest))
+    }
+
     /// Names whose files had that content when they were hashed.
     pub(super) fn names_of(&self, root: &Root) -> Vec<FileName> {
         self.fresh().index.names_of(root)

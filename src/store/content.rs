@@ -8,8 +8,9 @@ use super::StoreError;
 use super::identity::Identity;
 use crate::content::{ChunkIndex, ChunkLayout, FileName, Manifest};
 
-/// An open file that nobody has written to since it was looked at; which every access checks. What it
-/// is need not be known.
+/// An open file that is at least as long as it was when it was looked at; which every access checks. One
+/// that only grows is served as it was, up to its length then; whoever reads it compares digests. What it is need
+/// not be known.
 #[derive(Debug)]
 pub struct Opened {
     file: File,
@@ -61,7 +62,7 @@ impl Opened {
 
     fn check(&self) -> Result<(), StoreError> {
         let now = Identity::of(&self.file).map_err(StoreError::reaching(&self.name))?;
-        if self.identity.same_content(&now) { Ok(()) } else { Err(self.changed()) }
+        if self.identity.may_begin(&now) { Ok(()) } else { Err(self.changed()) }
     }
 
     fn changed(&self) -> StoreError {
@@ -84,7 +85,14 @@ impl Content {
         &self.opened.file
     }
 
-    /// Where a chunk lies. [`StoreError::Changed`] when the file was written to since it was hashed.
+    /// [`StoreError::Changed`] when the file was written to since it was hashed, if only at its end.
+    pub fn check_unchanged(&self) -> Result<(), StoreError> {
+        let Opened { file, identity, name } = &self.opened;
+        let now = Identity::of(file).map_err(StoreError::reaching(name))?;
+        if identity.same_content(&now) { Ok(()) } else { Err(self.opened.changed()) }
+    }
+
+    /// Where a chunk lies. [`StoreError::Changed`] when the file cannot have that chunk any more.
     pub fn chunk(&self, index: ChunkIndex) -> Result<Extent<'_>, StoreError> {
         self.cut(index.get(), self.manifest.layout().chunk_size())
     }

@@ -171,6 +171,16 @@ impl Disk {
         }
     }
 
+    /// Opens a file of the served folder that must still be what it was, or have become longer.
+    pub(super) fn open_at_least(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
+        let file = self.folder.open_file(name)?;
+        let now = Identity::of(&file).map_err(StoreError::reaching(name))?;
+        match identity.is_or_grew(&now) {
+            true => Ok(file),
+            false => Err(StoreError::Changed { name: name.clone() }),
+        }
+    }
+
     /// Opens a file of the served folder that must still be what it was.
     pub(super) fn open_unchanged(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
         let file = self.folder.open_file(name)?;

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
 use super::disk::Disk;
@@ -16,7 +16,7 @@ use super::hashing::Hashing;
 use super::part::{journal_entry, part_entry};
 use super::placing::unwritable;
 use super::reception::written_chunks;
-use super::{StoreError, locked, way};
+use super::{StoreError, locked, sparse, way};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, merkle};
 
 /// A file whose chunks come before anybody can say what they are. Nobody else can begin the same name
@@ -104,7 +104,7 @@ impl EarlyPart {
             return Ok(());
         }
         let digest = merkle::chunk_digest(&self.layout, bytes);
-        let written = self.file.write_all_at(bytes, self.layout.range(index).start);
+        let written = sparse::write_all_at(&self.file, bytes, self.layout.range(index).start);
         let needed = bytes.len() as u64;
         written.map_err(|error| unwritable(&self.disk, &self.name, needed, error))?;
         if let Some(known) = locked(&self.digests).get_mut(index.as_usize()) {

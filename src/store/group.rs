@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -30,7 +30,7 @@ use super::identity::Identity;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
-use super::{StoreError, attributes, locked, small};
+use super::{StoreError, attributes, locked, small, sparse};
 use crate::config;
 use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
 
@@ -158,8 +158,11 @@ impl Group {
     fn write(&self, entry: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<Identity> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(attributes.permissions().unwrap_or(0o666));
-        let mut file = File::from(openat(self.folder.dir(), entry, flags, mode)?);
-        file.write_all(bytes)?;
+        let file = File::from(openat(self.folder.dir(), entry, flags, mode)?);
+        if bytes.len() > sparse::PIECE {
+            file.set_len(bytes.len() as u64)?;
+        }
+        sparse::write_all_at(&file, bytes, 0)?;
         let metadata = file.metadata()?;
         attributes::apply(&file, attributes, Some(metadata.mode() & 0o777));
         let identity = Identity::from_metadata(&metadata);

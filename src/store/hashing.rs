@@ -30,8 +30,12 @@ pub(super) struct Hashing {
 struct Register(Mutex<HashMap<FileName, Registered>>);
 
 enum Registered {
-    Running(Arc<Job>),
-    Failed { error: StoreError, since: Instant },
+    /// With what the file was when the job began.
+    Running(Arc<Job>, Identity),
+    Failed {
+        error: StoreError,
+        since: Instant,
+    },
 }
 
 impl Hashing {
@@ -43,12 +47,18 @@ impl Hashing {
     /// Has a file of the served folder hashed before those that nobody asked for. Says so if that
     /// failed a moment ago; the next call tries again.
     pub(super) fn request(&self, name: &FileName, identity: Identity) -> Result<Arc<Job>, StoreError> {
+        self.request_as(name, identity).map(|(job, _)| job)
+    }
+
+    /// The same; says what the file was when the job began, which is less than now where it grows.
+    fn request_as(&self, name: &FileName, identity: Identity) -> Result<(Arc<Job>, Identity), StoreError> {
         if let Some(error) = self.register.take_failure(name) {
             return Err(error);
         }
-        let job = self.register.running_or(name, || job_of(&self.disk, &self.register, name, identity))?;
+        let fresh = || job_of(&self.disk, &self.register, name, identity);
+        let (job, begun) = self.register.running_or(name, identity, fresh)?;
         self.pool.submit(&job)?;
-        Ok(job)
+        Ok((job, begun))
     }
 
     /// The same, and waits for the manifest.
@@ -58,14 +68,26 @@ impl Hashing {
         identity: Identity,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Arc<Manifest>, StoreError> {
+        self.manifest_as(name, identity, progress).map(|(manifest, _)| manifest)
+    }
+
+    /// The same; says what the file was that the manifest is about.
+    pub(super) fn manifest_as(
+        &self,
+        name: &FileName,
+        identity: Identity,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<(Arc<Manifest>, Identity), StoreError> {
         self.register.take_failure(name);
-        let digests = self.request(name, identity)?.wait(progress);
+        let (job, begun) = self.request_as(name, identity)?;
+        let digests = job.wait(progress);
         self.register.take_failure(name);
         let digests = digests?;
-        match self.disk.catalog.find(name, &identity) {
-            Some(manifest) => Ok(manifest),
-            None => manifest_of(name, identity.length, digests).map(Arc::new),
-        }
+        let manifest = match self.disk.catalog.find(name, &begun) {
+            Some(manifest) => manifest,
+            None => Arc::new(manifest_of(name, begun.length, digests)?),
+        };
+        Ok((manifest, begun))
     }
 
     /// Hashes a file that is not in the served folder, and waits.
@@ -145,7 +167,8 @@ impl Hashing {
                 group.push((name, identity));
                 return None;
             }
-            register.running_or(&name, || job_of(&disk, &register, &name, identity)).ok()
+            let fresh = || job_of(&disk, &register, &name, identity);
+            register.running_or(&name, identity, fresh).ok().map(|(job, _)| job)
         });
         self.pool.submit_backlog(Box::new(jobs))
     }
@@ -173,21 +196,23 @@ impl Drop for Hashing {
 }
 
 impl Register {
-    /// The job that hashes that file, a new one if there is none.
+    /// The job that hashes that file, a new one if there is none, and what the file was when it began.
     fn running_or(
         &self,
         name: &FileName,
+        identity: Identity,
         job: impl FnOnce() -> Result<Job, StoreError>,
-    ) -> Result<Arc<Job>, StoreError> {
+    ) -> Result<(Arc<Job>, Identity), StoreError> {
         let mut files = locked(&self.0);
-        if let Some(Registered::Running(job)) = files.get(name)
+        if let Some(Registered::Running(job, begun)) = files.get(name)
             && job.is_running()
+            && begun.is_or_grew(&identity)
         {
-            return Ok(Arc::clone(job));
+            return Ok((Arc::clone(job), *begun));
         }
         let job = Arc::new(job()?);
-        files.insert(name.clone(), Registered::Running(Arc::clone(&job)));
-        Ok(job)
+        files.insert(name.clone(), Registered::Running(Arc::clone(&job), identity));
+        Ok((job, identity))
     }
 
     /// What went wrong with that file a moment ago; told once.
@@ -226,7 +251,7 @@ fn job_of(
     let layout = usual_layout(identity.length)?;
     let open: Open = {
         let (disk, name) = (Arc::clone(disk), name.clone());
-        Box::new(move || disk.open_unchanged(&name, &identity))
+        Box::new(move || disk.open_at_least(&name, &identity))
     };
     let end: End = {
         let (disk, name) = (Arc::clone(disk), name.clone());
@@ -262,7 +287,9 @@ fn not_hashable(bad: &dyn std::fmt::Display) -> StoreError {
 }
 
 fn unchanged(file: &File, name: &FileName, before: &Identity) -> Result<(), StoreError> {
-    match Identity::of(file).map_err(StoreError::reaching(name))? == *before {
+    let now = Identity::of(file).map_err(StoreError::reaching(name))?;
+    // What grew meanwhile has another identity, so that nothing is taken for it but what was described.
+    match before.is_or_grew(&now) {
         true => Ok(()),
         false => Err(StoreError::Changed { name: name.clone() }),
     }

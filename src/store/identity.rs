@@ -42,6 +42,22 @@ impl Identity {
         (self.length, self.mtime_ns, self.inode) == (now.length, now.mtime_ns, now.inode)
     }
 
+    /// Whether a file that was this has become longer, as a log does. It may still begin with the same
+    /// content; nothing but the digests can say whether it does.
+    fn grew(&self, now: &Self) -> bool {
+        self.inode == now.inode && self.length < now.length
+    }
+
+    /// Whether a file that was this is the same, or has become longer.
+    pub(super) fn is_or_grew(&self, now: &Self) -> bool {
+        self == now || self.grew(now)
+    }
+
+    /// The same for a file that stayed open, see [`Self::same_content`].
+    pub(super) fn may_begin(&self, now: &Self) -> bool {
+        self.same_content(now) || self.grew(now)
+    }
+
     /// The same from the system's own form.
     #[allow(clippy::unnecessary_cast, reason = "the types of these fields differ between systems")]
     pub(super) fn from_stat(stat: &Stat) -> Self {

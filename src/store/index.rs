@@ -51,6 +51,11 @@ impl Index {
         self.by_name.get_mut(name).filter(|known| known.identity == *identity)
     }
 
+    /// What was known of a name last, whatever has become of the file.
+    pub(super) fn last(&self, name: &FileName) -> Option<&Known> {
+        self.by_name.get(name)
+    }
+
     /// Replaces what was known of a name.
     pub(super) fn insert(&mut self, name: FileName, known: Known) {
         self.forget(&name);

@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{StoreError, locked};
+use super::{StoreError, locked, sparse};
 use crate::config;
 use crate::content::leaf::hash_leaves;
 use crate::content::{ChunkIndex, ChunkLayout, Digest, FileName, merkle};
@@ -48,6 +48,8 @@ pub(super) struct Job {
     asked_for: AtomicBool,
     state: Mutex<State>,
     ended: Condvar,
+    /// What a whole chunk of zeros hashes to.
+    zero: OnceLock<Digest>,
 }
 
 struct State {
@@ -89,6 +91,7 @@ impl Job {
             asked_for: AtomicBool::new(false),
             state: Mutex::new(state),
             ended: Condvar::new(),
+            zero: OnceLock::new(),
         }
     }
 
@@ -181,6 +184,11 @@ impl Job {
         let Some(index) = self.chunks.get(position) else { return Ok(Digest::ZERO) };
         let file = self.file()?;
         let mut range = self.layout.range(*index);
+        if sparse::is_hole(&file, &range) {
+            let len = self.layout.chunk_len(*index);
+            self.done.fetch_add(len as u64, Relaxed);
+            return Ok(self.zero_digest(len));
+        }
         let mut leaves = Vec::new();
         while !range.is_empty() {
             let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(buffer.len());
@@ -191,6 +199,12 @@ impl Job {
             range.start += len as u64;
         }
         Ok(merkle::chunk_digest_of_leaves(&self.layout, leaves))
+    }
+
+    /// The digest of a chunk of zeros; all but the last chunk have the same length, so it is kept.
+    fn zero_digest(&self, len: usize) -> Digest {
+        let digest = || merkle::zero_digest(&self.layout, len);
+        if len == self.layout.chunk_size() as usize { *self.zero.get_or_init(digest) } else { digest() }
     }
 
     fn unreadable(&self, error: io::Error) -> StoreError {

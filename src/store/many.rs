@@ -130,7 +130,7 @@ impl Store {
             for (name, identity) in &places {
                 let length = usize::try_from(identity.length).unwrap_or(usize::MAX);
                 let fits = small::is_small(identity.length) && before.saturating_add(length) <= most;
-                served = fits && self.append(name, identity, payload)?;
+                served = fits && self.append(name, identity, root, payload)?;
                 if served {
                     break;
                 }
@@ -145,12 +145,16 @@ impl Store {
         &self,
         name: &FileName,
         identity: &Identity,
+        root: &Root,
         payload: &mut Vec<u8>,
     ) -> Result<bool, StoreError> {
         let opened = self.now().disk.open_unchanged(name, identity);
         match opened.and_then(|file| small::append(&file, name, identity, payload)) {
             Ok(()) => Ok(true),
             Err(error) if error.is_passing() => Err(error),
+            Err(StoreError::Changed { .. }) => {
+                Ok(small::append_beginning(&self.now().disk, name, identity, root, payload).is_some())
+            }
             Err(_) => Ok(false),
         }
     }

@@ -10,6 +10,7 @@
 //! * `listing`, `looking`: which files there are
 //! * `many`: what is done for many files at once: pages, gathers, comparing
 //! * `small`, `group`: small files while they are hashed and received, many together
+//! * `sparse`: holes, which are neither read nor sent nor written
 //! * `identity`, `catalog`, `index`, `record`: what the files are, remembered
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
@@ -74,12 +75,13 @@ mod private;
 mod reception;
 mod record;
 mod small;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod watched;
 mod way;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -130,6 +132,9 @@ struct Inner {
     hashing: Hashing,
     listing: Listing,
     lent: Mutex<HashMap<Root, Lent>>,
+    /// What was described last, with what its file was then: one that grows is described anew all the time,
+    /// and what was described before is to be had still.
+    described: Mutex<VecDeque<(Identity, Arc<Manifest>)>>,
 }
 
 /// What can be said of a file without waiting.
@@ -184,10 +189,12 @@ impl Store {
         let inner = self.looked_at()?;
         let Inner { disk, hashing, .. } = &*inner;
         let identity = disk.folder.identity(name)?;
-        match disk.catalog.find(name, &identity) {
-            Some(manifest) => Ok(manifest),
-            None => hashing.manifest(name, identity, progress),
-        }
+        let (manifest, identity) = match disk.catalog.find(name, &identity) {
+            Some(manifest) => (manifest, identity),
+            None => hashing.manifest_as(name, identity, progress)?,
+        };
+        inner.note_described(identity, &manifest);
+        Ok(manifest)
     }
 
     /// A file here that has that content and was not changed since it was hashed.
@@ -195,8 +202,8 @@ impl Store {
         let inner = self.now();
         let disk = &inner.disk;
         let served = disk.catalog.names_of(root).into_iter().find_map(|name| {
-            let identity = disk.folder.identity(&name).ok()?;
-            disk.catalog.find(&name, &identity).filter(|manifest| manifest.root() == *root)
+            let now = disk.folder.identity(&name).ok()?;
+            disk.catalog.begun_with(&name, &now, root).map(|(_, manifest)| manifest)
         });
         served.or_else(|| {
             let lent = self.lent(root)?;
@@ -210,8 +217,8 @@ impl Store {
         let disk = &inner.disk;
         let mut found = disk.catalog.names_by_prefix(prefix);
         found.retain(|(name, root)| {
-            let identity = disk.folder.identity(name);
-            identity.is_ok_and(|identity| disk.catalog.root(name, &identity) == Some(*root))
+            let now = disk.folder.identity(name);
+            now.is_ok_and(|now| disk.catalog.begun_with(name, &now, root).is_some())
         });
         found
     }
@@ -223,16 +230,15 @@ impl Store {
         let disk = &inner.disk;
         for name in disk.catalog.names_of(root) {
             let Ok(file) = disk.folder.open_file(&name) else { continue };
-            let identity = Identity::of(&file).map_err(StoreError::reaching(&name))?;
-            match disk.catalog.find(&name, &identity) {
-                Some(manifest) if manifest.root() == *root => {
-                    return Ok(Content::new(file, identity, manifest));
-                }
-                _ => {}
+            let now = Identity::of(&file).map_err(StoreError::reaching(&name))?;
+            if let Some((identity, manifest)) = disk.catalog.begun_with(&name, &now, root) {
+                return Ok(Content::new(file, identity, manifest));
             }
         }
-        let lent = self.lent(root).ok_or(StoreError::NoSuchContent { root: *root })?;
-        Ok(Content::new(lent.open()?, lent.identity, lent.manifest))
+        if let Some(lent) = self.lent(root) {
+            return Ok(Content::new(lent.open()?, lent.identity, lent.manifest));
+        }
+        inner.open_described(root).ok_or(StoreError::NoSuchContent { root: *root })
     }
 
     /// Opens a file of the served folder, whether it is hashed or not.

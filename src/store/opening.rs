@@ -9,8 +9,11 @@ use std::time::SystemTime;
 
 use super::disk::{Disk, Found};
 use super::hashing::Hashing;
+use super::identity::Identity;
 use super::listing::Listing;
-use super::{Inner, Shared, Store, StoreError, leftovers, locked};
+use super::{Content, Inner, Shared, Store, StoreError, leftovers, locked};
+use crate::config;
+use crate::content::{Manifest, Root};
 
 /// What a server locks, and says in it who it is.
 const SERVER_LOCK: &str = "server";
@@ -114,6 +117,25 @@ impl Store {
 impl Inner {
     fn over(disk: Arc<Disk>) -> Self {
         let hashing = Hashing::new(Arc::clone(&disk));
-        Self { disk, hashing, listing: Listing::default(), lent: Mutex::default() }
+        let (listing, lent, described) = (Listing::default(), Mutex::default(), Mutex::default());
+        Self { disk, hashing, listing, lent, described }
+    }
+
+    /// Remembers what a file was when it was described.
+    pub(super) fn note_described(&self, identity: Identity, manifest: &Arc<Manifest>) {
+        let mut described = locked(&self.described);
+        described.retain(|(_, known)| known.root() != manifest.root());
+        if described.len() >= config::DESCRIBED_KEPT {
+            described.pop_front();
+        }
+        described.push_back((identity, Arc::clone(manifest)));
+    }
+
+    /// A content that was described a while ago, if its file has only grown since.
+    pub(super) fn open_described(&self, root: &Root) -> Option<Content> {
+        let known = locked(&self.described).iter().find(|(_, manifest)| manifest.root() == *root).cloned();
+        let (identity, manifest) = known?;
+        let file = self.disk.open_at_least(manifest.name(), &identity).ok()?;
+        Some(Content::new(file, identity, manifest))
     }
 }

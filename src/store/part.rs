@@ -19,7 +19,7 @@ use super::identity::Identity;
 use super::live::Waiting;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::watched::{LiveFile, live_entry};
-use super::{StoreError, attributes, journal, leftovers, locked};
+use super::{StoreError, attributes, journal, leftovers, locked, sparse};
 use crate::config;
 use crate::content::{Attributes, ChunkIndex, ChunkSet, Manifest, Root, VerifiedChunk};
 
@@ -136,6 +136,12 @@ impl PartFile {
         locked(&self.part.have).iter().map(|index| layout.chunk_len(index) as u64).sum()
     }
 
+    /// Bytes of the chunks that are zeros, and were there without being fetched.
+    pub fn zeros(&self) -> u64 {
+        let layout = self.part.manifest.layout();
+        self.part.manifest.zeros().iter().map(|index| layout.chunk_len(index) as u64).sum()
+    }
+
     /// Writes a chunk to its place. Many threads may do so at once; now and then one of them stays
     /// longer to sync the disk. A chunk that is here already is not written again.
     pub fn write(&self, chunk: &VerifiedChunk<'_>) -> Result<(), StoreError> {
@@ -143,7 +149,7 @@ impl PartFile {
         if locked(&self.part.have).contains(chunk.index()) {
             return Ok(());
         }
-        let written = self.part.file.write_all_at(chunk.bytes(), chunk.offset());
+        let written = sparse::write_all_at(&self.part.file, chunk.bytes(), chunk.offset());
         written.map_err(|error| self.unwritable(error))?;
         locked(&self.part.have).insert(chunk.index());
         self.part.waiting.wake(chunk.index());
@@ -289,6 +295,13 @@ impl PartFile {
         self.disk.parts.sync()
     }
 
+    /// Whether anything was received, or taken over; zeros that are holes were not.
+    fn has_anything(&self) -> bool {
+        let have = locked(&self.part.have);
+        let zeros = self.part.manifest.zeros();
+        have.iter().any(|index| !zeros.contains(index))
+    }
+
     fn identity(&self) -> Result<Identity, StoreError> {
         Identity::of(&self.part.file).map_err(|error| self.unplaceable(error))
     }
@@ -319,7 +332,7 @@ impl Drop for PartFile {
         if self.settled {
             return;
         }
-        let kept = if locked(&self.part.have).is_empty() {
+        let kept = if !self.has_anything() {
             let entry = part_entry(&self.manifest().root());
             let removed = self.forget_journal().and_then(|()| self.disk.parts.remove(&entry));
             removed.map_err(StoreError::io("cannot delete an empty part file"))

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use signal_hook::consts::SIGXFSZ;
 
 use super::disk::Disk;
-use super::{StoreError, attributes, way};
+use super::{StoreError, attributes, sparse, way};
 use crate::config;
 use crate::content::FileName;
 use crate::content::name::ARRIVING;
@@ -117,10 +117,10 @@ impl Placing<'_> {
     /// Copies the bytes, with time and mode, and reads them again to compare.
     fn copy_as(&self, folder: &File, name: &str) -> io::Result<File> {
         let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut source = File::from(openat(self.from.0, self.from.1, read, Mode::empty())?);
+        let source = File::from(openat(self.from.0, self.from.1, read, Mode::empty())?);
         let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut copy = File::from(openat(folder, name, create, Mode::from_raw_mode(0o600))?);
-        io::copy(&mut source, &mut copy)?;
+        let copy = File::from(openat(folder, name, create, Mode::from_raw_mode(0o600))?);
+        copy_bytes(&source, &copy)?;
         attributes::take_over(&source, &copy)?;
         copy.sync_all()?;
         if !same_bytes(&source, &copy)? {
@@ -132,6 +132,21 @@ impl Placing<'_> {
 
 /// What is locked while a file gets its name on a file system that cannot refuse a name that is taken.
 const NAMING_LOCK: &str = "naming";
+
+/// Copies all bytes of a file into an empty one, and its holes as holes.
+fn copy_bytes(source: &File, copy: &File) -> io::Result<()> {
+    let length = source.metadata()?.len();
+    copy.set_len(length)?;
+    let (mut buffer, mut offset) = (vec![0; config::HASH_PIECE], 0);
+    while offset < length {
+        let len = usize::try_from(length - offset).unwrap_or(usize::MAX).min(buffer.len());
+        let (piece, _) = buffer.split_at_mut(len);
+        source.read_exact_at(piece, offset)?;
+        sparse::write_all_at(copy, piece, offset)?;
+        offset += len as u64;
+    }
+    Ok(())
+}
 
 /// Whether two files have the same bytes.
 pub(super) fn same_bytes(one: &File, other: &File) -> io::Result<bool> {

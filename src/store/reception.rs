@@ -17,7 +17,7 @@ use super::hashing::Hashing;
 use super::leftovers::NAME_LOCK;
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
-use super::{journal, way};
+use super::{journal, sparse, way};
 use crate::content::{Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
 
 /// How a reception can begin.
@@ -80,7 +80,7 @@ pub(super) fn receive(
         None => early::left(disk, &manifest).map_err(StoreError::io(what()))?,
         given => given,
     };
-    let have = match early {
+    let mut have = match early {
         Some(early) if is_empty(&claim.file) => {
             claim.file = early.adopt(&manifest)?;
             make_room(disk, &claim.file, &manifest)?;
@@ -92,6 +92,7 @@ pub(super) fn receive(
             chunks_here(disk, hashing, &claim.file, &manifest)?
         }
     };
+    sparse::add_zeros(&mut have, &claim.file, &manifest).map_err(StoreError::io(what()))?;
     let part = PartFile::new(claim, manifest, have, replace);
     if !part.have().is_full() && donor::fill(disk, &part, replace)? == Filled::Same {
         part.discard()?;
@@ -152,11 +153,13 @@ fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreE
     let (name, length) = (manifest.name(), manifest.length());
     let what = || format!("cannot prepare to receive {name}");
     let metadata = file.metadata().map_err(StoreError::io(what()))?;
-    let needed = length.saturating_sub(metadata.blocks().saturating_mul(512));
+    let zeros: u64 = manifest.zeros().iter().map(|index| manifest.layout().chunk_len(index) as u64).sum();
+    let length_on_disk = length.saturating_sub(zeros);
+    let needed = length_on_disk.saturating_sub(metadata.blocks().saturating_mul(512));
     let free = disk.free_space().map_err(StoreError::io(what()))?;
     let elsewhere = disk.free_space_elsewhere(name).map_err(StoreError::io(what()))?;
-    if let Some(free) = elsewhere.filter(|free| length > *free) {
-        return Err(StoreError::NoSpace { name: name.clone(), needed: length, free });
+    if let Some(free) = elsewhere.filter(|free| length_on_disk > *free) {
+        return Err(StoreError::NoSpace { name: name.clone(), needed: length_on_disk, free });
     }
     if needed > free {
         if metadata.blocks() == 0 {

@@ -108,3 +108,18 @@ pub(super) fn append(
     }
     result
 }
+
+/// Appends the beginning of a file that was `identity` and has become longer, if it still is that content.
+pub(super) fn append_beginning(
+    disk: &Disk,
+    name: &FileName,
+    identity: &Identity,
+    root: &Root,
+    to: &mut Vec<u8>,
+) -> Option<()> {
+    let file = disk.open_at_least(name, identity).ok()?;
+    let mut bytes = vec![0; usize::try_from(identity.length).ok().filter(|_| is_small(identity.length))?];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let whole = whole::hash_all(&[&bytes]).pop()??;
+    (whole.root() == *root).then(|| to.extend_from_slice(&bytes))
+}

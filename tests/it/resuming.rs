@@ -125,7 +125,7 @@ fn an_upload_continues_when_the_target_was_killed_midway() {
 fn continues_upload(lab: &Lab, data: &[u8]) {
     lab.put("me", "x", data);
     let mut client = lab.client();
-    let outcome = client.run_when_free("upload x a").succeeded().prints("were there already");
+    let outcome = client.run_when_free("upload x a").succeeded().prints("needed no sending");
     assert!(outcome.sent < (LONG - CHUNK) as u64, "{outcome:?}");
     lab.assert_has("a", "x", data);
 }

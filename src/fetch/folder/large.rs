@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::plan::Large;
 use super::supply::{Link, Supply, report_of};
 use super::{FileError, FolderFetch, Record, Version};
-use crate::content::{Attributes, Manifest, RootPrefix};
+use crate::content::{Attributes, Manifest, Root, RootPrefix};
 use crate::fetch::engine::{Fetch, TransferError};
 use crate::fetch::find::{Answer, Find, Holder, manifest_over};
 use crate::fetch::framed::FramedPeer;
@@ -63,10 +63,18 @@ impl File<'_, '_> {
     }
 
     fn checked(&self, manifest: Manifest) -> Result<Manifest, FileError> {
-        let wanted = self.file.root.is_none_or(|root| root == manifest.root());
-        match wanted && manifest.length() == self.file.length {
-            true => Ok(manifest.renamed(self.file.name.clone())),
-            false => Err(FileError::NoSource),
+        if !self.is_meant(manifest.root(), manifest.length()) {
+            return Err(FileError::NoSource);
+        }
+        self.fetch.progress.announce(0, manifest.length().saturating_sub(self.file.length));
+        Ok(manifest.renamed(self.file.name.clone()))
+    }
+
+    /// Whether that is the file that was listed. One of which only the length was known may have grown since.
+    fn is_meant(&self, root: Root, length: u64) -> bool {
+        match self.file.root {
+            Some(wanted) => wanted == root && length == self.file.length,
+            None => length >= self.file.length,
         }
     }
 
@@ -112,8 +120,7 @@ impl File<'_, '_> {
     }
 
     fn fits(&self, holder: &Holder) -> bool {
-        self.file.root.is_none_or(|root| root == holder.outline.root)
-            && holder.outline.layout.length() == self.file.length
+        self.is_meant(holder.outline.root, holder.outline.layout.length())
     }
 
     fn receive(
@@ -136,7 +143,7 @@ impl File<'_, '_> {
     }
 
     fn transfer(&self, part: PartFile, sources: Sources<'_>) -> Result<(), FileError> {
-        let progress = Arc::new(Progress::new(self.file.length));
+        let progress = Arc::new(Progress::new(part.manifest().length()));
         progress.resume(part.received());
         self.fetch.progress.begin(&progress);
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);

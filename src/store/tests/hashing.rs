@@ -106,17 +106,41 @@ fn content_is_read_chunk_by_chunk() {
 }
 
 #[test]
-fn a_file_written_to_while_it_is_served_is_not_served_on() {
+fn a_file_that_grows_while_it_is_served_is_served_as_it_was_described() {
     let served = Served::new();
     served.write("f", &pattern(300_000));
     let manifest = hashed(&served.store, "f");
     let content = served.store.open_content(&manifest.root()).unwrap();
-    fs::OpenOptions::new().append(true).open(served.path("f")).unwrap().write_all(b"more").unwrap();
-    assert!(matches!(content.chunk(first(&manifest)), Err(StoreError::Changed { .. })));
-    assert!(served.store.by_root(&manifest.root()).is_none());
-    let gone = served.store.open_content(&manifest.root());
-    assert!(matches!(gone, Err(StoreError::NoSuchContent { .. })), "{gone:?}");
-    assert_eq!(hashed(&served.store, "f").length(), 300_004);
+    let mut file = fs::OpenOptions::new().append(true).open(served.path("f")).unwrap();
+    for _ in 0..3 {
+        file.write_all(b"more").unwrap();
+        // Somebody else asks what it is by now.
+        let longer = hashed(&served.store, "f");
+        assert!(longer.length() > manifest.length());
+        let again = served.store.open_content(&manifest.root()).unwrap();
+        for content in [&content, &again] {
+            for index in manifest.layout().indices() {
+                manifest.verify(index, &read(content, index)).unwrap();
+            }
+            assert!(matches!(content.check_unchanged(), Err(StoreError::Changed { .. })));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_written_anew_while_it_is_served_is_not_served_on() {
+    let served = Served::new();
+    served.write("f", &pattern(300_000));
+    let manifest = hashed(&served.store, "f");
+    let content = served.store.open_content(&manifest.root()).unwrap();
+    for data in [&pattern(299_999)[..], b"x"] {
+        fs::write(served.path("f"), data).unwrap();
+        assert!(matches!(content.chunk(first(&manifest)), Err(StoreError::Changed { .. })));
+        assert!(served.store.by_root(&manifest.root()).is_none());
+        let gone = served.store.open_content(&manifest.root());
+        assert!(matches!(gone, Err(StoreError::NoSuchContent { .. })), "{gone:?}");
+    }
+    assert_eq!(hashed(&served.store, "f").length(), 1);
 }
 
 #[test]
@@ -133,20 +157,33 @@ fn a_file_replaced_or_renamed_while_it_is_served_is_served_to_its_end() {
 }
 
 #[test]
-fn a_file_written_to_while_it_is_hashed_has_changed() {
+fn a_file_that_grows_while_it_is_hashed_is_described_as_it_was() {
     let served = Served::new();
-    served.write("f", &pattern(32 << 20));
+    let data = pattern(32 << 20);
+    served.write("f", &data);
     let mut file = fs::OpenOptions::new().append(true).open(served.path("f")).unwrap();
     assert!(matches!(served.store.describe(&name("f")), Ok(Description::Hashing { .. })));
     file.write_all(b"more").unwrap();
-    // The job under way is about the file as it was; it must not vouch for what is there now.
-    let result = served.store.manifest(&name("f"), &mut |_, _| true);
-    match result {
-        // It had ended before the file was written to, and another was begun.
-        Ok(manifest) => assert_eq!(manifest.length(), (32 << 20) + 4),
+    let manifest = served.store.manifest(&name("f"), &mut |_, _| true).unwrap();
+    // The job was about the file as it was, unless it had ended before and another was begun.
+    let length = manifest.length() as usize;
+    assert!(length == data.len() || length == data.len() + 4, "{length}");
+    let content = served.store.open_content(&manifest.root()).unwrap();
+    manifest.verify(first(&manifest), &read(&content, first(&manifest))).unwrap();
+    assert_eq!(hashed(&served.store, "f").length(), (32 << 20) + 4);
+}
+
+#[test]
+fn a_file_that_is_cut_off_while_it_is_hashed_has_changed() {
+    let served = Served::new();
+    served.write("f", &pattern(32 << 20));
+    assert!(matches!(served.store.describe(&name("f")), Ok(Description::Hashing { .. })));
+    fs::OpenOptions::new().write(true).open(served.path("f")).unwrap().set_len(5).unwrap();
+    match served.store.manifest(&name("f"), &mut |_, _| true) {
+        Ok(manifest) => assert_eq!(manifest.length(), 5),
         Err(error) => assert!(matches!(error, StoreError::Changed { .. }), "{error}"),
     }
-    assert_eq!(hashed(&served.store, "f").length(), (32 << 20) + 4);
+    assert_eq!(hashed(&served.store, "f").length(), 5);
 }
 
 #[test]
