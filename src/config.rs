@@ -30,6 +30,16 @@ pub const NO_NAME_KEPT: Duration = Duration::from_secs(2);
 /// Host names that are looked up at once, at most; each takes a thread.
 pub const LOOKUPS: usize = 16;
 
+/// How long a peer may be away that a transfer is using, unless the user says otherwise.
+pub const OUTAGE: Duration = Duration::from_secs(120);
+
+/// The first pause before a peer that is away is tried again; each later one is twice as long, up to
+/// [`OUTAGE_LONGEST_PAUSE`].
+pub const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest such pause.
+pub const OUTAGE_LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long the first bytes of a new connection, or the rest of a frame that has begun, may take.
 pub const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -133,6 +133,7 @@ impl Demo {
 
     fn options(&self, words: &[&str]) -> Options {
         Options {
+            timeout: crate::config::OUTAGE,
             peer_settings: Some(self.settings()),
             served_files: self.folder_of(YOU),
             peer: None,

@@ -136,6 +136,7 @@
 //!    attempt left.
 //! 5. `fetch/engine.rs` starts one worker a source. `fetch/policy.rs` chooses the next chunk for it,
 //!    `fetch/ledger.rs` keeps the lease, `fetch/source.rs` sends the `read` and awaits the `chunk`.
+//!    A source that goes away is waited for while there is no other (`fetch/outage.rs`).
 //! 6. The payload goes from the socket into a buffer of a fixed set, and through a bounded channel to
 //!    a verify thread.
 //! 7. `content/manifest.rs` compares its digest. A bad chunk goes back to the ledger and its source is

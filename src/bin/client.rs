@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use peershare::client::{self, Options};
@@ -20,6 +21,9 @@ struct Arguments {
     /// Which peer this is [default: the working folder's name, if that is a peer]
     #[arg(long, value_name = "ID")]
     peer: Option<PeerId>,
+    /// How long a peer may be away that a transfer is using, such as 90, 90s or 5m; 0 gives up soon
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = client::seconds)]
+    timeout: Duration,
     #[command(flatten)]
     logging: Logging,
     /// Show everything at work, with three peers in a temporary folder
@@ -31,9 +35,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let Arguments { peer_settings, served_files, peer, logging, demo, words } = Arguments::parse();
+    let Arguments { peer_settings, served_files, peer, timeout, logging, demo, words } = Arguments::parse();
     if demo {
         return peershare::demo::run(logging).into();
     }
-    client::run(&Options { peer_settings, served_files, peer, logging, words }).into()
+    client::run(&Options { peer_settings, served_files, peer, timeout, logging, words }).into()
 }

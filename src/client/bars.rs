@@ -224,6 +224,10 @@ pub(super) fn in_words(event: &Event) -> String {
         Event::Hashing { peer, done, total } => {
             format!("{peer} is hashing it first ({} of {})", size(*done), size(*total))
         }
+        Event::Waiting { peer, reason } => {
+            format!("waiting for {peer}, which is away: {}", shown(reason))
+        }
+        Event::Back { peer, after } => format!("{peer} is back after {}", span(*after)),
         Event::SourceLost { peer, reason } => format!("lost {peer}: {}", shown(reason)),
         Event::SourceRetried { peer, reason } => {
             format!("trying {peer} again in a moment: {}", shown(reason))
@@ -238,7 +242,16 @@ fn message(snapshot: &Snapshot, rate: u64) -> String {
         of_files => format!("{} / {}  ", snapshot.files, files(of_files)),
     };
     text.push_str(&format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate)));
+    let away = snapshot.sources.iter().find_map(|source| Some((&source.peer, source.waiting?)));
     let missing = snapshot.total.saturating_sub(snapshot.done);
+    if let Some((peer, time)) = away.filter(|_| rate == 0 && missing > 0) {
+        return format!(
+            "{} / {}  waiting for {peer}, {}",
+            size(snapshot.done),
+            size(snapshot.total),
+            span(time)
+        );
+    }
     if missing == 0 && snapshot.total > 0 {
         return format!("{}  finishing: everything is here and goes to the disk", size(snapshot.total));
     }
@@ -302,7 +315,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn source(peer: &str, bytes: u64, active: bool) -> Contribution {
-        Contribution { peer: peer.parse().unwrap(), bytes, active }
+        Contribution { peer: peer.parse().unwrap(), bytes, active, waiting: None }
     }
 
     fn at(seconds: u64, done: u64) -> Snapshot {

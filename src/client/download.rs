@@ -99,14 +99,21 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
         work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
     let bar = work.transfers.surroundings.bars.transfer(name.as_str());
     let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
-    let stall = work.transfers.surroundings.stall;
+    let waits = work.transfers.surroundings.waits;
     let begin = |length| work.transfers.store()?.receive_early(name.clone(), length);
     let ask = |subject| {
-        let early = Early::new(&begin, name, &work.caller, stall, &watch);
+        let early = Early::new(&begin, name, &work.caller, waits, &watch);
         let early = matches!(subject, Subject::Name(_)).then_some(early);
         let (peers, caller, cancel) = (&peers[..], &work.caller, &work.cancel);
-        let find =
-            Find { peers, subject: &subject, caller, cancel, observer: &observer, early: early.as_ref() };
+        let find = Find {
+            peers,
+            subject: &subject,
+            caller,
+            cancel,
+            observer: &observer,
+            waits,
+            early: early.as_ref(),
+        };
         let answers = find.run();
         Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
     };
@@ -260,11 +267,11 @@ fn fetch(
     thread::scope(|scope| {
         let (progress, observer) = (&progress, &observer);
         scope.spawn(move || {
-            let (cancel, stall) = (&work.cancel, work.transfers.surroundings.stall);
+            let (cancel, waits) = (&work.cancel, work.transfers.surroundings.waits);
             let meet = |id: &PeerId| meet(work, id, &manifest);
             let (root, caller) = (manifest.root(), &work.caller);
             let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });
-            let transfer = Fetch { part: &part, sources, progress, cancel, stall, observer, swarm };
+            let transfer = Fetch { part: &part, sources, progress, cancel, waits, observer, swarm };
             let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);

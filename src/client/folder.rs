@@ -11,12 +11,15 @@ use super::meaning::Tried;
 use super::omissions;
 use super::text::{self, files, quoted, size};
 use super::transfers::Work;
-use super::upload::Failure;
+use super::upload::{Failure, wait_out};
 use super::{Bar, ExitStatus, shown};
 use crate::config;
 use crate::content::FileName;
 use crate::content::Selection;
-use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Snapshot, Supply, TransferError};
+use crate::fetch::{
+    Event, FileError, FolderFetch, FolderOutcome, Outage, Progress, Snapshot, SourceError, Supply,
+    TransferError,
+};
 use crate::serve::offer::{FolderReport, offer_folder};
 use crate::serve::{Company, Responder};
 use crate::store::Store;
@@ -75,9 +78,9 @@ fn fetch(
     let (done, finished) = bounded(1);
     thread::scope(|scope| {
         let (cancel, observer) = (&work.cancel, &observer);
-        let stall = work.transfers.surroundings.stall;
+        let waits = work.transfers.surroundings.waits;
         scope.spawn(move || {
-            let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, stall, observer };
+            let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, waits, observer };
             // The other end waits for exactly this.
             let _ = done.send(fetch.run());
         });
@@ -208,19 +211,37 @@ impl Upload<'_> {
         }
     }
 
+    /// Offers the folder, again when the connection is lost after the target had begun; what is there by then
+    /// is not sent again.
     fn offer(&self, bar: &Bar, started: Instant) -> Result<FolderReport, Failure> {
+        let mut outage = Outage::new(self.work.transfers.surroundings.waits, Instant::now());
+        let mut most = 0;
+        loop {
+            let mut progress = |report: &Report| {
+                outage.reached(Instant::now());
+                if let Report::Folder { files, of_files, done, total } = *report {
+                    if done > most {
+                        most = done;
+                        outage.came(Instant::now());
+                    }
+                    let elapsed = started.elapsed();
+                    bar.update(&Snapshot { files, of_files, done, total, elapsed, ..Snapshot::default() });
+                }
+            };
+            match self.offer_once(&mut progress) {
+                Ok(report) => return Ok(report),
+                Err(error) => wait_out(self.work, self.peer, &mut outage, error)?,
+            }
+        }
+    }
+
+    fn offer_once(&self, progress: &mut dyn FnMut(&Report)) -> Result<FolderReport, SourceError> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(self.shared.store.clone(), Company::default());
-        let mut progress = |report: &Report| {
-            if let Report::Folder { files, of_files, done, total } = *report {
-                let elapsed = started.elapsed();
-                bar.update(&Snapshot { files, of_files, done, total, elapsed, ..Snapshot::default() });
-            }
-        };
         let offered = (&self.shared.share, self.replace);
-        Ok(offer_folder(&mut connection, &mut responder, offered, &mut progress)?)
+        Ok(offer_folder(&mut connection, &mut responder, offered, progress)?)
     }
 
     fn tell(&self, report: &FolderReport, started: Instant) -> ExitStatus {

@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config;
+use crate::fetch::Waits;
 use crate::logging::{self, Logging};
 use crate::store::survive_size_limit;
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
@@ -74,6 +74,8 @@ pub struct Options {
     pub served_files: PathBuf,
     /// Which peer we are, when named.
     pub peer: Option<PeerId>,
+    /// How long a peer may be away that a transfer is using.
+    pub timeout: Duration,
     /// How much is said beside the results.
     pub logging: Logging,
     /// One command, or nothing for the prompt or a pipe.
@@ -90,8 +92,8 @@ pub struct Surroundings {
     pub bars: Bars,
     /// How peers are reached.
     pub network: Arc<dyn Network>,
-    /// How long a source may send nothing before it counts as stalled.
-    pub stall: Duration,
+    /// How long is waited for what.
+    pub waits: Waits,
 }
 
 /// Why nothing could begin.
@@ -101,6 +103,23 @@ enum StartError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Usage(#[from] UsageError),
+}
+
+/// Reads a span of time as people write it: seconds, or with `s`, `m` or `h` behind.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) => (digits, text.get(digits.len()..).unwrap_or_default()),
+        None => (text, "s"),
+    };
+    let factor = match unit {
+        "m" => 60,
+        "h" => 3600,
+        _ => 1,
+    };
+    let seconds = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(factor));
+    let seconds =
+        seconds.ok_or_else(|| format!("{text:?} is no time; write seconds, as in 90, or 5m or 1h"))?;
+    Ok(Duration::from_secs(seconds.into()))
 }
 
 /// Runs the client as the command line says: one command, a prompt, or the commands from a pipe.
@@ -129,8 +148,9 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
     let mut settings = TopologyFile::find(options.peer_settings.as_deref())?;
     let own = own_id(options.peer.as_ref(), settings.current())?;
     let served_files = options.served_files.clone();
-    let (network, stall) = (Arc::new(Tcp::default()), config::STALL_TIMEOUT);
-    let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, stall });
+    let network = Arc::new(Tcp::default());
+    let waits = Waits { outage: options.timeout, ..Waits::usual() };
+    let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, waits });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {
@@ -172,6 +192,18 @@ fn greeting(own: Option<&PeerId>, topology: &Topology) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let read = |text| seconds(text).map(|time| time.as_secs());
+        assert_eq!(
+            [read("90"), read("90s"), read("5m"), read("1h"), read("0")],
+            [90, 90, 300, 3600, 0].map(Ok)
+        );
+        for bad in ["", "m", "-1", "1.5m", "5 minutes", "99999999999"] {
+            assert!(read(bad).unwrap_err().contains("write seconds"), "{bad}");
+        }
+    }
 
     #[test]
     fn a_named_peer_must_be_in_the_settings() {

@@ -136,7 +136,10 @@ impl Execute for Transfers {
 impl From<&SourceError> for ExitStatus {
     fn from(error: &SourceError) -> Self {
         match error {
-            SourceError::Unreachable(_) | SourceError::Lost(_) | SourceError::Stalled => Self::Unreachable,
+            SourceError::Unreachable(_)
+            | SourceError::Lost(_)
+            | SourceError::Stalled
+            | SourceError::GaveUp { .. } => Self::Unreachable,
             SourceError::Refused(refusal) => refusal.into(),
             SourceError::AnotherPeer(_) => Self::Refused,
             SourceError::Changed | SourceError::BadChunk => Self::Integrity,

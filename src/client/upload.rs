@@ -10,7 +10,7 @@ use super::transfers::Work;
 use super::{Bar, ExitStatus, classic, shown};
 use crate::config;
 use crate::content::{FileName, Manifest};
-use crate::fetch::{Contribution, Snapshot, SourceError};
+use crate::fetch::{Contribution, Outage, Snapshot, SourceError, Verdict};
 use crate::serve::offer::{Offer, OfferError, Offered, Patience, Taken, offer};
 use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
@@ -39,7 +39,7 @@ pub(super) fn run(work: &Work<'_>, file: From, replace: bool) -> ExitStatus {
         false => manifest,
     };
     let attributes = store.attributes_of(manifest.name(), &manifest.root());
-    let stall = work.transfers.surroundings.stall;
+    let stall = work.transfers.surroundings.waits.stall;
     let patience = Patience {
         silence: config::OFFER_SILENCE.min(6 * stall),
         write: config::WRITE_TIMEOUT.min(3 * stall),
@@ -176,7 +176,31 @@ impl Upload<'_> {
         Ok((Offered::Delivered, last))
     }
 
-    fn give(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, Failure> {
+    /// Offers the file, again when the connection is lost after the target had begun, and as long as that may
+    /// come back. The target goes on from what it has.
+    fn give(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, SourceError> {
+        let mut outage = Outage::new(self.work.transfers.surroundings.waits, Instant::now());
+        let mut most = 0;
+        loop {
+            let mut heard = |taken: Taken| {
+                // One that accepts again and again and takes nothing is not worth waiting for.
+                outage.reached(Instant::now());
+                if taken.done > most {
+                    most = taken.done;
+                    outage.came(Instant::now());
+                }
+                progress(taken);
+            };
+            let error = match self.give_once(&mut heard) {
+                Ok(offered) => return Ok(offered),
+                Err(error) => error,
+            };
+            self.company.lost(self.peer.id.as_str());
+            wait_out(self.work, self.peer, &mut outage, error)?;
+        }
+    }
+
+    fn give_once(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, SourceError> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
@@ -186,12 +210,31 @@ impl Upload<'_> {
 
     /// The same; the other targets do not wait for one that fails.
     fn give_or_lose(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, Failure> {
-        let given = self.give(progress);
-        if given.is_err() {
-            self.company.lost(self.peer.id.as_str());
-        }
-        given
+        Ok(self.give(progress)?)
     }
+}
+
+/// Waits before a target is offered the same again, or gives the error back where that is of no use.
+pub(super) fn wait_out(
+    work: &Work<'_>,
+    peer: &Peer,
+    outage: &mut Outage,
+    error: SourceError,
+) -> Result<(), SourceError> {
+    let bars = &work.transfers.surroundings.bars;
+    let reason = error.to_string();
+    if !outage.has_begun() || work.transfers.surroundings.waits.outage.is_zero() {
+        return Err(error);
+    }
+    let pause = match outage.failed(error, true, Instant::now()) {
+        Verdict::Lost(error) => return Err(error),
+        Verdict::Again(pause) => pause,
+        Verdict::Wait(pause) => {
+            bars.note(&format!("{}: waiting, because it is away: {}", peer.id, shown(&reason)));
+            pause
+        }
+    };
+    if work.cancel.wait(pause) { Err(SourceError::Stalled) } else { Ok(()) }
 }
 
 /// From where a target has what it has.
@@ -221,8 +264,9 @@ impl Came {
     fn sources(&self) -> Vec<Contribution> {
         let shares = [("here", self.ours()), ("others", self.now.from_others)];
         let shares = shares.into_iter().filter(|_| self.now.from_others > 0);
-        let contribution =
-            |(who, bytes): (&str, u64)| Some(Contribution { peer: who.parse().ok()?, bytes, active: true });
+        let contribution = |(who, bytes): (&str, u64)| {
+            Some(Contribution { peer: who.parse().ok()?, bytes, active: true, waiting: None })
+        };
         shares.filter_map(contribution).collect()
     }
 
@@ -250,19 +294,20 @@ pub(super) struct Failure {
 
 impl std::convert::From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let foreign = matches!(error, SourceError::Foreign(_));
-        Self { message: error.to_string(), status: ExitStatus::from(&error), foreign }
+        let (status, foreign) = (ExitStatus::from(&error), matches!(error, SourceError::Foreign(_)));
+        let message = match error {
+            SourceError::Refused(refusal) => refusal.message,
+            error => error.to_string(),
+        };
+        Self { message, status, foreign }
     }
 }
 
-impl std::convert::From<OfferError> for Failure {
+impl std::convert::From<OfferError> for SourceError {
     fn from(error: OfferError) -> Self {
         match error {
-            OfferError::Refused(refusal) => {
-                let status = ExitStatus::from(&refusal);
-                Self { status, message: refusal.message, foreign: false }
-            }
-            OfferError::Wire(error) => SourceError::from(error).into(),
+            OfferError::Refused(refusal) => Self::Refused(refusal),
+            OfferError::Wire(error) => error.into(),
         }
     }
 }

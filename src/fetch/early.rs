@@ -6,10 +6,10 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::engine::{Fetch, Sink};
 use super::framed::{Caller, FramedPeer};
+use super::outage::Waits;
 use super::progress::{Progress, Snapshot};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName};
 use crate::store::{EarlyPart, StoreError};
@@ -25,7 +25,7 @@ pub struct Early<'a> {
     /// Who asks.
     pub caller: &'a Caller,
     /// How long the peer may send nothing before it counts as stalled.
-    pub stall: Duration,
+    pub waits: Waits,
     /// Is told now and then where the transfer stands.
     pub watch: &'a (dyn Fn(&Snapshot) + Sync),
     /// Some peer was chosen.
@@ -47,10 +47,10 @@ impl<'a> Early<'a> {
         begin: &'a (dyn Fn(u64) -> Result<Option<EarlyPart>, StoreError> + Sync),
         name: &'a FileName,
         caller: &'a Caller,
-        stall: Duration,
+        waits: Waits,
         watch: &'a (dyn Fn(&Snapshot) + Sync),
     ) -> Self {
-        Self { begin, name, caller, stall, watch, chosen: AtomicBool::default(), begun: OnceLock::new() }
+        Self { begin, name, caller, waits, watch, chosen: AtomicBool::default(), begun: OnceLock::new() }
     }
 
     /// Fetches from `peer`, which says that the file has that many bytes, until `cancel`. Does nothing
@@ -70,9 +70,9 @@ impl<'a> Early<'a> {
         progress.resume(left);
         let source =
             FramedPeer::hashing(peer.clone(), self.caller.clone(), self.name.clone(), *part.layout());
-        let (stall, observer) = (self.stall, &|_| ());
+        let (waits, observer) = (self.waits, &|_| ());
         let sources: Vec<Box<dyn super::Dial>> = vec![Box::new(source)];
-        if let Err(error) = (Fetch { part, sources, progress, cancel, stall, observer, swarm: None }).run() {
+        if let Err(error) = (Fetch { part, sources, progress, cancel, waits, observer, swarm: None }).run() {
             log::debug!("{} came early up to {} bytes: {error}", self.name, progress.done());
         }
     }

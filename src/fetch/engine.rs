@@ -10,12 +10,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Scope};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
 use super::late::Late;
 use super::ledger::{Ledger, SourceId};
+use super::outage::Waits;
 use super::progress::{Counter, Event, Progress};
 use super::source::{Dial, SourceError};
 use super::swarm::Swarm;
@@ -130,8 +130,8 @@ pub struct Fetch<'a> {
     pub progress: &'a Progress,
     /// Ends the transfer early.
     pub cancel: &'a Cancel,
-    /// How long a source may send nothing before it counts as stalled.
-    pub stall: Duration,
+    /// How long is waited for what.
+    pub waits: Waits,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
     /// Whether the first source hands its chunks out to several peers that fetch together.
@@ -162,7 +162,7 @@ impl Fetch<'_> {
             layout,
             part: self.part,
             cancel,
-            stall: self.stall,
+            waits: self.waits,
             buffers,
             progress: self.progress,
             observer: self.observer,
@@ -206,7 +206,7 @@ pub(super) struct Engine<'a> {
     pub(super) changed: Condvar,
     /// Ends this transfer: it is complete, or it failed, or the user said so.
     pub(super) cancel: Cancel,
-    pub(super) stall: Duration,
+    pub(super) waits: Waits,
     pub(super) buffers: Buffers,
     pub(super) progress: &'a Progress,
     pub(super) observer: &'a (dyn Fn(Event) + Sync),

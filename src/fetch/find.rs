@@ -1,5 +1,6 @@
 //! Which peers have a file, and what it is at each of them.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::early::Early;
 use super::framed::Caller;
+use super::outage::{Outage, Verdict, Waits};
 use super::progress::Event;
 use super::source::{SourceError, misbehaved};
 use crate::config;
@@ -111,6 +113,8 @@ pub struct Find<'a> {
     pub cancel: &'a Cancel,
     /// Is told when a peer is hashing first.
     pub observer: &'a (dyn Fn(Event) + Sync),
+    /// How long a peer is waited for that goes away while it hashes.
+    pub waits: Waits,
     /// Fetches the file while it is hashed.
     pub early: Option<&'a Early<'a>>,
 }
@@ -170,13 +174,48 @@ impl Find<'_> {
         let _ = done.send((slot, answer));
     }
 
+    /// Asks one peer; one that goes away while it hashes is asked again when it is back.
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
+        let outage = Mutex::new(Outage::new(self.waits, Instant::now()));
+        loop {
+            let hashes = || {
+                locked(&outage).reached(Instant::now());
+            };
+            let error = match self.describe_once(peer, cancel, &hashes) {
+                Ok(holder) => return Ok(holder),
+                Err(error) => error,
+            };
+            if !locked(&outage).has_begun() {
+                return Err(error);
+            }
+            let reason = error.to_string();
+            let pause = match locked(&outage).failed(error, true, Instant::now()) {
+                Verdict::Lost(error) => return Err(error),
+                Verdict::Again(pause) => pause,
+                Verdict::Wait(pause) => {
+                    (self.observer)(Event::Waiting { peer: peer.id.clone(), reason });
+                    pause
+                }
+            };
+            if cancel.wait(pause) {
+                return Err(SourceError::Stalled);
+            }
+        }
+    }
+
+    fn describe_once(
+        &self,
+        peer: &Peer,
+        cancel: &Cancel,
+        hashes: &(dyn Fn() + Sync),
+    ) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let note = |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
         let (until_hashed, _registration) = cancel.child();
         let outline = thread::scope(|scope| {
             let begins = |length| {
+                hashes();
                 let Some(early) = self.early else { return };
                 let (name, until) = (format!("early-{}", peer.id), &until_hashed);
                 let work = move || early.fetch(peer, length, until);
@@ -184,7 +223,10 @@ impl Find<'_> {
                     log::warn!("cannot start a thread: {error}");
                 }
             };
-            let goes_on = || self.early.into_iter().for_each(Early::show);
+            let goes_on = || {
+                hashes();
+                self.early.into_iter().for_each(Early::show);
+            };
             let meanwhile = Meanwhile { begins: &begins, goes_on: &goes_on, note: &note };
             let outline = describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &meanwhile);
             until_hashed.cancel();
@@ -192,6 +234,10 @@ impl Find<'_> {
         })?;
         Ok(Holder { peer: peer.clone(), outline, connection })
     }
+}
+
+fn locked(outage: &Mutex<Outage>) -> MutexGuard<'_, Outage> {
+    outage.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks what a file is, as often as the other side says that it is hashing.

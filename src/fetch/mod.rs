@@ -10,6 +10,7 @@
 //!   member of a swarm asks of its origin; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together;
 //!   `late`: sources that come while it runs
+//! * [`outage`]: how long a peer is waited for that was in use and is away
 //! * [`progress`]: what a transfer tells about itself
 
 // Public for `benches/` alone.
@@ -26,6 +27,7 @@ mod late;
 pub mod ledger;
 pub mod list;
 pub mod offered;
+pub mod outage;
 mod pace;
 mod policy;
 pub mod progress;
@@ -38,6 +40,7 @@ pub use engine::{Fetch, Sink, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
 pub use framed::{Caller, FramedPeer};
 pub use late::Late;
+pub use outage::{Outage, Verdict, Waits};
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Dial, Source, SourceError};
 pub use swarm::{Meet, Swarm};

@@ -35,6 +35,20 @@ pub enum Event {
         /// Length of the file in bytes.
         total: u64,
     },
+    /// A source that was in use is away, and is waited for.
+    Waiting {
+        /// Which peer.
+        peer: PeerId,
+        /// Why, in words for the user.
+        reason: String,
+    },
+    /// It is back.
+    Back {
+        /// Which peer.
+        peer: PeerId,
+        /// How long nothing came.
+        after: Duration,
+    },
     /// A source failed and is tried again after a pause.
     SourceRetried {
         /// Which peer.
@@ -72,6 +86,8 @@ pub struct Contribution {
     pub bytes: u64,
     /// Whether it still takes part.
     pub active: bool,
+    /// How long it has been waited for, while it is away.
+    pub waiting: Option<Duration>,
 }
 
 /// The live counters of one transfer, written by its threads and read by whoever shows it.
@@ -93,6 +109,7 @@ pub struct Counter {
     peer: PeerId,
     bytes: AtomicU64,
     active: AtomicBool,
+    away: Mutex<Option<Instant>>,
 }
 
 impl Counter {
@@ -104,6 +121,12 @@ impl Counter {
     /// Adds verified bytes.
     pub fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It is away, or back.
+    pub fn set_away(&self, away: bool) {
+        let mut since = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = if away { since.or_else(|| Some(Instant::now())) } else { None };
     }
 
     /// It takes no part any more.
@@ -137,6 +160,7 @@ impl Progress {
             peer: counter.peer.clone(),
             bytes: counter.bytes(),
             active: counter.active.load(Ordering::Relaxed),
+            waiting: counter.away.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed()),
         };
         let mut snapshot = Snapshot {
             total: self.total.load(Ordering::Relaxed),
@@ -233,7 +257,12 @@ impl Progress {
         if let Some(counter) = self.sources().iter().find(again) {
             return Arc::clone(counter);
         }
-        let counter = Arc::new(Counter { peer, bytes: AtomicU64::new(0), active: AtomicBool::new(true) });
+        let counter = Arc::new(Counter {
+            peer,
+            bytes: AtomicU64::new(0),
+            active: AtomicBool::new(true),
+            away: Mutex::default(),
+        });
         self.sources().push(counter.clone());
         counter
     }

@@ -36,6 +36,14 @@ pub enum SourceError {
     /// It sent a chunk that is not what it was said to be.
     #[error("it sent a chunk that does not verify")]
     BadChunk,
+    /// It was waited for in vain.
+    #[error("gave up after {}: {error}", in_words(*after))]
+    GaveUp {
+        /// How long nothing came.
+        after: Duration,
+        /// What was wrong at last.
+        error: Box<Self>,
+    },
     /// It broke the protocol.
     #[error("it broke the protocol ({0})")]
     Misbehaved(WireError),
@@ -64,8 +72,16 @@ impl SourceError {
             | Self::NotServing
             | Self::BadChunk
             | Self::AnotherPeer(_)
+            | Self::GaveUp { .. }
             | Self::Misbehaved(_) => false,
         }
+    }
+}
+
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
 

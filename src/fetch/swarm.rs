@@ -95,7 +95,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             if !all {
                 self.ask_next(source, &mut asked)?;
             }
-            let handed = source.await_next(self.engine.stall)?;
+            let handed = source.await_next(self.engine.waits.stall)?;
             asked.answered(handed.seen);
             all |= handed.all;
             self.take(source, handed, scope)?;
@@ -103,7 +103,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         log::debug!("everything is handed out; {} bytes are here", self.engine.progress.done());
         // The answers must be read before anything else can be asked.
         while !asked.is_idle() {
-            let handed = source.await_next(self.engine.stall)?;
+            let handed = source.await_next(self.engine.waits.stall)?;
             asked.answered(handed.seen);
             self.take(source, handed, scope)?;
         }
@@ -309,7 +309,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             .looked
             .map_or(Duration::ZERO, |looked| config::ORPHANS_LOOK.saturating_sub(looked.elapsed()));
         self.pause(pause);
-        let Some(has) = source.has(self.engine.stall)? else { return Err(SourceError::NotServing) };
+        let Some(has) = source.has(self.engine.waits.stall)? else { return Err(SourceError::NotServing) };
         exchange.looked = Some(Instant::now());
         let useful = lock(&self.engine.ledger).offers(self.id, &has);
         if useful || has.len() > exchange.known {

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::engine::{Arrived, Engine, lock};
 use super::late::Place;
 use super::ledger::{Grant, SourceId};
+use super::outage::{Outage, Verdict};
 use super::progress::{Counter, Event};
 use super::source::{Dial, Source, SourceError};
 use super::swarm::{Exchange, Joining, Swarm};
@@ -85,10 +86,16 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let peer = dial.peer().clone();
-        let mut failures = 0;
+        let mut outage = Outage::new(self.engine.waits, Instant::now());
         while !self.engine.is_over() {
             let before = self.counter.bytes();
-            let result = dial.dial(&self.engine.cancel).and_then(|source| self.drain(source, scope));
+            let result = match dial.dial(&self.engine.cancel) {
+                Ok(source) => {
+                    self.is_reached(&peer, &mut outage);
+                    self.drain(source, scope)
+                }
+                Err(error) => Err(error),
+            };
             lock(&self.engine.ledger).leave(self.id);
             self.engine.changed.notify_all();
             let Err(error) = self.judged(result) else { break };
@@ -100,19 +107,43 @@ impl<'e, 'a> Worker<'e, 'a> {
                 log::debug!("asking {peer} for everything: {error}");
                 continue;
             }
-            failures = if self.counter.bytes() > before { 1 } else { failures + 1 };
-            if !error.is_passing() || !dial.can_redial() || failures > config::SOURCE_RETRIES {
-                self.take_leave(&peer, &error);
-                self.lose(peer, error);
-                break;
+            if self.counter.bytes() > before {
+                outage.came(Instant::now());
             }
             let reason = error.to_string();
-            (self.engine.observer)(Event::SourceRetried { peer: peer.clone(), reason });
-            self.pause(config::RETRY_PAUSE * failures);
+            // Who fetches with others has them; they are not to wait.
+            let alone = self.role != Role::Member && self.joining.get() != Joining::Together;
+            let verdict = match dial.can_redial() {
+                true => outage.failed(error, alone, Instant::now()),
+                false => Verdict::Lost(error),
+            };
+            let (event, pause) = match verdict {
+                Verdict::Lost(error) => {
+                    self.take_leave(&peer, &error);
+                    self.lose(peer, error);
+                    break;
+                }
+                Verdict::Wait(pause) => {
+                    self.counter.set_away(true);
+                    (Some(Event::Waiting { peer: peer.clone(), reason }), pause)
+                }
+                Verdict::Again(pause) if outage.is_waiting() => (None, pause),
+                Verdict::Again(pause) => (Some(Event::SourceRetried { peer: peer.clone(), reason }), pause),
+            };
+            event.into_iter().for_each(self.engine.observer);
+            self.pause(pause);
         }
+        self.counter.set_away(false);
         self.counter.end();
         if self.role != Role::Member && self.engine.origins.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.orphaned(scope);
+        }
+    }
+
+    fn is_reached(&self, peer: &PeerId, outage: &mut Outage) {
+        if let Some(after) = outage.reached(Instant::now()) {
+            self.counter.set_away(false);
+            (self.engine.observer)(Event::Back { peer: peer.clone(), after });
         }
     }
 
@@ -237,7 +268,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         'e: 'scope,
         'a: 'scope,
     {
-        match source.await_chunk(index, self.engine.stall) {
+        match source.await_chunk(index, self.engine.waits.stall) {
             Err(SourceError::NotYet) => return self.not_yet(exchange),
             other => other?,
         }
@@ -255,7 +286,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         let len = self.engine.layout.chunk_len(index);
         let mut buffer = self.engine.buffers.take(len);
         let received = match buffer.get_mut(..len) {
-            Some(space) => source.receive(space, self.engine.stall),
+            Some(space) => source.receive(space, self.engine.waits.stall),
             None => Ok(()),
         };
         match received {

@@ -126,6 +126,8 @@ pub fn offer_folder(
         let what = format!("{:?} in answer to the offer of a folder", answer.message);
         return Err(WireError::Unexpected(what).into());
     }
+    // Accepted: from here on the target has something to lose.
+    progress(&Report::Folder { files: 0, of_files: 0, done: 0, total: 0 });
     loop {
         let Some(Head { message, .. }) = connection.receive(config::OFFER_SILENCE)? else {
             return Err(WireError::Closed.into());

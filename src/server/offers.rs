@@ -13,7 +13,7 @@ use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
 use crate::fetch::{
     Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply, Swarm,
-    TransferError,
+    TransferError, Waits,
 };
 use crate::serve::responder::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
@@ -137,7 +137,7 @@ fn fetch(
         sources: vec![Box::new(offerer)],
         progress,
         cancel: &shared.sessions.cancel,
-        stall: config::STALL_TIMEOUT,
+        waits: Waits::usual(),
         observer: &observer,
         swarm: swarm.then_some(Swarm::Given(&meet)),
     };
@@ -178,7 +178,7 @@ fn receive_folder(
         supplies: vec![Supply::turned(peer.clone(), connection)],
         progress: &progress,
         cancel: &shared.sessions.cancel,
-        stall: config::STALL_TIMEOUT,
+        waits: Waits::usual(),
         observer: &observer,
     };
     match fetch.run() {

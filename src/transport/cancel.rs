@@ -5,6 +5,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
 
 use super::Closer;
 
@@ -52,6 +55,15 @@ impl Cancel {
         self.state().cancelled
     }
 
+    /// Waits so long, or until the wish is given; says whether it was.
+    pub fn wait(&self, time: Duration) -> bool {
+        let (told, given) = bounded::<()>(1);
+        // Told once or not at all; nobody listens after the wait.
+        let tell = move || told.try_send(()).unwrap_or_default();
+        let _registration = self.closes(Closer::new(tell));
+        given.recv_timeout(time).is_ok() || self.is_cancelled()
+    }
+
     /// Has `closer` closed when the wish is given; at once when it already was.
     pub fn closes(&self, closer: Closer) -> Registration {
         let mut state = self.state();
@@ -92,6 +104,17 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_wait_ends_with_the_wish() {
+        let cancel = Cancel::new();
+        assert!(!cancel.wait(Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| cancel.cancel());
+            assert!(cancel.wait(Duration::from_secs(60)));
+        });
+        assert!(cancel.wait(Duration::from_secs(60)));
+    }
 
     fn counting() -> (Closer, Arc<AtomicU32>) {
         let count = Arc::new(AtomicU32::new(0));

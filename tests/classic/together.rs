@@ -9,7 +9,7 @@ use peershare::classic::{Asker, ClassicPeer};
 use peershare::client::{Bars, Command, Execute, ExitStatus, Surroundings, Transfers};
 use peershare::connection::Framed;
 use peershare::content::FileName;
-use peershare::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress};
+use peershare::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, Waits};
 use peershare::store::Reception;
 use peershare::topology::Topology;
 use peershare::transport::memory::{MemoryNetwork, MemoryStream};
@@ -159,7 +159,7 @@ impl Neighbourhood {
         let network = self.network.clone();
         let served_files = own.folder.path().to_owned();
         let bars = Bars::told_to(told.clone(), told.clone());
-        Transfers::new(Surroundings { own: None, served_files, bars, network, stall: DEADLINE })
+        Transfers::new(Surroundings { own: None, served_files, bars, network, waits: Waits::brief(DEADLINE) })
     }
 }
 
@@ -323,7 +323,7 @@ fn fetch(
         sources,
         progress: &progress,
         cancel: &cancel,
-        stall: DEADLINE,
+        waits: Waits::brief(DEADLINE),
         observer: &observer,
         swarm: None,
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use peershare::wire::{Request, Response};
 use rustix::process::Signal;
@@ -153,7 +154,7 @@ fn a_server_that_is_killed_midway_is_made_up_for_by_another() {
     let a = site.server("a");
     let (held, holding) = crossbeam_channel::bounded(1);
     let (killed, kill) = crossbeam_channel::bounded::<()>(0);
-    let relayed = relay(a.port, 4 * CHUNK as u64, held, kill.clone());
+    let relayed = relay(Arc::new(Mutex::new(a.port)), 4 * CHUNK as u64, held, kill.clone());
     // The other peer gives nothing before the first one is dead.
     let other = Rogue::good_after("x", &data, move || {
         let _ = kill.recv_timeout(DEADLINE);
@@ -218,7 +219,7 @@ fn a_client_that_is_suspended_goes_on_while_it_gives_and_while_it_takes() {
         let a = site.server("a");
         let (held, holding) = crossbeam_channel::bounded(1);
         let (resumed, resume) = crossbeam_channel::bounded::<()>(0);
-        site.list_peers(&[("a", relay(a.port, 100, held, resume))]);
+        site.list_peers(&[("a", relay(Arc::new(Mutex::new(a.port)), 100, held, resume))]);
         let mut client = Running::start(site.client_command().args([command, name]));
         holding.recv_timeout(DEADLINE).unwrap();
         // The client waits for the other side now, and so does the server.

@@ -16,7 +16,9 @@ use peershare::client::{Bars, Command, Execute, ExitStatus, Surroundings, Transf
 use peershare::config;
 use peershare::connection::{self, Framed, Identity};
 use peershare::content::whole;
-use peershare::fetch::{Caller, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError};
+use peershare::fetch::{
+    Caller, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError, Waits,
+};
 use peershare::serve::{Company, Responder, Rights};
 use peershare::server::Host;
 use peershare::store::Store;
@@ -84,7 +86,7 @@ impl Net {
             served_files: self.path("client", ""),
             bars: Bars::new(true),
             network: self.network.clone(),
-            stall: config::STALL_TIMEOUT,
+            waits: Waits::brief(config::STALL_TIMEOUT),
         })
     }
 
@@ -107,8 +109,8 @@ impl Net {
         let supplies = self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
         let (store, share, cancel) = (&store, &share, &Cancel::new());
         let (progress, observer) = (&progress, &|_| ());
-        let stall = config::STALL_TIMEOUT;
-        let result = FolderFetch { store, share, replace, supplies, progress, cancel, stall, observer }.run();
+        let waits = Waits::brief(config::STALL_TIMEOUT);
+        let result = FolderFetch { store, share, replace, supplies, progress, cancel, waits, observer }.run();
         (result, progress.snapshot().sources.iter().map(|source| source.bytes).collect())
     }
 }

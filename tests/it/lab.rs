@@ -15,6 +15,7 @@ use peershare::client::{Bars, ExitStatus, Surroundings, Transfers};
 use peershare::config;
 use peershare::connection::Identity;
 use peershare::content::{ChunkLayout, ChunkSet, FileName, Manifest, merkle};
+use peershare::fetch::Waits;
 use peershare::serve::Rights;
 use peershare::server::{Host, Neighbours};
 use peershare::store::{Reception, Store};
@@ -271,19 +272,24 @@ impl Lab {
 
     /// A client that is nobody, and loses its patience with silent sources at once.
     pub fn impatient_client(&self) -> Client {
-        self.client_with("me", false, Duration::from_millis(50))
+        self.client_with("me", false, Waits::brief(Duration::from_millis(50)))
     }
 
     /// A client that is nobody; a source that is silent for so long counts as stalled.
     pub fn client_that_waits(&self, stall: Duration) -> Client {
-        self.client_with("me", false, stall)
+        self.client_with("me", false, Waits::brief(stall))
+    }
+
+    /// A client that is nobody; a peer that it is using may be away for so long.
+    pub fn client_that_endures(&self, outage: Duration) -> Client {
+        self.client_with("me", false, Waits { stall: Duration::from_millis(200), outage })
     }
 
     fn client_of(&self, name: &str, is_peer: bool) -> Client {
-        self.client_with(name, is_peer, config::STALL_TIMEOUT)
+        self.client_with(name, is_peer, Waits::brief(config::STALL_TIMEOUT))
     }
 
-    fn client_with(&self, name: &str, is_peer: bool, stall: Duration) -> Client {
+    fn client_with(&self, name: &str, is_peer: bool, waits: Waits) -> Client {
         let (out, err, traffic) = (Said::default(), Said::default(), Arc::<Traffic>::default());
         let network = Metered { inner: self.network.clone(), traffic: traffic.clone() };
         let surroundings = Surroundings {
@@ -291,7 +297,7 @@ impl Lab {
             served_files: self.folder(name),
             bars: Bars::told_to(out.clone(), err.clone()),
             network: Arc::new(network),
-            stall,
+            waits,
         };
         let settings = TopologyFile::read(&self.settings()).unwrap();
         Client { transfers: Transfers::new(surroundings), settings, out, err, traffic }
@@ -411,6 +417,12 @@ impl Traffic {
     /// Ends all connections and refuses further ones, as if the client had died.
     pub fn cut(&self) {
         self.closers.lock().unwrap().take().iter().flatten().for_each(Closer::close);
+    }
+
+    /// Ends all connections; new ones can be made.
+    pub fn interrupt(&self) {
+        let closers: Vec<Closer> = self.closers.lock().unwrap().iter_mut().flat_map(std::mem::take).collect();
+        closers.iter().for_each(Closer::close);
     }
 
     fn count(&self, counter: &AtomicU64, bytes: usize) {

@@ -7,6 +7,7 @@ use std::os::unix::fs::lchown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -223,11 +224,12 @@ impl Drop for Running {
 
 /// Stands between a client and a server, and holds the answers back after so many bytes: then says so,
 /// waits until `resume` is closed, and goes on. Gives the port to connect to.
-pub fn relay(server: u16, hold_after: u64, held: Sender<()>, resume: Receiver<()>) -> u16 {
+pub fn relay(server: Arc<Mutex<u16>>, hold_after: u64, held: Sender<()>, resume: Receiver<()>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = move |near: TcpStream| -> io::Result<()> {
-        let far = TcpStream::connect(("127.0.0.1", server))?;
+        let port = *server.lock().unwrap();
+        let far = TcpStream::connect(("127.0.0.1", port))?;
         let (mut requests, mut onwards) = (near.try_clone()?, far.try_clone()?);
         thread::spawn(move || io::copy(&mut requests, &mut onwards).is_ok());
         io::copy(&mut (&far).take(hold_after), &mut &near)?;

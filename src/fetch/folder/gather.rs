@@ -6,7 +6,6 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -18,6 +17,7 @@ use super::{FileError, FolderFetch, Record, locked};
 use crate::config;
 use crate::content::{Root, WholeFile, whole};
 use crate::fetch::engine::TransferError;
+use crate::fetch::outage::Waits;
 use crate::fetch::progress::{Counter, Event, Progress};
 use crate::store::{Group, Salvage, Store, StoreError};
 use crate::transport::Cancel;
@@ -44,7 +44,7 @@ pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record, cou
         observer: fetch.observer,
         record,
         cancel,
-        stall: fetch.stall,
+        waits: fetch.waits,
     };
     gather.take_what_is_here(fetch.store.salvage());
     gather.fetch(&mut supplies);
@@ -69,7 +69,7 @@ pub(super) struct Gather<'a> {
     pub(super) record: &'a Record,
     /// Ends this part of the transfer.
     pub(super) cancel: Cancel,
-    pub(super) stall: Duration,
+    pub(super) waits: Waits,
 }
 
 /// An answer as it came, not proven yet.

@@ -87,8 +87,16 @@ impl File<'_, '_> {
         let (peers, callers): (Vec<_>, Vec<_>) = dialled.unzip();
         let Some(caller) = callers.first() else { return Err(FileError::NoSource) };
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
-        let answers =
-            Find { peers: &peers, subject: &self.subject(), caller, cancel, observer, early: None }.run();
+        let answers = Find {
+            peers: &peers,
+            subject: &self.subject(),
+            caller,
+            cancel,
+            observer,
+            waits: self.fetch.waits,
+            early: None,
+        }
+        .run();
         let (mut holders, mut reasons): (Vec<Holder>, Vec<_>) = Default::default();
         for answer in answers {
             match answer {
@@ -147,9 +155,9 @@ impl File<'_, '_> {
         progress.resume(part.received());
         self.fetch.progress.begin(&progress);
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
-        let stall = self.fetch.stall;
+        let waits = self.fetch.waits;
         let transfer =
-            Fetch { part: &part, sources, progress: &progress, cancel, observer, stall, swarm: None };
+            Fetch { part: &part, sources, progress: &progress, cancel, observer, waits, swarm: None };
         let result = transfer.run();
         let bytes = self.fetch.progress.end();
         result.map_err(FileError::Transfer)?;

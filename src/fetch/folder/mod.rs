@@ -21,12 +21,12 @@ mod supply;
 mod worker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::engine::TransferError;
 use super::progress::{Event, Progress};
 use super::source::SourceError;
 use crate::content::{FileName, Omissions, Root};
+use crate::fetch::outage::Waits;
 use crate::store::{Store, StoreError};
 use crate::topology::PeerId;
 use crate::transport::Cancel;
@@ -48,8 +48,8 @@ pub struct FolderFetch<'a> {
     pub progress: &'a Progress,
     /// Ends the transfer early.
     pub cancel: &'a Cancel,
-    /// How long a source may send nothing before it counts as stalled.
-    pub stall: Duration,
+    /// How long is waited for what.
+    pub waits: Waits,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
 }

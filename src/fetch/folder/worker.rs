@@ -12,6 +12,7 @@ use super::locked;
 use super::supply::Supply;
 use crate::config;
 use crate::content::Digest;
+use crate::fetch::outage::{Outage, Verdict};
 use crate::fetch::progress::Event;
 use crate::fetch::source::{SourceError, misbehaved};
 use crate::wire::{Request, Response};
@@ -33,28 +34,44 @@ impl<'g, 'a> Worker<'g, 'a> {
     /// Uses the source until everything is there or the source is beyond hope.
     pub(super) fn run(self, supply: &mut Supply<'_>) {
         let (gather, source) = (self.gather, self.source);
-        let mut failures = 0;
+        let mut outage = Outage::new(gather.waits, Instant::now());
         while !gather.is_over() {
             let before = gather.contributed(source);
-            let result = self.drain(supply);
+            let result = self.drain(supply, &mut outage);
             let Err(error) = result else { break };
             supply.hang_up();
-            failures = if gather.contributed(source) > before { 1 } else { failures + 1 };
-            let hopeless = !error.is_passing() || !supply.can_redial() || failures > config::SOURCE_RETRIES;
-            locked(&gather.batches).leave(source, hopeless);
+            if gather.contributed(source) > before {
+                outage.came(Instant::now());
+            }
+            let reason = error.to_string();
+            let verdict = match supply.can_redial() {
+                true => outage.failed(error, true, Instant::now()),
+                false => Verdict::Lost(error),
+            };
+            locked(&gather.batches).leave(source, matches!(verdict, Verdict::Lost(_)));
             gather.changed.notify_all();
             if gather.is_over() {
                 break;
             }
-            let (peer, reason) = (supply.peer().clone(), error.to_string());
-            if hopeless {
-                (gather.observer)(Event::SourceLost { peer: peer.clone(), reason });
-                gather.record.lose(&peer, error);
-                break;
-            }
-            (gather.observer)(Event::SourceRetried { peer, reason });
-            self.pause(config::RETRY_PAUSE * failures);
+            let peer = supply.peer().clone();
+            let (event, pause) = match verdict {
+                Verdict::Lost(error) => {
+                    let reason = error.to_string();
+                    (gather.observer)(Event::SourceLost { peer: peer.clone(), reason });
+                    gather.record.lose(&peer, error);
+                    break;
+                }
+                Verdict::Wait(pause) => {
+                    self.set_away(true);
+                    (Some(Event::Waiting { peer, reason }), pause)
+                }
+                Verdict::Again(pause) if outage.is_waiting() => (None, pause),
+                Verdict::Again(pause) => (Some(Event::SourceRetried { peer, reason }), pause),
+            };
+            event.into_iter().for_each(gather.observer);
+            self.pause(pause);
         }
+        self.set_away(false);
         locked(&gather.batches).leave(source, true);
         gather.changed.notify_all();
         if let Some(counter) = gather.counters.get(source) {
@@ -62,6 +79,12 @@ impl<'g, 'a> Worker<'g, 'a> {
         }
         if locked(&gather.batches).is_complete() {
             gather.end();
+        }
+    }
+
+    fn set_away(&self, away: bool) {
+        if let Some(counter) = self.gather.counters.get(self.source) {
+            counter.set_away(away);
         }
     }
 
@@ -79,8 +102,12 @@ impl<'g, 'a> Worker<'g, 'a> {
     }
 
     /// Asks and reads until nothing is left to do.
-    fn drain(&self, supply: &mut Supply<'_>) -> Result<(), SourceError> {
+    fn drain(&self, supply: &mut Supply<'_>, outage: &mut Outage) -> Result<(), SourceError> {
         let _registration = supply.connect(&self.gather.cancel)?;
+        if let Some(after) = outage.reached(Instant::now()) {
+            self.set_away(false);
+            (self.gather.observer)(Event::Back { peer: supply.peer().clone(), after });
+        }
         loop {
             if self.bad.1.try_recv().is_ok() {
                 return Err(SourceError::BadChunk);
@@ -124,7 +151,7 @@ impl<'g, 'a> Worker<'g, 'a> {
     /// Reads one answer and passes it on.
     fn receive(&self, supply: &mut Supply<'_>, batch: Vec<Content>) -> Result<(), SourceError> {
         let connection = supply.connection()?;
-        let head = connection.answer(self.gather.stall)?;
+        let head = connection.answer(self.gather.waits.stall)?;
         let lengths = match head.message {
             Response::Gathered { lengths } => lengths,
             Response::Error(refusal) => return Err(refusal.into()),
@@ -132,7 +159,7 @@ impl<'g, 'a> Worker<'g, 'a> {
         };
         let contents = self.sort(&batch, &lengths, head.payload as usize)?;
         let mut payload = vec![0; head.payload as usize];
-        connection.read_payload(&mut payload, self.gather.stall)?;
+        connection.read_payload(&mut payload, self.gather.waits.stall)?;
         let mut batches = locked(&self.gather.batches);
         for (content, length) in batch.into_iter().zip(lengths) {
             if length.is_none() {
