@@ -1,5 +1,7 @@
 //! The prompt on a terminal: line editing, history in memory, completion.
 
+use std::io::ErrorKind;
+
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -9,6 +11,7 @@ use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::Execute;
+use super::echo::NoEcho;
 use super::forms::FORMS;
 use super::outcome::ExitStatus;
 use super::prompt::{Shell, Step};
@@ -34,13 +37,30 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
     loop {
         editor.set_helper(Some(Completion::of(shell.topology())));
         match editor.readline(PROMPT) {
-            Ok(line) if shell.perform_line(&line, "") == Step::Leave => return Ok(()),
+            Ok(typed) if perform_lines(shell, &typed) == Step::Leave => return Ok(()),
             Ok(_) => {}
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                // The editor stops at the bad byte, so what is typed now is a new line.
+                shell.report("the line is not UTF-8; it is skipped");
+            }
             Err(ReadlineError::Interrupted) => shell.say("#QUIT or Ctrl-D leaves"),
             Err(ReadlineError::Eof) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Performs what was typed or pasted, one command a line.
+fn perform_lines<E: Execute>(shell: &mut Shell<'_, E>, typed: &str) -> Step {
+    let mut step = Step::Done(ExitStatus::Success);
+    for line in typed.split(['\n', '\r']).filter(|line| !line.trim().is_empty()) {
+        let _silent = NoEcho::begin();
+        step = shell.perform_line(line, "");
+        if matches!(step, Step::Leave | Step::Done(ExitStatus::Interrupted)) {
+            break;
+        }
+    }
+    step
 }
 
 /// Completes names of commands in the first word, and ids of peers in the others.

@@ -7,7 +7,7 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::ExitStatus;
+use super::{ExitStatus, echo};
 use crate::transport::Cancel;
 
 /// Turns signals into the end of the command that runs. Its thread starts with the first command
@@ -39,7 +39,10 @@ impl Interrupts {
                     let command = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     match command {
                         Some(cancel) if !cancel.is_cancelled() => cancel.cancel(),
-                        _ => std::process::exit(ExitStatus::Interrupted.code().into()),
+                        _ => {
+                            echo::restore();
+                            std::process::exit(ExitStatus::Interrupted.code().into())
+                        }
                     }
                 }
             };

@@ -86,12 +86,12 @@ impl Names {
                 }
                 Some(Known::Asked) => {}
                 _ => {
+                    // Where too many are under way, one of them has to end first.
                     let under_way = known.values().filter(|known| matches!(known, Known::Asked)).count();
-                    if under_way >= config::LOOKUPS {
-                        return Err(io::Error::other("too many host names are being looked up already"));
+                    if under_way < config::LOOKUPS {
+                        self.ask(host, resolve)?;
+                        known.insert(host.to_owned(), Known::Asked);
                     }
-                    self.ask(host, resolve)?;
-                    known.insert(host.to_owned(), Known::Asked);
                 }
             }
             if cancel.is_cancelled() {
@@ -202,6 +202,26 @@ mod tests {
         names.forget("n");
         names.addresses_by(counted, "n", 3, (late(), &Cancel::new())).unwrap();
         assert_eq!(ASKED.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn names_beyond_the_limit_wait_for_room() {
+        fn slow(host: &str) -> io::Result<Vec<SocketAddr>> {
+            // Long enough for all to be asked for before the first has an answer.
+            thread::park_timeout(Duration::from_millis(20));
+            Ok(vec![([10, 0, 0, host.len() as u8], 0).into()])
+        }
+        let names = Names::default();
+        thread::scope(|scope| {
+            let names = &names;
+            let ask = |number: usize| {
+                let host = "n".repeat(number + 1);
+                names.addresses_by(slow, &host, 7, (late(), &Cancel::new()))
+            };
+            let asking: Vec<_> =
+                (0..2 * config::LOOKUPS).map(|number| scope.spawn(move || ask(number))).collect();
+            assert!(asking.into_iter().all(|asked| asked.join().unwrap().is_ok()));
+        });
     }
 
     #[test]

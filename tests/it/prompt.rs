@@ -25,6 +25,26 @@ fn exits_well(mut session: OsSession) {
 }
 
 #[test]
+fn lines_that_are_typed_ahead_or_pasted_run_in_their_turn_and_a_bad_byte_is_one_bad_line() {
+    let site = Site::new();
+    let mut session = prompt(&site);
+    session.send("ahead1\rahead2\rahead3\r").unwrap();
+    for line in ["ahead1", "ahead2", "ahead3"] {
+        session.expect(format!("unknown command \"{line}\"")).unwrap();
+    }
+    session.send("\x1b[200~paste1\rpaste2\x1b[201~\r").unwrap();
+    for line in ["paste1", "paste2"] {
+        session.expect(format!("unknown command \"{line}\"")).unwrap();
+    }
+    session.send(b"download caf\xe9.txt\r").unwrap();
+    session.expect("is not UTF-8; it is skipped").unwrap();
+    session.send("help quit\r").unwrap();
+    session.expect("leave (also").unwrap();
+    session.send("#QUIT\r").unwrap();
+    exits_well(session);
+}
+
+#[test]
 fn a_session_helps_lists_downloads_and_leaves() {
     let site = Site::new();
     let server = site.server("a");
