@@ -29,6 +29,12 @@ pub fn is_private(part: &str) -> bool {
     bare == PRIVATE_FOLDER || bare.trim_start_matches('.').starts_with("peersh~")
 }
 
+/// Whether a file system may take this part of a name for one that begins with [`ARRIVING`].
+pub fn is_arriving(part: &str) -> bool {
+    part.starts_with('.') && part.to_lowercase().starts_with(ARRIVING)
+        || !part.is_ascii() && part.nfkc().collect::<String>().to_lowercase().starts_with(ARRIVING)
+}
+
 /// Characters that are not seen, and that some file systems do not compare.
 fn is_ignorable(symbol: char) -> bool {
     matches!(symbol,
@@ -143,7 +149,7 @@ fn check(text: &str) -> Result<(), BadName> {
             "" => return Err(BadName::EmptyPart),
             "." | ".." => return Err(BadName::Dots),
             _ if position == 0 && is_private(part) => return Err(BadName::Private),
-            _ if part.starts_with(ARRIVING) => return Err(BadName::Private),
+            _ if is_arriving(part) => return Err(BadName::Private),
             _ if part.len() > FileName::MAX_PART => return Err(BadName::TooLong),
             _ => {}
         }
@@ -231,7 +237,10 @@ mod tests {
         {
             assert!(name.parse::<FileName>().is_ok(), "{name:?}");
         }
-        assert_eq!("x/.peershare-arriving-7".parse::<FileName>(), Err(BadName::Private));
+        for arriving in ["x/.peershare-arriving-7", ".PEERSHARE-Arriving-7", "x/.peer\u{17f}hare-arriving-1"]
+        {
+            assert_eq!(arriving.parse::<FileName>(), Err(BadName::Private), "{arriving}");
+        }
     }
 
     #[test]

@@ -108,8 +108,8 @@ impl Disk {
 
     fn within(folder: Folder, private: Private) -> io::Result<Self> {
         let Private { folder: private, closed, scratch } = private;
-        folder.keep_out_of(private.dir())?;
         let parts = PrivateFolder::open(private.dir(), PARTS)?;
+        folder.keep_out_of(&[private.dir(), parts.dir()])?;
         let (catalog, naming) = (Catalog::new(private), Mutex::default());
         let live = Live::default();
         Ok(Self { folder, catalog, parts, live, naming, closed, asked: None, _scratch: scratch })

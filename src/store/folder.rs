@@ -39,8 +39,8 @@ const LOOK: OFlags = READ;
 pub(super) struct Folder {
     dir: File,
     path: PathBuf,
-    /// Device and inode of the private folder in it, which no name may lead to, however it is spelt.
-    private: OnceLock<Place>,
+    /// Our own folders, which no name may lead to, however it is spelt.
+    private: OnceLock<Vec<Place>>,
 }
 
 /// Device and inode of a folder: which one it is, whatever it is called.
@@ -71,22 +71,39 @@ impl Folder {
         Self { dir, path, private: OnceLock::new() }
     }
 
-    /// From now on no name leads into that folder.
-    pub(super) fn keep_out_of(&self, private: &File) -> io::Result<()> {
-        // Only the first one counts, and there is no other.
-        let _ = self.private.set(place_of(private)?);
+    /// From now on no name leads into these folders.
+    pub(super) fn keep_out_of(&self, private: &[&File]) -> io::Result<()> {
+        let places = private.iter().map(|folder| place_of(folder)).collect::<io::Result<_>>()?;
+        // They are told once.
+        let _ = self.private.set(places);
         Ok(())
     }
 
-    /// Whether that is the private folder.
+    /// Whether that is one of our own folders.
     pub(super) fn is_private(&self, place: Place) -> bool {
-        self.private.get() == Some(&place)
+        self.private.get().is_some_and(|private| private.contains(&place))
+    }
+
+    /// A folder on the way to a name must not be one of our own, under whatever name: a file system that
+    /// folds case has them under several, and a mount may show them anywhere.
+    fn check_way(&self, path: &Path) -> io::Result<()> {
+        if self.private.get().is_none() {
+            return Ok(());
+        }
+        let beneath = path.ancestors().filter(|above| !above.as_os_str().is_empty());
+        for above in beneath {
+            match statat(&self.dir, above, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if self.is_private(place_in(&stat)) => return Err(Errno::XDEV.into()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_not_private(&self, file: &File) -> io::Result<()> {
-        match self.private.get() {
-            Some(private) if place_of(file)? == *private => Err(Errno::XDEV.into()),
-            _ => Ok(()),
+        match self.is_private(place_of(file)?) {
+            true => Err(Errno::XDEV.into()),
+            false => Ok(()),
         }
     }
 
@@ -160,16 +177,8 @@ impl Folder {
         self.enter(path)
     }
 
-    /// The first part is compared with the private folder by what it is, because a file system that folds
-    /// case, or a mount, may have that under more names than one.
     fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        if let (Some(private), Some(Component::Normal(first))) =
-            (self.private.get(), path.components().next())
-            && let Ok(stat) = statat(&self.dir, first, AtFlags::SYMLINK_NOFOLLOW)
-            && place_in(&stat) == *private
-        {
-            return Err(Errno::XDEV.into());
-        }
+        self.check_way(path)?;
         match open_without_links(&self.dir, path, flags) {
             // A link, or a system (or a container's filter) without this call.
             Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),

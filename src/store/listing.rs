@@ -14,7 +14,7 @@ use super::error::is_shortage;
 use super::folder::Folder;
 use super::{StoreError, locked};
 use crate::config;
-use crate::content::name::{ARRIVING, PRIVATE_FOLDER};
+use crate::content::name::{PRIVATE_FOLDER, is_arriving};
 use crate::content::{Entry, FileName, Omissions, Reason, Selection};
 
 /// What somebody wants to see of a listing.
@@ -224,7 +224,7 @@ impl Walk<'_> {
             match entry.file_name().to_str() {
                 Ok("." | "..") => {}
                 Ok(PRIVATE_FOLDER) if visit.prefix.is_empty() => {}
-                Ok(part) if part.starts_with(ARRIVING) => {}
+                Ok(part) if is_arriving(part) => {}
                 Ok(part) => self.sort_in(&visit, part, entry.file_type())?,
                 Err(_) => {
                     let part = entry.file_name().to_bytes().escape_ascii();

@@ -1,13 +1,13 @@
 //! Giving a received file its name, and what it means when that, or writing it, fails.
 
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use signal_hook::consts::SIGXFSZ;
@@ -16,7 +16,7 @@ use super::disk::Disk;
 use super::{StoreError, attributes, sparse, way};
 use crate::config;
 use crate::content::FileName;
-use crate::content::name::ARRIVING;
+use crate::content::name::{ARRIVING, is_arriving};
 
 /// A file among the part files, or in a folder of theirs, and where it goes.
 pub(super) struct Placing<'a> {
@@ -99,19 +99,18 @@ impl Placing<'_> {
     }
 
     fn copy(&self) -> io::Result<File> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let private = format!("{ARRIVING}{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
         let (folder, name) = self.to;
-        let copied = self.copy_as(folder, &private).and_then(|copy| {
-            let within = Placing { from: (folder, &private), to: (folder, name), ..*self };
-            within.rename(&GUARDS)?;
-            unlinkat(self.from.0, self.from.1, AtFlags::empty())?;
-            Ok(copy)
-        });
-        copied.inspect_err(|_| {
-            // It may not be there at all.
+        sweep_arriving(folder);
+        let private = unused_name();
+        let copied = self.copy_as(folder, &private)?;
+        let within = Placing { from: (folder, &private), to: (folder, name), ..*self };
+        let placed = within.rename(&GUARDS).inspect_err(|_| {
+            // Ours, and of no use any more.
             let _ = unlinkat(folder, &private, AtFlags::empty());
-        })
+        });
+        placed?;
+        unlinkat(self.from.0, self.from.1, AtFlags::empty())?;
+        Ok(copied)
     }
 
     /// Copies the bytes, with time and mode, and reads them again to compare.
@@ -120,13 +119,44 @@ impl Placing<'_> {
         let source = File::from(openat(self.from.0, self.from.1, read, Mode::empty())?);
         let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let copy = File::from(openat(folder, name, create, Mode::from_raw_mode(0o600))?);
-        copy_bytes(&source, &copy)?;
-        attributes::take_over(&source, &copy)?;
-        copy.sync_all()?;
-        if !same_bytes(&source, &copy)? {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the copy has other bytes"));
-        }
+        // Whoever finds it unlocked may delete it.
+        copy.lock()?;
+        let copied = copy_bytes(&source, &copy).and_then(|()| {
+            attributes::take_over(&source, &copy)?;
+            copy.sync_all()?;
+            match same_bytes(&source, &copy)? {
+                true => Ok(()),
+                false => Err(io::Error::new(io::ErrorKind::InvalidData, "the copy has other bytes")),
+            }
+        });
+        copied.inspect_err(|_| {
+            let _ = unlinkat(folder, name, AtFlags::empty());
+        })?;
         Ok(copy)
+    }
+}
+
+/// A name that no copy has, of this process or another, on this machine or in another container.
+fn unused_name() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{ARRIVING}{random:016x}")
+}
+
+/// Deletes copies that killed processes left in a folder.
+fn sweep_arriving(folder: &File) {
+    let Ok(entries) = Dir::read_from(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.to_str().is_ok_and(is_arriving) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let unused =
+            openat(folder, name, flags, Mode::empty()).is_ok_and(|file| File::from(file).try_lock().is_ok());
+        if unused {
+            // It may be gone already.
+            let _ = unlinkat(folder, name, AtFlags::empty());
+        }
     }
 }
 
@@ -274,6 +304,12 @@ mod tests {
         assert_eq!(folders.read("f").unwrap(), b"new");
         let names = fs::read_dir(folders.top.path()).unwrap();
         assert_eq!(names.count(), 2, "the file and .peershare");
+        // What a killed process left goes with the next copy.
+        fs::write(folders.top.path().join(".peershare-arriving-0"), b"torn").unwrap();
+        fs::write(&part, b"newer").unwrap();
+        folders.placing(true).copy().unwrap();
+        assert_eq!(fs::read_dir(folders.top.path()).unwrap().count(), 2);
+        assert_eq!(folders.read("f").unwrap(), b"newer");
         assert!(!part.exists());
     }
 }

@@ -441,30 +441,43 @@ fn part_files_that_nobody_continues_are_deleted_after_two_weeks() {
 }
 
 #[test]
-fn the_private_folder_under_another_name_is_never_reached() {
+fn our_own_folders_under_other_names_are_never_reached() {
+    use rustix::mount::{UnmountFlags, mount_bind, unmount};
     let served = Served::new();
     served.write("f", b"x");
     hashed(&served.store, "f");
-    // A link and, where this may be done, a second name for the folder itself.
     symlink(".peershare", served.path("link")).unwrap();
-    fs::create_dir(served.path("alias")).unwrap();
-    let [private, alias] = [".peershare", "alias"].map(|folder| served.path(folder));
-    let mounted = rustix::mount::mount_bind(&private, &alias).is_ok();
-    if !mounted {
-        eprintln!("only root can give a folder a second name, so only the link is tried");
-    }
-    for folder in ["link", "alias"].iter().take(if mounted { 2 } else { 1 }) {
-        for file in [format!("{folder}/catalog"), format!("{folder}/parts/new")] {
-            assert!(served.store.describe(&name(&file)).is_err(), "{file}");
-            assert!(served.store.open_named(&name(&file)).is_err(), "{file}");
-            let received = served.store.receive(manifest_of(&file, b"poison"), true);
-            assert!(received.is_err(), "{file}: {received:?}");
+    let mut aliases = vec!["link/catalog", "link/parts/new"];
+    // Second names for the folders themselves, where this may be done.
+    let binds =
+        [(".peershare", "alias"), (".peershare", "sub/x"), (".peershare/parts", "p"), (".", "sub/self")];
+    let mut mounted = Vec::new();
+    for (folder, alias) in binds {
+        fs::create_dir_all(served.path(alias)).unwrap();
+        match mount_bind(served.path(folder), served.path(alias)) {
+            Ok(()) => mounted.push(served.path(alias)),
+            Err(error) => eprintln!("only root can give a folder a second name: {error}"),
         }
     }
-    let query = ListQuery { limit: 100, folders: true, ..ListQuery::default() };
-    let listed = served.store.list(&query).unwrap().entries;
-    if mounted {
-        rustix::mount::unmount(&alias, rustix::mount::UnmountFlags::empty()).unwrap();
+    if mounted.len() == binds.len() {
+        aliases.extend(["alias/catalog", "alias/parts/new", "sub/x/catalog", "sub/x/parts/new", "p/new"]);
+        aliases.extend(["sub/self/.peershare/catalog", "sub/self/.peershare/parts/new"]);
     }
-    assert!(listed.iter().all(|entry| entry.name.as_str() == "f"), "{listed:?}");
+    for file in aliases {
+        assert!(served.store.describe(&name(file)).is_err(), "{file}");
+        assert!(served.store.open_named(&name(file)).is_err(), "{file}");
+        let received = served.store.receive(manifest_of(file, b"poison"), true);
+        assert!(received.is_err(), "{file}: {received:?}");
+        let mut group = served.store.group(true).unwrap();
+        let whole = crate::content::whole::hash_all(&[b"poison"]).pop().unwrap().unwrap();
+        group.put(&name(file), &whole, &crate::content::Attributes::default()).unwrap();
+        assert!(group.settle().iter().all(|(_, settled)| settled.is_err()), "{file}");
+    }
+    let query = ListQuery { limit: 100, ..ListQuery::default() };
+    let listed = served.store.list(&query).unwrap().entries;
+    for alias in mounted.iter().rev() {
+        unmount(alias, UnmountFlags::DETACH).unwrap();
+    }
+    let names: Vec<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
+    assert!(names.iter().all(|name| name.ends_with('f')), "{names:?}");
 }
