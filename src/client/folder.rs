@@ -117,7 +117,10 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     let printed = bars.say(&line);
     let statuses = outcome.failures.iter().map(|(_, error)| ExitStatus::from(error));
     let succeeded = (outcome.received + outcome.here > 0).then_some(ExitStatus::Success);
-    ExitStatus::of_peers(statuses.chain(succeeded).chain(left_out)).then(printed)
+    match ExitStatus::of_peers(statuses.chain(succeeded)) {
+        ExitStatus::Success if !left_out.is_empty() => ExitStatus::Incomplete,
+        status => status.then(printed),
+    }
 }
 
 fn others(here: u64, failed: u64) -> String {
@@ -176,8 +179,11 @@ pub(super) fn upload(work: &Work<'_>, shared: Several, replace: bool) -> ExitSta
         return ExitStatus::Interrupted;
     }
     let left_out = omissions::tell(work, &format!("this upload of {}", shared.label), &left_out);
-    let left_out = Some(left_out).filter(|left_out| *left_out == ExitStatus::Incomplete);
-    ExitStatus::of_peers(outcomes.into_iter().chain(left_out))
+    // What failed says more than what was never there to be copied.
+    match ExitStatus::of_peers(outcomes) {
+        ExitStatus::Success => left_out,
+        failed => failed,
+    }
 }
 
 /// The upload of a folder to one peer.

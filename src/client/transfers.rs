@@ -126,7 +126,12 @@ impl Execute for Transfers {
                 }
             },
             Command::Download { wanted, replace, except, .. } => {
-                meaning::download(&work, wanted, except, *replace)
+                let was_there = Path::new(&self.surroundings.served_files).exists();
+                let status = meaning::download(&work, wanted, except, *replace);
+                if let Some(store) = self.store.get().filter(|_| !was_there) {
+                    store.leave_nothing();
+                }
+                status
             }
             Command::Help { .. } | Command::Quit => ExitStatus::Success,
         }
@@ -177,6 +182,7 @@ impl From<&StoreError> for ExitStatus {
             StoreError::InTheWay { .. }
             | StoreError::Blocked { .. }
             | StoreError::NotAFolder { .. }
+            | StoreError::Unholdable { .. }
             | StoreError::Outside { .. } => Self::Refused,
             StoreError::Changed { .. } => Self::Integrity,
             StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => Self::NoSpace,

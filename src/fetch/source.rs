@@ -51,7 +51,7 @@ pub enum SourceError {
     #[error("{0}")]
     AnotherPeer(WireError),
     /// It did not greet as a framed peer does; it may speak the classic dialect.
-    #[error("what answers there is no peershare server ({0})")]
+    #[error("no peershare server answers there, or it is too busy ({0})")]
     Foreign(WireError),
 }
 

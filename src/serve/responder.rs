@@ -362,7 +362,10 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         | StoreError::NoSuchContent { .. }
         | StoreError::NotAFile { .. }
         | StoreError::DeadLink { .. } => ErrorCode::NotFound,
-        StoreError::Outside { .. } | StoreError::BadName(_) | StoreError::Closed { .. } => ErrorCode::Refused,
+        StoreError::Outside { .. }
+        | StoreError::BadName(_)
+        | StoreError::Closed { .. }
+        | StoreError::Unholdable { .. } => ErrorCode::Refused,
         error if error.is_passing() => ErrorCode::Busy,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{Access, AtFlags, accessat, fstatvfs, statat};
+use rustix::fs::{Access, AtFlags, accessat, fstatvfs, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::StoreError;
@@ -122,6 +122,8 @@ impl Disk {
         match std::fs::metadata(&asked.path) {
             Ok(now) if !now.is_dir() => Found::Nothing,
             Ok(now) if (now.dev(), now.ino()) != asked.top => Found::Other,
+            // It could not be written to, and now it can.
+            Ok(_) if self.closed.is_some() && is_writable(self.folder.dir()) => Found::Other,
             Ok(_) if asked.private.is_none() => Found::Same,
             Ok(_) if self.private_places().ok() == asked.private => Found::Same,
             Ok(_) => Found::Other,
@@ -190,6 +192,19 @@ impl Disk {
         }
     }
 
+    /// Removes our own folders, and the folder itself, where nothing is in them.
+    pub(super) fn leave_nothing(&self) {
+        if self.closed.is_some() {
+            return;
+        }
+        let parts = Path::new(PRIVATE_FOLDER).join(PARTS);
+        for folder in [parts.as_path(), Path::new(PRIVATE_FOLDER)] {
+            // One with anything in it stays.
+            let _ = unlinkat(self.folder.dir(), folder, AtFlags::REMOVEDIR);
+        }
+        let _ = std::fs::remove_dir(self.folder.path());
+    }
+
     /// Bytes that can still be written.
     pub(super) fn free_space(&self) -> io::Result<u64> {
         free_space(self.parts.dir())
@@ -233,6 +248,10 @@ fn writable_private(folder: &Folder) -> io::Result<PrivateFolder> {
     let private = PrivateFolder::open(folder.dir(), PRIVATE_FOLDER)?;
     accessat(private.dir(), ".", Access::WRITE_OK, AtFlags::EACCESS)?;
     Ok(private)
+}
+
+fn is_writable(folder: &File) -> bool {
+    accessat(folder, ".", Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 fn is_closed(error: &io::Error) -> bool {

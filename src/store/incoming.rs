@@ -14,7 +14,7 @@ use super::identity::Identity;
 use super::part::NameLock;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::reception::lock_name;
-use super::{StoreError, way};
+use super::{StoreError, placing, way};
 use crate::config;
 use crate::content::{Digest, FileName};
 
@@ -56,6 +56,7 @@ pub(super) fn begin(
     if way::look(disk, &name, replace)?.is_some() && !replace {
         return Ok(Arrival::Exists);
     }
+    placing::check_holdable(disk, &name)?;
     let what = format!("cannot prepare to receive {name}");
     let free = disk.free_space().map_err(StoreError::io(what.clone()))?;
     if let Some(needed) = length.filter(|length| *length > free) {

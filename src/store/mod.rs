@@ -83,6 +83,7 @@ mod way;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -124,6 +125,8 @@ struct Shared {
     current: Mutex<Arc<Inner>>,
     /// Whether files are hashed in advance, of a folder that comes later as well.
     hashes_all: AtomicBool,
+    /// The server that holds the folder, and its lock of a folder that came later.
+    held: Mutex<Option<(String, Option<File>)>>,
 }
 
 /// One folder, opened.

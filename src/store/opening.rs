@@ -1,5 +1,6 @@
 //! Opening a served folder, and looking again whether it still is where it was.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,8 +23,23 @@ const SERVER_LOCK: &str = "server";
 const MAX_WHO: u64 = 200;
 
 /// Keeps other servers from a folder while it lives.
-#[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "only its lock counts")] File);
+pub struct Held {
+    /// The lock of the folder that was there first.
+    _first: File,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *locked(&self.shared.held) = None;
+    }
+}
 
 impl Store {
     /// Opens a folder and its `.peershare`, makes what is missing, and deletes part files that nobody
@@ -39,6 +55,11 @@ impl Store {
     /// A store without a folder, for lending files alone.
     pub fn nowhere() -> Result<Self, StoreError> {
         Ok(Self::over(Arc::new(Disk::nowhere()?)))
+    }
+
+    /// Removes the folder again if nothing is in it, for whoever made it and received nothing.
+    pub fn leave_nothing(&self) {
+        self.now().disk.leave_nothing();
     }
 
     /// The served folder, as an absolute path without links.
@@ -78,12 +99,28 @@ impl Store {
         if self.shared.hashes_all.load(Relaxed) {
             self.hash_all();
         }
+        self.hold_again();
         Ok(())
     }
 
     /// Keeps other servers from serving the folder, as long as what this gives lives; `who` is told to
     /// them. [`StoreError::Held`] when another one does.
     pub fn hold_for_server(&self, who: &str) -> Result<Held, StoreError> {
+        let file = self.claim_for_server(who)?;
+        *locked(&self.shared.held) = Some((who.to_owned(), None));
+        Ok(Held { _first: file, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Another folder is served now; it is held like the one before.
+    fn hold_again(&self) {
+        let Some(who) = locked(&self.shared.held).as_ref().map(|(who, _)| who.clone()) else { return };
+        match self.claim_for_server(&who) {
+            Ok(file) => *locked(&self.shared.held) = Some((who, Some(file))),
+            Err(error) => log::error!("{error}"),
+        }
+    }
+
+    fn claim_for_server(&self, who: &str) -> Result<File, StoreError> {
         let disk = &self.now().disk;
         let cannot = || StoreError::io("cannot keep other servers from the folder");
         let Some(mut file) = disk.parts.claim(SERVER_LOCK).map_err(cannot())? else {
@@ -94,7 +131,7 @@ impl Store {
             return Err(StoreError::Held { folder: disk.folder.path().display().to_string(), who });
         };
         file.set_len(0).and_then(|()| file.write_all(who.as_bytes())).map_err(cannot())?;
-        Ok(Held(file))
+        Ok(file)
     }
 
     /// A folder from anywhere on this machine, for serving it while this lives; nothing is written to
@@ -105,7 +142,8 @@ impl Store {
 
     fn over(disk: Arc<Disk>) -> Self {
         let current = Mutex::new(Arc::new(Inner::over(disk)));
-        Self { shared: Arc::new(Shared { current, hashes_all: AtomicBool::new(false) }) }
+        let (hashes_all, held) = (AtomicBool::new(false), Mutex::default());
+        Self { shared: Arc::new(Shared { current, hashes_all, held }) }
     }
 
     /// The folder that is worked with now.

@@ -199,6 +199,46 @@ pub(super) fn same_bytes(one: &File, other: &File) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Characters that FAT, exFAT and NTFS keep for themselves.
+const KEPT_BY_SOME: [char; 8] = ['<', '>', ':', '"', '\\', '|', '?', '*'];
+
+fn is_unusual(name: &FileName) -> bool {
+    let odd = |part: &str| part.contains(KEPT_BY_SOME) || part.ends_with(['.', ' ']);
+    name.as_str().split('/').any(odd)
+}
+
+/// [`StoreError::Unholdable`] when the file system has no such names, found out by trying before anything is
+/// received. Ordinary names are not tried.
+pub(super) fn check_holdable(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
+    if !is_unusual(name) {
+        return Ok(());
+    }
+    for part in name.as_str().split('/') {
+        let odd = part.chars().filter(|letter| KEPT_BY_SOME.contains(letter)).take(16);
+        let end = part.chars().last().filter(|letter| matches!(letter, '.' | ' '));
+        let tried: String = "try".chars().chain(odd).chain(['x']).chain(end).collect();
+        match disk.parts.claim(&tried) {
+            Err(error) if is_no_name(&error) => {
+                return Err(StoreError::Unholdable { name: name.clone() });
+            }
+            // Where something else is wrong, it will be told as what it is.
+            Err(_) | Ok(None) => {}
+            Ok(Some(_)) => {
+                let removed = disk.parts.remove(&tried);
+                removed.map_err(StoreError::io(format!("cannot prepare to receive {name}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_no_name(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG | Errno::NOENT)
+    )
+}
+
 /// What an error means when a part file, of which `needed` bytes are not written, was to become `name`.
 pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
     let named = name.clone();
@@ -210,6 +250,7 @@ pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::
         }
         Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: named },
         Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => StoreError::Unholdable { name: named },
+        Some(Errno::NOENT) if is_unusual(name) => StoreError::Unholdable { name: named },
         _ => unwritable(disk, name, needed, error),
     }
 }

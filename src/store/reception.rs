@@ -17,7 +17,7 @@ use super::hashing::Hashing;
 use super::leftovers::NAME_LOCK;
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
-use super::{journal, sparse, way};
+use super::{journal, placing, sparse, way};
 use crate::content::{Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
 
 /// How a reception can begin.
@@ -72,6 +72,7 @@ pub(super) fn receive(
         }
         _ => {}
     }
+    placing::check_holdable(disk, manifest.name())?;
     let what = || format!("cannot prepare to receive {}", manifest.name());
     let Some(mut claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {
         return Ok(Reception::Busy);

@@ -23,7 +23,7 @@ pub enum WireError {
     #[error("the other side does not speak peershare")]
     NotPeershare,
     /// The acceptor said nothing, or left, instead of its greeting; it may speak the classic dialect.
-    #[error("no greeting came ({0})")]
+    #[error("it took the connection and said nothing: {0}")]
     NoGreeting(Box<Self>),
     /// A length above the limit was announced.
     #[error("a {what} of {length} bytes was announced, the limit is {limit}")]

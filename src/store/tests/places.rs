@@ -210,3 +210,43 @@ fn permission_bits_that_forbid_all_do_not_hinder_the_copy_to_another_file_system
     let metadata = fs::metadata(served.path("usb/f")).unwrap();
     assert_eq!((metadata.permissions().mode() & 0o777, metadata.mtime()), (0o400, 1));
 }
+
+#[test]
+fn the_hold_of_a_server_goes_over_to_the_folder_that_takes_the_place() {
+    let top = tempfile::tempdir().unwrap();
+    let place = top.path().join("served");
+    let store = Store::open(&place).unwrap();
+    let held = store.hold_for_server("peer1").unwrap();
+    fs::rename(&place, top.path().join("elsewhere")).unwrap();
+    fs::create_dir(&place).unwrap();
+    assert!(listed(&store).is_empty());
+    let other = Store::open(&place).unwrap();
+    assert!(matches!(other.hold_for_server("peer2"), Err(StoreError::Held { .. })));
+    fs::remove_dir_all(place.join(".peershare")).unwrap();
+    assert!(listed(&store).is_empty() && listed(&other).is_empty());
+    assert!(matches!(other.hold_for_server("peer2"), Err(StoreError::Held { .. })));
+    drop(held);
+    other.hold_for_server("peer2").unwrap();
+}
+
+#[test]
+fn a_folder_that_can_be_written_to_again_receives_again() {
+    let served = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::at(served.path()) else { return };
+    rustix::mount::mount_remount(&mounted.0, MountFlags::RDONLY, "").unwrap();
+    let store = Store::open(served.path()).unwrap();
+    assert!(matches!(receive(&store, "f", b"x"), Err(StoreError::Closed { .. })));
+    rustix::mount::mount_remount(&mounted.0, MountFlags::empty(), "").unwrap();
+    receive(&store, "f", b"x").unwrap();
+    assert_eq!(fs::read(served.path().join("f")).unwrap(), b"x");
+}
+
+#[test]
+fn unusual_names_are_received_where_the_file_system_has_them() {
+    let served = Served::new();
+    for file in ["a:b", "what?", "end.", "sp ace ", "d:/x*"] {
+        receive(&served.store, file, b"x").unwrap();
+        assert_eq!(fs::read(served.path(file)).unwrap(), b"x");
+    }
+    assert_eq!(fs::read_dir(served.path(".peershare/parts")).unwrap().count(), 0);
+}
