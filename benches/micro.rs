@@ -100,6 +100,7 @@ mod framing {
             name: format!("holidays/2024/picture {number:04}.jpeg").parse().unwrap(),
             length: 3_000_000 + number,
             folder: false,
+            stored: None,
             mtime_ns: Some(1_700_000_000_000_000_000 + number as i64),
             mode: Some(0o644),
             root: Some(Root(Digest::of(&number.to_be_bytes()))),

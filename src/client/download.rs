@@ -219,7 +219,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
         Some(Begun { part, progress }) => (Some(part), progress),
         None => (None, Progress::new(manifest.length())),
     };
-    let received = |store: &Store| store.receive_after(early, manifest.clone(), replace);
+    let received = |store: Store| store.receive_after(early, manifest.clone(), replace);
     match work.transfers.store().and_then(received) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
         Ok(Reception::AlreadyHere) => say(bars, format!("{} is already here", shown(name.as_str()))),

@@ -54,7 +54,7 @@ pub(super) fn download(
     let label = format!("{}{}", quoted(typed.0), typed.1);
     let progress = Progress::new(0);
     let bar = bars.transfer(&label);
-    let result = fetch(work, store, (&share, replace), &progress, &bar);
+    let result = fetch(work, &store, (&share, replace), &progress, &bar);
     bar.finish();
     match result {
         Ok(outcome) if outcome.listed == 0 && outcome.left_out.is_empty() => {

@@ -1,7 +1,7 @@
 //! Does the commands: decides whom to ask, has it done, and tells how it went.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::interrupts::Interrupts;
 use super::local::Given;
@@ -19,7 +19,7 @@ use crate::wire::{ErrorCode, Refusal, WireError};
 /// Does listings, uploads and downloads, one after the other.
 pub struct Transfers {
     pub(super) surroundings: Surroundings,
-    store: OnceLock<Store>,
+    store: Mutex<Option<Store>>,
     pub(super) classic: classic::Known,
     interrupts: Interrupts,
 }
@@ -54,24 +54,37 @@ impl Transfers {
     /// Nothing is opened before a command needs it.
     pub fn new(surroundings: Surroundings) -> Self {
         let (classic, interrupts) = (classic::Known::default(), Interrupts::default());
-        Self { surroundings, store: OnceLock::new(), classic, interrupts }
+        Self { surroundings, store: Mutex::default(), classic, interrupts }
     }
 
     /// The own served folder for what only reads: where there is none, none is made.
     pub(super) fn store_to_read(&self) -> Result<Store, StoreError> {
-        if self.store.get().is_none() && !Path::new(&self.surroundings.served_files).exists() {
+        if self.opened().is_none() && !Path::new(&self.surroundings.served_files).exists() {
             return Store::nowhere();
         }
-        self.store().cloned()
+        self.store()
     }
 
     /// The own served folder, opened on first use and made where it is missing.
-    pub(super) fn store(&self) -> Result<&Store, StoreError> {
-        if let Some(store) = self.store.get() {
-            return Ok(store);
+    pub(super) fn store(&self) -> Result<Store, StoreError> {
+        let mut opened = self.opened();
+        if let Some(store) = &*opened {
+            return Ok(store.clone());
         }
         let store = Store::open(Path::new(&self.surroundings.served_files))?;
-        Ok(self.store.get_or_init(|| store))
+        *opened = Some(store.clone());
+        Ok(store)
+    }
+
+    /// Removes the served folder that a command made and that nothing came into.
+    fn leave_nothing(&self) {
+        if let Some(store) = self.opened().take() {
+            store.leave_nothing();
+        }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Store>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,8 +141,8 @@ impl Execute for Transfers {
             Command::Download { wanted, replace, except, .. } => {
                 let was_there = Path::new(&self.surroundings.served_files).exists();
                 let status = meaning::download(&work, wanted, except, *replace);
-                if let Some(store) = self.store.get().filter(|_| !was_there) {
-                    store.leave_nothing();
+                if !was_there {
+                    self.leave_nothing();
                 }
                 status
             }
@@ -185,7 +198,9 @@ impl From<&StoreError> for ExitStatus {
             | StoreError::Unholdable { .. }
             | StoreError::Outside { .. } => Self::Refused,
             StoreError::Changed { .. } => Self::Integrity,
-            StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => Self::NoSpace,
+            StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
+                Self::NoSpace
+            }
             StoreError::Interrupted => Self::Interrupted,
             StoreError::BadName(_) | StoreError::BadPattern { .. } | StoreError::NoFolder { .. } => {
                 Self::Usage

@@ -33,6 +33,9 @@ pub struct Entry {
     /// Its length in bytes.
     #[serde(default)]
     pub length: u64,
+    /// Bytes that it takes on the disk, where these are fewer: it has holes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<u64>,
     /// When it was last modified, in nanoseconds since 1970; absent when unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtime_ns: Option<i64>,
@@ -48,6 +51,11 @@ impl Entry {
     /// What it has beside its content.
     pub fn attributes(&self) -> Attributes {
         Attributes { mtime_ns: self.mtime_ns, mode: self.mode }
+    }
+
+    /// Bytes that it may take where it arrives.
+    pub fn room(&self) -> u64 {
+        self.stored.map_or(self.length, |stored| stored.min(self.length))
     }
 
     /// What it is, as far as that is known; an empty file needs no hashing.

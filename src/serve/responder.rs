@@ -369,7 +369,9 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         error if error.is_passing() => ErrorCode::Busy,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
-        StoreError::NoSpace { .. } | StoreError::TooLarge { .. } => ErrorCode::NoSpace,
+        StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
+            ErrorCode::NoSpace
+        }
         StoreError::InTheWay { .. } | StoreError::Blocked { .. } | StoreError::NotAFolder { .. } => {
             ErrorCode::InTheWay
         }

@@ -77,6 +77,14 @@ pub enum StoreError {
         /// Bytes that are free.
         free: u64,
     },
+    /// The disk is too full for all files of a folder together.
+    #[error("no space for all of it: {needed} bytes are needed and {free} are free; make room and try again")]
+    NoRoom {
+        /// Bytes still to be written.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// The file is larger than a file may be here.
     #[error(
         "{name} is larger than a file may be here; raise the limit of this program (ulimit -f), or use a disk whose file system takes such files"

@@ -29,6 +29,8 @@ pub(super) struct Seen {
     pub(super) kind: FileType,
     /// Permission bits.
     pub(super) mode: u32,
+    /// Bytes that it takes on the disk.
+    pub(super) stored: u64,
 }
 
 impl<'a> Looker<'a> {
@@ -66,6 +68,7 @@ impl<'a> Looker<'a> {
             identity: Identity::from_metadata(&metadata),
             kind: FileType::from_raw_mode(metadata.mode()),
             mode: metadata.mode() & 0o777,
+            stored: metadata.blocks().saturating_mul(512),
         })
     }
 
@@ -96,6 +99,7 @@ impl<'a> Looker<'a> {
 impl From<Stat> for Seen {
     fn from(stat: Stat) -> Self {
         let kind = FileType::from_raw_mode(stat.st_mode);
-        Self { identity: Identity::from_stat(&stat), kind, mode: stat.st_mode & 0o777 }
+        let stored = u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(512);
+        Self { identity: Identity::from_stat(&stat), kind, mode: stat.st_mode & 0o777, stored }
     }
 }

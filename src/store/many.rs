@@ -5,7 +5,7 @@ use rustix::fs::FileType;
 
 use super::identity::Identity;
 use super::looking::{Looker, Seen};
-use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, small, way};
+use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, reception, small, way};
 use crate::config;
 use crate::content::{Attributes, Entry, FileName, Omissions, Root, Selection};
 
@@ -188,6 +188,28 @@ impl Store {
         wanted.iter().zip(looks).map(standing).collect()
     }
 
+    /// Fails when so many bytes more do not fit where these files go, all of them together. `kept` are contents of
+    /// which something may be here from an earlier attempt.
+    pub fn check_room(
+        &self,
+        needed: u64,
+        one_of_them: &FileName,
+        kept: &mut dyn Iterator<Item = Root>,
+    ) -> Result<(), StoreError> {
+        let disk = &self.looked_at()?.disk;
+        let what = || StoreError::io("cannot see how much room there is");
+        let free = match disk.free_space_elsewhere(one_of_them).map_err(what())? {
+            Some(free) => free,
+            None => disk.free_space().map_err(what())?,
+        };
+        if needed <= free {
+            return Ok(());
+        }
+        let held: u64 = kept.map(|root| reception::held(disk, &root)).sum();
+        let needed = needed.saturating_sub(held);
+        if needed <= free { Ok(()) } else { Err(StoreError::NoRoom { needed, free }) }
+    }
+
     /// Begins to receive many small files; each thread that does so has a group of its own.
     pub fn group(&self, replace: bool) -> Result<Group, StoreError> {
         let disk = self.looked_at()?.disk.clone();
@@ -250,6 +272,7 @@ fn entry(name: FileName, seen: Seen, root: Option<Root>) -> Entry {
         name,
         folder,
         length: if folder { 0 } else { seen.identity.length },
+        stored: (!folder && seen.stored < seen.identity.length).then_some(seen.stored),
         mtime_ns: Some(seen.identity.mtime_ns),
         mode: Some(seen.mode),
         root: root.filter(|_| !folder),

@@ -122,6 +122,13 @@ fn look(
     }
 }
 
+/// Bytes of that content that take room already, from an earlier attempt.
+pub(super) fn held(disk: &Disk, root: &Root) -> u64 {
+    let part = disk.parts.file(&part_entry(root)).ok().flatten();
+    let blocks = part.and_then(|part| part.metadata().ok()).map_or(0, |metadata| metadata.blocks());
+    blocks.saturating_mul(512)
+}
+
 /// Locks the name and the content; `None` when somebody else has either.
 fn claim(disk: &Arc<Disk>, manifest: &Manifest) -> io::Result<Option<Claim>> {
     let Some(name) = lock_name(disk, manifest.name())? else { return Ok(None) };

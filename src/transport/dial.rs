@@ -51,6 +51,8 @@ impl Network for Tcp {
                 self.best().insert(key, *answered);
             }
             Ok(_) => {}
+            // A cancel says nothing of the name.
+            Err(_) if cancel.is_cancelled() => {}
             Err(_) => self.names.forget(&peer.address),
         }
         Ok(Box::new(dialled?.0))
@@ -89,6 +91,8 @@ const CANCEL_POLL: Duration = Duration::from_millis(20);
 struct Race {
     running: Vec<(Socket, SocketAddr)>,
     failed: Vec<(SocketAddr, io::Error)>,
+    /// One has failed since the last was begun, so that the next need not wait.
+    has_lost: bool,
 }
 
 fn dial_before(
@@ -99,7 +103,7 @@ fn dial_before(
     let (mut race, mut next_at) = (Race::default(), Instant::now());
     let mut ahead = addresses.iter();
     loop {
-        if (race.running.is_empty() || Instant::now() >= next_at)
+        if (race.running.is_empty() || race.has_lost || Instant::now() >= next_at)
             && let Some(address) = ahead.next()
         {
             next_at = Instant::now() + config::NEXT_ADDRESS_AFTER;
@@ -126,6 +130,7 @@ fn dial_before(
 
 impl Race {
     fn begin(&mut self, address: SocketAddr) {
+        self.has_lost = false;
         match begin(address) {
             Ok(socket) => self.running.push((socket, address)),
             Err(error) => self.failed.push((address, error)),
@@ -148,7 +153,10 @@ impl Race {
             match if ready { socket.take_error() } else { Ok(None) } {
                 Ok(None) if ready && winner.is_none() => winner = Some((socket, address)),
                 Ok(None) => self.running.push((socket, address)),
-                Ok(Some(error)) | Err(error) => self.failed.push((address, error)),
+                Ok(Some(error)) | Err(error) => {
+                    self.has_lost = true;
+                    self.failed.push((address, error));
+                }
             }
         }
         Ok(winner)

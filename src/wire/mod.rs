@@ -80,7 +80,7 @@
 //! A listing is in the order of its names, byte by byte, each once, and comes in pages: `next` of one
 //! page is `after` of the request for the following one. An entry is an object with `name`, `length`,
 //! `mtime_ns` (modification time in nanoseconds since 1970), `mode` (permission bits) and `root`, which
-//! is absent while the file is not hashed; with `folders` there are also entries with `folder: true`.
+//! is absent while the file is not hashed, and `stored`, the bytes on disk of a file with holes; with `folders` there are also entries with `folder: true`.
 //! `pattern` selects names: a glob in which `*` stays within a folder and `**` does not, or `folder/`
 //! for the folder and everything beneath it. `except` leaves out: a pattern without `/` is compared with
 //! every part of a name, one with `/` with its beginning up to any part. Whoever asked looks itself

@@ -170,3 +170,32 @@ fn a_server_without_descriptors_never_gives_less_and_calls_it_all() {
         }
     }
 }
+
+#[test]
+fn a_folder_larger_than_the_disk_is_not_begun() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let lab = Lab::of(&["a", "b"]);
+    let (mine, theirs) = (lab.folder("me"), lab.folder("b"));
+    for (owner, folder) in [("a", "d"), ("c", "e")] {
+        for number in 0..6 {
+            lab.put(owner, &format!("{folder}/{number}"), &super::lab::bytes(number, 1_000_000));
+        }
+    }
+    fs::create_dir_all(&mine).unwrap();
+    for folder in [&mine, &theirs] {
+        if let Err(error) = mount("none", folder, "tmpfs", MountFlags::empty(), c"size=4m") {
+            eprintln!("only root can mount a small disk, so this is not tried: {error}");
+            return;
+        }
+    }
+    let downloaded = lab.client().run("download d/ a");
+    let uploaded = lab.client_at("c").run("upload e/ b");
+    let begun = [mine.join("d"), theirs.join("e")].map(|folder| folder.exists());
+    for folder in [&mine, &theirs] {
+        unmount(folder, UnmountFlags::DETACH).unwrap();
+    }
+    for outcome in [downloaded, uploaded] {
+        outcome.is(ExitStatus::NoSpace).tells("no space for all of it: 6000000 bytes are needed");
+    }
+    assert_eq!(begun, [false, false]);
+}

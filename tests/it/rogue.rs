@@ -253,6 +253,7 @@ impl Rogue {
                     name,
                     length,
                     folder: false,
+                    stored: None,
                     mtime_ns: None,
                     mode: None,
                     root: Some(manifest.root()),

@@ -148,6 +148,10 @@ impl FolderFetch<'_> {
             self.supplies.iter().map(|supply| self.progress.join(supply.peer().clone())).collect();
         let plan = listing::plan(&mut self, &record)?;
         self.check(&record)?;
+        if let Some(name) = plan.one_of_them() {
+            let mut kept = plan.large.iter().filter_map(|large| large.root);
+            self.store.check_room(plan.room, name, &mut kept)?;
+        }
         for name in plan.folders.iter().map(|(name, _)| name) {
             if let Err(error) = self.store.make_folder(name) {
                 record.fail(name, error.into());

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::listing::COMPARED_AT_ONCE;
 use super::{FileError, FolderFetch, Record, Version};
 use crate::config;
-use crate::content::{Attributes, Entry, FileName, Root};
+use crate::content::{Attributes, ChunkLayout, Entry, FileName, Root};
 use crate::store::{Standing, Wanted};
 use crate::topology::PeerId;
 
@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) large: Vec<Large>,
     /// In the order of their names, so that a folder comes before those in it.
     pub(super) folders: Vec<(FileName, Attributes)>,
+    /// Bytes that all of it may take here.
+    pub(super) room: u64,
 }
 
 /// A content that is fetched as a whole.
@@ -56,9 +58,18 @@ struct Candidate {
     name: FileName,
     there: FileName,
     length: u64,
+    room: u64,
     root: Option<Root>,
     attributes: Attributes,
     sources: Vec<usize>,
+}
+
+impl Plan {
+    /// Any of the names that come here.
+    pub(super) fn one_of_them(&self) -> Option<&FileName> {
+        let large = self.large.first().map(|large| &large.name);
+        large.or_else(|| Some(&self.small.first()?.names.first()?.0))
+    }
 }
 
 impl<'a> Planner<'a> {
@@ -89,9 +100,10 @@ impl<'a> Planner<'a> {
             return self.record.fail(&name, FileError::Conflict(versions));
         }
         self.fetch.progress.announce(1, length);
+        let room = first.room();
         let root = versions.iter().find_map(|(_, entry)| entry.content());
         let sources = versions.iter().map(|(source, _)| *source).collect();
-        self.waiting.push(Candidate { name, there, length, root, attributes, sources });
+        self.waiting.push(Candidate { name, there, length, room, root, attributes, sources });
         if self.waiting.len() >= COMPARED_AT_ONCE {
             self.compare();
         }
@@ -123,7 +135,12 @@ impl<'a> Planner<'a> {
     }
 
     fn sort_in(&mut self, file: Candidate, other_is_here: bool) {
-        let Candidate { name, there, length, root, attributes, sources } = file;
+        let Candidate { name, there, length, room, root, attributes, sources } = file;
+        // What no file can be long fails for itself.
+        let is_possible = ChunkLayout::usual(length).is_ok();
+        if is_possible && (!other_is_here || self.fetch.replace) {
+            self.plan.room = self.plan.room.saturating_add(room);
+        }
         match root.filter(|_| length <= config::SMALL_FILE) {
             Some(_) if other_is_here && !self.fetch.replace => {
                 self.record.fail(&name, FileError::InTheWay);
