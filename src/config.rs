@@ -6,6 +6,9 @@ use std::time::Duration;
 /// Where the peers are listed when nobody says otherwise.
 pub const PEER_SETTINGS_FILE: &str = "peer_settings.txt";
 
+/// What else is said of the peers, in the folder of that file.
+pub const PEER_KEYS_FILE: &str = "peer_keys.txt";
+
 /// Environment variable that names another file of peers.
 pub const PEER_SETTINGS_VARIABLE: &str = "PEERSHARE_PEER_SETTINGS";
 

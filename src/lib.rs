@@ -52,7 +52,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `bin/client.rs`, `bin/server.rs` | the command lines, one library call each |
-//! | [`topology`] | peers, `peer_settings.txt`, noticing that it was edited |
+//! | [`topology`] | peers, `peer_settings.txt` and what stands beside it, noticing an edit |
 //! | [`config`] | every default and every limit |
 //! | [`logging`] | the log of both programs |
 //! | [`content`] | what a file is: names, digests, layouts, manifests, verified chunks; pure |
@@ -105,7 +105,7 @@
 //! look for it:
 //!
 //! * `unsafe` anywhere, and an async runtime in the dependency tree
-//! * `std::fs` outside [`store`], [`topology`] (which reads `peer_settings.txt`) and `demo` (which
+//! * `std::fs` outside [`store`], [`topology`] (which reads the settings) and `demo` (which
 //!   makes its sample files)
 //! * `TcpStream`, `TcpListener` and other sockets outside [`transport`]
 //! * disk, socket, thread or clock in [`content`]; a socket in [`wire`]; a clock in the ledger and its

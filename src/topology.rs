@@ -3,19 +3,28 @@
 //! A line is `peerID address port`, with any run of blanks between the words; `#` starts a
 //! comment. A fourth word `classic` says that the peer speaks the classic text dialect. Any other
 //! word is an error, so that a typing mistake never goes unseen.
+//!
+//! Older programs read the same file, and take a comment, a blank line or a fourth word badly. So what
+//! is said of a peer beyond the three words may also stand in `peer_keys.txt` beside it, of which they
+//! know nothing: `peerID classic`.
+//!
+//! * [`Topology`]: the peers, and what a line may say
+//! * `traits`: what is said of a peer beyond its address
+//! * [`TopologyFile`]: where the peers are listed, and that it was edited
+
+mod file;
+mod traits;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config;
+pub use file::{SettingsError, TopologyFile};
+use traits::{KeptApart, Traits};
 
 /// What a peer is called: 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,7 +124,7 @@ pub struct Topology {
     peers: Vec<Peer>,
 }
 
-/// What is wrong in `peer_settings.txt`, and in which line.
+/// What is wrong in `peer_settings.txt` or `peer_keys.txt`, and in which line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct BadLine {
@@ -136,6 +145,18 @@ impl Topology {
         &self.peers
     }
 
+    /// Adds what is said of the peers in a place apart. A peer that is not listed is an error.
+    fn add(&mut self, apart: &KeptApart) -> Result<(), BadLine> {
+        for (line, id, traits) in apart.lines() {
+            let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == *id) else {
+                let what = format!("no peer {id} is listed in the settings beside this file");
+                return Err(BadLine { line, what });
+            };
+            peer.classic |= traits.classic;
+        }
+        Ok(())
+    }
+
     /// The peer of that id.
     pub fn find(&self, id: &PeerId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.id == *id)
@@ -148,8 +169,8 @@ impl FromStr for Topology {
     fn from_str(text: &str) -> Result<Self, BadLine> {
         let mut peers: Vec<Peer> = Vec::new();
         let (mut ids, mut places) = (HashSet::new(), HashSet::new());
-        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-            let at = |what| BadLine { line: number + 1, what };
+        for (number, line) in numbered_lines(text) {
+            let at = |what| BadLine { line: number, what };
             let Some(peer) = parse_line(line).map_err(at)? else { continue };
             if !ids.insert(peer.id.clone()) {
                 return Err(at(format!("peer id {} is already taken by an earlier line", peer.id)));
@@ -166,19 +187,14 @@ impl FromStr for Topology {
 
 /// Reads one line; `None` when it is blank or only a comment.
 fn parse_line(line: &str) -> Result<Option<Peer>, String> {
-    let text = line.split('#').next().unwrap_or_default();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let (id, address, port, classic) = match words[..] {
+    let words = words_of(line);
+    let (id, address, port, said) = match words[..] {
         [] => return Ok(None),
-        [id, address, port] => (id, address, port, false),
-        [id, address, port, "classic"] => (id, address, port, true),
-        [_, _, _, "classic", other, ..] | [_, _, _, other, ..] => {
-            return Err(format!(
-                "unexpected {other:?} after the port; expected: peerID address port [classic]"
-            ));
-        }
-        _ => return Err(format!("found {:?}; expected: peerID address port", text.trim())),
+        [id, address, port, ref said @ ..] => (id, address, port, said),
+        _ => return Err(format!("found {:?}; expected: peerID address port", words.join(" "))),
     };
+    let Traits { classic } = Traits::parse(said)
+        .map_err(|bad| format!("{bad} after the port; expected: peerID address port [classic]"))?;
     let id = id.parse().map_err(|bad: BadPeerId| bad.to_string())?;
     let address = plain_address(address);
     if !is_address(&address) {
@@ -193,6 +209,16 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
         Ok(port @ 1..) => Ok(Some(Peer { id, address, port, classic })),
         _ => Err(format!("{port:?} is not a port; expected a number from 1 to 65535")),
     }
+}
+
+/// The words of a line before its comment.
+fn words_of(line: &str) -> Vec<&str> {
+    line.split('#').next().unwrap_or_default().split_whitespace().collect()
+}
+
+/// The lines of a file with their numbers, without the mark that some editors put before the first.
+fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.trim_start_matches('\u{feff}').lines())
 }
 
 /// The address without brackets, in lower case but for the zone, which is the name of an interface.
@@ -218,107 +244,6 @@ fn is_address(text: &str) -> bool {
             && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     text.len() <= 253 && text.trim_end_matches('.').split('.').all(part_fits)
-}
-
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// None of the places that are looked at has the file.
-    #[error(
-        "no peer_settings.txt in . or ..; write one (a line a peer: peerID address port), or name it with --peer-settings FILE"
-    )]
-    NotFound,
-    /// The file cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// A line of the file is wrong.
-    #[error("{}, {bad}", path.display())]
-    Bad {
-        /// Which file.
-        path: PathBuf,
-        /// Line and reason.
-        bad: BadLine,
-    },
-}
-
-/// A topology together with the file it came from, so that an edit is noticed.
-#[derive(Debug)]
-pub struct TopologyFile {
-    path: PathBuf,
-    seen: Option<Stamp>,
-    current: Topology,
-}
-
-/// Length and modification time; a change of either is taken for an edit.
-type Stamp = (u64, Option<SystemTime>);
-
-impl TopologyFile {
-    /// Finds and reads the settings: `named` (from the command line), else the file that
-    /// `$PEERSHARE_PEER_SETTINGS` names, else `./peer_settings.txt`, else `../peer_settings.txt`.
-    pub fn find(named: Option<&Path>) -> Result<Self, SettingsError> {
-        let from_environment = || std::env::var_os(config::PEER_SETTINGS_VARIABLE).map(PathBuf::from);
-        if let Some(path) = named.map(Path::to_owned).or_else(from_environment) {
-            return Self::read(&path);
-        }
-        let usual = [".", ".."].map(|folder| Path::new(folder).join(config::PEER_SETTINGS_FILE));
-        match usual.iter().find(|path| path.exists()) {
-            Some(path) => Self::read(path),
-            None => Err(SettingsError::NotFound),
-        }
-    }
-
-    /// Reads the settings from that file.
-    pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        let seen = stamp(path);
-        let current = load(path)?;
-        Ok(Self { path: path.to_owned(), seen, current })
-    }
-
-    /// Where the settings came from.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The topology that is in force.
-    pub fn current(&self) -> &Topology {
-        &self.current
-    }
-
-    /// Looks whether the file was edited and reads it again if so. Says whether the topology is
-    /// another one now. A file that has become bad, or is gone, is an error once; the old topology stays in force.
-    pub fn reload(&mut self) -> Result<bool, SettingsError> {
-        let seen = stamp(&self.path);
-        if seen == self.seen {
-            return Ok(false);
-        }
-        self.seen = seen;
-        self.read_again()
-    }
-
-    /// Reads the file again, even if it seems the same. Says whether the topology is another one now;
-    /// after an error the old one stays in force.
-    pub fn read_again(&mut self) -> Result<bool, SettingsError> {
-        let fresh = load(&self.path)?;
-        let changed = fresh != self.current;
-        self.current = fresh;
-        Ok(changed)
-    }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.len(), metadata.modified().ok()))
-}
-
-fn load(path: &Path) -> Result<Topology, SettingsError> {
-    let unreadable = |error| SettingsError::Unreadable { path: path.to_owned(), error };
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    text.parse().map_err(|bad| SettingsError::Bad { path: path.to_owned(), bad })
 }
 
 #[cfg(test)]
@@ -386,21 +311,5 @@ mod tests {
             "line 2: peer id a is already taken by an earlier line"
         );
         assert!(error_of("a 1.1.1.1 1\nb 1.1.1.1 1").starts_with("line 2: 1.1.1.1 port 1 is already taken"));
-    }
-
-    #[test]
-    fn an_edit_is_noticed_and_a_bad_one_leaves_the_old_topology_in_force() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("peers");
-        fs::write(&path, "a 127.0.0.1 1\n").unwrap();
-        let mut file = TopologyFile::read(&path).unwrap();
-        assert!(!file.reload().unwrap());
-        fs::write(&path, "a 127.0.0.1 1\nb 127.0.0.1 2\n").unwrap();
-        assert!(file.reload().unwrap());
-        fs::write(&path, "nonsense").unwrap();
-        let error = file.reload().unwrap_err().to_string();
-        assert!(error.contains("peers, line 1: found \"nonsense\""), "{error}");
-        assert_eq!(file.current().peers().len(), 2);
-        assert!(!file.reload().unwrap(), "a bad file is reported once");
     }
 }
