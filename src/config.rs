@@ -125,6 +125,9 @@ pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 /// The pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
+/// Downloads of the classic dialect that are counted at once for the log; with more, all are told.
+pub const CLASSIC_DOWNLOADS: usize = 1024;
+
 /// A line of the log that repeats is said again after this time, with how often it was not.
 pub const LOG_AGAIN: Duration = Duration::from_secs(60);
 

@@ -166,6 +166,13 @@ impl Framed {
         self.stream.get_ref().remote()
     }
 
+    /// What the log calls the other side: id, address and dialect, as `peer2 (192.168.1.11:40112, framed)`.
+    /// The id is what it says of itself.
+    pub fn who(&self) -> String {
+        let id = self.peer.as_ref().map_or("a client without an id", PeerId::as_str);
+        format!("{id} ({}, framed)", self.remote())
+    }
+
     /// See [`Stream::set_unsent_limit`].
     pub fn set_unsent_limit(&mut self, bytes: u32) -> Result<(), WireError> {
         Ok(self.stream.get_mut().set_unsent_limit(bytes)?)

@@ -12,6 +12,10 @@ use log::{Level, LevelFilter};
 
 use crate::config;
 
+mod tally;
+
+pub use tally::Tally;
+
 /// Makes harmless what peers put into messages, such as control characters that fool a terminal or
 /// begin a line of their own.
 pub type Shown = fn(&str) -> Cow<'_, str>;

@@ -33,6 +33,7 @@
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
+//! | `it/access_log.rs` | what a server writes about who took and gave what |
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
 //!
 //! No test sleeps, knows a port in advance or needs the internet; every wait has a deadline.
@@ -48,6 +49,7 @@ mod it {
     pub mod rogue;
     pub mod speaker;
 
+    mod access_log;
     mod architecture;
     mod client_program;
     mod content_ids;

@@ -1,9 +1,11 @@
 //! The serving side: answers clients of all kinds on whatever connections they open.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::given::Downloads;
 use super::line::Line;
 use super::message::{CHUNK, NoRequest, Request, Ripeness, count};
 use super::text::{Text, Texts};
@@ -11,6 +13,7 @@ use super::uploads::{Offered, Spoiled, Taken, Upload, Uploads};
 use crate::config;
 use crate::connection::Buffered;
 use crate::content::{Attributes, FileName, Root};
+use crate::logging::{Repeated, Tally};
 use crate::store::{Arrival, ListQuery, Store, StoreError};
 use crate::transport::{Cancel, timed_out};
 use crate::wire::{self, Refusal, Subject};
@@ -20,6 +23,8 @@ pub struct Service {
     store: Store,
     uploads: Arc<Uploads>,
     texts: Texts,
+    downloads: Downloads,
+    unlisted: Repeated,
 }
 
 /// May refuse a request, told as the one of the framed dialect that does the same.
@@ -28,14 +33,18 @@ pub type Allow<'a> = dyn Fn(&wire::Request) -> Result<(), Refusal> + 'a;
 impl Service {
     /// Serves that store.
     pub fn new(store: Store) -> Self {
-        Self { store, uploads: Arc::default(), texts: Texts::default() }
+        let unlisted = Repeated::new();
+        let (uploads, texts, downloads) = (Arc::default(), Texts::default(), Downloads::default());
+        Self { store, uploads, texts, downloads, unlisted }
     }
 
     /// Answers on one connection until the other side leaves; an upload that began on it may last a
     /// little longer, unless cancelled.
     pub fn converse(&self, stream: Buffered, allow: &Allow<'_>, cancel: &Cancel) -> io::Result<()> {
+        let remote = stream.get_ref().remote();
         let line = Line::new(stream)?;
-        let mut session = Session { service: self, allow, line, offered: None, farewell: None, open: None };
+        let mut session =
+            Session { service: self, allow, remote, line, offered: None, farewell: None, open: None };
         let ended = session.run();
         let Session { offered, line, .. } = session;
         drop(line);
@@ -45,22 +54,34 @@ impl Service {
         ended
     }
 
-    /// The files' names as far as they fit in one message. One with a blank would be taken for two.
-    fn list(&self) -> Result<String, StoreError> {
+    /// Tells the log what was given to clients that asked for no more in a while; to be called now and
+    /// then.
+    pub fn tell_idle(&self, now: Instant) {
+        self.downloads.tell_idle(now);
+    }
+
+    /// The files' names as far as they fit in one message, how many that are, and how many are left out.
+    /// One with a blank would be taken for two.
+    fn list(&self) -> Result<(String, Listed), StoreError> {
         let query = ListQuery { limit: config::CLASSIC_MESSAGE, ..ListQuery::default() };
         let mut answer = "200 Files served:".to_owned();
-        for entry in self.store.list(&query)?.entries {
+        let page = self.store.list(&query)?;
+        let mut listed = Listed { names: 0, blanks: 0, more: page.next.is_some() };
+        for entry in page.entries {
             let name = entry.name.as_str();
             if name.contains(char::is_whitespace) {
+                listed.blanks += 1;
                 continue;
             }
             if answer.len() + 1 + name.len() > config::CLASSIC_MESSAGE {
+                listed.more = true;
                 break;
             }
             answer.push(' ');
             answer.push_str(name);
+            listed.names += 1;
         }
-        Ok(answer)
+        Ok((answer, listed))
     }
 
     /// A served file as text; `None` when it is none, or is not known in time.
@@ -71,10 +92,34 @@ impl Service {
     }
 }
 
+/// What went into a listing, and what did not.
+struct Listed {
+    names: usize,
+    /// Names with blanks, which the dialect cannot tell.
+    blanks: usize,
+    /// More than fits in a message.
+    more: bool,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} names", self.names)?;
+        if self.blanks > 0 {
+            write!(f, ", without {} that have blanks", self.blanks)?;
+        }
+        if self.more {
+            f.write_str(", and no more, as a message of the dialect ends there")?;
+        }
+        Ok(())
+    }
+}
+
 /// One connection.
 struct Session<'a> {
     service: &'a Service,
     allow: &'a Allow<'a>,
+    /// Where the client is.
+    remote: String,
     line: Line,
     /// The upload that was offered here.
     offered: Option<Offered>,
@@ -125,10 +170,18 @@ impl Session<'_> {
         let Ok(request) = Request::parse(text) else { return self.say("250 Unknown request") };
         match request {
             Request::List => {
-                let answer = self.service.list().unwrap_or_else(|error| {
-                    log::warn!("cannot list the files for a classic client: {error}");
-                    "250 Not serving".to_owned()
-                });
+                let answer = match self.service.list() {
+                    Ok((answer, listed)) => {
+                        log::info!("listed {listed} to {}", self.who());
+                        answer
+                    }
+                    Err(error) => {
+                        if let Some(more) = self.service.unlisted.due(Instant::now()) {
+                            log::warn!("cannot list the files to {}: {error}{more}", self.who());
+                        }
+                        "250 Not serving".to_owned()
+                    }
+                };
                 self.say(&answer)
             }
             Request::Offer { name, length } => self.offer(name, length),
@@ -140,15 +193,12 @@ impl Session<'_> {
     }
 
     fn offer(&mut self, name: &str, length: Option<u64>) -> io::Result<()> {
-        let refused = |why: &str| format!("250 {why} file {name}");
         let answer = match self.begin(name, length) {
-            Ok(Arrival::Exists) => refused("Already serving"),
-            Ok(Arrival::Busy) => refused("Currently receiving"),
-            Err(reason) => {
-                log::info!("refused {name:?} from a classic client: {reason}");
-                refused("Not receiving")
-            }
+            Ok(Arrival::Exists) => self.refuse(name, "Already serving", "a file of that name is here"),
+            Ok(Arrival::Busy) => self.refuse(name, "Currently receiving", "it is being received"),
+            Err(reason) => self.refuse(name, "Not receiving", &reason),
             Ok(Arrival::Ready(incoming)) => {
+                log::info!("receiving {name} from {}", self.who());
                 let offered = self.service.uploads.begin(incoming, length);
                 let upload = offered.upload.clone();
                 self.offered = Some(offered);
@@ -163,10 +213,21 @@ impl Session<'_> {
         self.say(&answer)
     }
 
+    /// The refusal of an upload in the dialect's words; the log has the reason.
+    fn refuse(&self, name: &str, words: &str, reason: &str) -> String {
+        log::info!("refused the upload of {name} from {}: {reason}", self.who());
+        format!("250 {words} file {name}")
+    }
+
+    /// What the log calls the other side.
+    fn who(&self) -> String {
+        format!("a client ({}, classic)", self.remote)
+    }
+
     /// A file of no bytes has no last chunk to end with.
     fn finish_if_empty(&mut self, upload: &Upload) -> Result<(), Spoiled> {
         if upload.is_complete() {
-            upload.finish(&self.service.store)?;
+            self.received(&upload.name, upload.finish(&self.service.store)?);
             self.farewell = Some(upload.name.to_string());
         }
         Ok(())
@@ -201,13 +262,19 @@ impl Session<'_> {
         if let Some(offered) = self.offered.as_mut().filter(|_| !alone) {
             offered.here = true;
         }
+        let acknowledged = format!("200 File {name} chunk {index} received");
         let answer = match upload.take(&self.service.store, index, data, alone) {
-            Ok(Taken::Complete { base64: false }) if alone => format!("200 File {name} received"),
-            Ok(taken) => {
-                if matches!(taken, Taken::Complete { .. }) && !alone {
-                    self.farewell = Some(name.to_owned());
+            Ok(Taken::Kept) => acknowledged,
+            Ok(Taken::Complete { base64, tally }) => {
+                self.received(&upload.name, tally);
+                match (alone, base64) {
+                    (true, false) => format!("200 File {name} received"),
+                    (true, true) => acknowledged,
+                    (false, _) => {
+                        self.farewell = Some(name.to_owned());
+                        acknowledged
+                    }
                 }
-                format!("200 File {name} chunk {index} received")
             }
             Err(spoiled) => self.spoil(name, &spoiled),
         };
@@ -220,7 +287,8 @@ impl Session<'_> {
         let (name, finished) = match (farewell, offered) {
             (Some(name), _) => (name, Ok(())),
             (None, Some(offered)) => {
-                (offered.upload.name.to_string(), offered.upload.finish(&self.service.store))
+                let (name, finished) = (&offered.upload.name, offered.upload.finish(&self.service.store));
+                (name.to_string(), finished.map(|tally| self.received(name, tally)))
             }
             // It was told so already.
             (None, None) => return Ok(()),
@@ -235,8 +303,12 @@ impl Session<'_> {
         }
     }
 
-    fn spoil(&mut self, name: &str, spoiled: &Spoiled) -> String {
-        log::warn!("did not receive {name:?} from a classic client: {spoiled}");
+    fn received(&self, name: &FileName, tally: Tally) {
+        log::info!("received {name} from {}: {tally}", self.who());
+    }
+
+    fn spoil(&self, name: &str, spoiled: &Spoiled) -> String {
+        log::warn!("did not receive {name} from {}: {spoiled}", self.who());
         match spoiled {
             Spoiled::WrongSize => format!("250 File {name} incorrect size"),
             Spoiled::Stray | Spoiled::Store(_) => format!("250 Not receiving file {name}"),
@@ -253,20 +325,27 @@ impl Session<'_> {
 
     fn read(&mut self, name: &str, index: u32) -> io::Result<()> {
         let Some(text) = self.open(name) else { return self.say(&format!("250 Not serving file {name}")) };
+        let of = text.characters().div_ceil(super::message::CHUNK as u64);
+        let mut given = None;
         let message = match text.chunk(index) {
             Ok(Some(data)) => {
+                given = Some(data.len() as u64);
                 let mut message = format!("200 File {name} chunk {index} ").into_bytes();
                 message.extend_from_slice(data);
                 message
             }
             Ok(None) => super::message::END.into(),
             Err(error) => {
-                log::warn!("cannot serve {name:?} to a classic client: {error}");
+                log::warn!("cannot give {name} to a client ({}, classic): {error}", self.remote);
                 self.open = None;
                 format!("250 Not serving file {name}").into_bytes()
             }
         };
-        self.line.send(&message)
+        self.line.send(&message)?;
+        if let (Some(bytes), Some((name, _))) = (given, &self.open) {
+            self.service.downloads.gave(&self.remote, name, of, bytes, Instant::now());
+        }
+        Ok(())
     }
 
     /// The file of that name, if it is text that this client may have.
@@ -277,7 +356,7 @@ impl Session<'_> {
         (self.allow)(&same).ok()?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != name) {
             let text = self.service.text(&name).unwrap_or_else(|error| {
-                log::debug!("cannot open {name} for a classic client: {error}");
+                log::debug!("cannot open {name} for a client of the classic dialect: {error}");
                 None
             });
             self.open = text.map(|text| (name, text));

@@ -13,6 +13,7 @@ use super::assembly::{Assembly, Verdict};
 use super::message::Ripeness;
 use crate::config;
 use crate::content::FileName;
+use crate::logging::Tally;
 use crate::store::{Incoming, Store, StoreError};
 use crate::transport::{Cancel, Closer};
 
@@ -32,14 +33,20 @@ struct State {
     /// `None` when the upload is complete or given up.
     incoming: Option<Incoming>,
     touched: Instant,
+    tally: Tally,
 }
 
 /// What became of a chunk.
 pub(super) enum Taken {
     /// It is kept.
     Kept,
-    /// It was the last one, and the file is complete on disk; `base64` tells how it came.
-    Complete { base64: bool },
+    /// It was the last one, and the file is complete on disk.
+    Complete {
+        /// How it came.
+        base64: bool,
+        /// How much came, and how fast.
+        tally: Tally,
+    },
 }
 
 /// Why an upload came to nothing.
@@ -64,8 +71,8 @@ impl Uploads {
     /// Adds an upload, which lasts as long as what is returned.
     pub(super) fn begin(self: &Arc<Self>, incoming: Incoming, length: Option<u64>) -> Offered {
         let name = incoming.name().clone();
-        let state =
-            State { assembly: Assembly::new(length), incoming: Some(incoming), touched: Instant::now() };
+        let (assembly, now) = (Assembly::new(length), Instant::now());
+        let state = State { assembly, incoming: Some(incoming), touched: now, tally: Tally::since(now) };
         let upload = Upload { name: name.clone(), state: Mutex::new(state), ended: Condvar::new() };
         let upload = Arc::new(upload);
         locked(&self.0).insert(name, upload.clone());
@@ -92,7 +99,7 @@ impl Upload {
     pub(super) fn take(&self, store: &Store, index: u32, data: &[u8], alone: bool) -> Result<Taken, Spoiled> {
         let mut state = locked(&self.state);
         state.touched = Instant::now();
-        let State { assembly, incoming, .. } = &mut *state;
+        let State { assembly, incoming, tally, touched } = &mut *state;
         let file = incoming.as_mut().ok_or(Spoiled::Stray)?;
         let (data, base64) = match alone {
             true => assembly.read_alone(index, data),
@@ -105,14 +112,15 @@ impl Upload {
             self.ended.notify_all();
             return Err(error.into());
         }
+        tally.add(data.len() as u64, *touched);
         match if alone { assembly.is_complete_alone() } else { assembly.is_complete() } {
-            true => self.complete(state, store).map(|()| Taken::Complete { base64 }),
+            true => self.complete(state, store).map(|tally| Taken::Complete { base64, tally }),
             false => Ok(Taken::Kept),
         }
     }
 
-    /// Completes the file: no more chunks come.
-    pub(super) fn finish(&self, store: &Store) -> Result<(), Spoiled> {
+    /// Completes the file: no more chunks come. Says how much came.
+    pub(super) fn finish(&self, store: &Store) -> Result<Tally, Spoiled> {
         self.complete(locked(&self.state), store)
     }
 
@@ -121,7 +129,8 @@ impl Upload {
         locked(&self.state).assembly.is_complete()
     }
 
-    fn complete(&self, mut state: MutexGuard<'_, State>, store: &Store) -> Result<(), Spoiled> {
+    fn complete(&self, mut state: MutexGuard<'_, State>, store: &Store) -> Result<Tally, Spoiled> {
+        let tally = state.tally;
         let mut incoming = state.incoming.take().ok_or(Spoiled::Stray)?;
         let verdict = state.assembly.verdict();
         drop(state);
@@ -131,7 +140,8 @@ impl Upload {
             Verdict::WithoutReturns => incoming.put_returns_back(),
             Verdict::Wrong => return Err(Spoiled::WrongSize),
         };
-        Ok(done.and_then(|()| store.complete(incoming))?)
+        done.and_then(|()| store.complete(incoming))?;
+        Ok(tally)
     }
 
     fn give_up(&self) {

@@ -1,6 +1,9 @@
 //! Answers about many files: listings, what they leave out, and small files as a whole.
 
-use super::responder::{refusal, refusal_of};
+use std::time::Instant;
+
+use super::account::Account;
+use super::refusals::{refusal, refusal_of};
 use crate::config;
 use crate::content::{Digest, Omission, Omissions, Root};
 use crate::store::{ListQuery, Store};
@@ -9,10 +12,13 @@ use crate::wire::{ErrorCode, Refusal, Response};
 /// An answer and its payload.
 type Answer = Result<(Response, Vec<u8>), Refusal>;
 
-pub(super) fn list(store: &Store, query: &ListQuery) -> Answer {
+pub(super) fn list(store: &Store, query: &ListQuery, account: Option<&mut Account>) -> Answer {
     let page = store.list(query).map_err(|error| refusal_of(&error))?;
     let payload =
         serde_json::to_vec(&page.entries).map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
+    if let Some(account) = account {
+        account.listed(page.entries.len() as u64, page.next.is_none());
+    }
     Ok((Response::Listing { next: page.next, left_out: page.left_out }, payload))
 }
 
@@ -31,12 +37,17 @@ pub(super) fn left_out(store: &Store, pattern: Option<&str>, except: &[String]) 
     Ok((Response::LeftOut { count }, payload))
 }
 
-pub(super) fn gather(store: &Store, roots: &[u8]) -> Answer {
+pub(super) fn gather(store: &Store, roots: &[u8], account: Option<&mut Account>) -> Answer {
+    let asked = Instant::now();
     let roots = Digest::split(roots).filter(|roots| roots.len() <= config::GATHER_FILES);
     let roots = roots.ok_or_else(|| refusal(ErrorCode::BadRequest, "too many files at once"))?;
     let roots: Vec<Root> = roots.into_iter().map(Root).collect();
     let mut payload = Vec::new();
     let lengths = store.gather(&roots, config::GATHER_BYTES as usize, &mut payload);
     let lengths = lengths.map_err(|error| refusal_of(&error))?;
+    if let Some(account) = account {
+        let files = lengths.iter().flatten().count();
+        account.gave_small(files as u64, payload.len() as u64, asked);
+    }
     Ok((Response::Gathered { lengths }, payload))
 }

@@ -1,22 +1,28 @@
 //! Answers requests for listings, manifests and chunks from a store, over any connection.
 //!
 //! * [`Responder`]: answers one request after the other
+//! * [`Account`]: what one session gave, for the log
 //! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
 //! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
 //! * `routes`: by way of whom, when they are many
+//! * [`refusal_of`]: how a failure of our own disk is told
 //! * [`rights`]: the one place that may refuse a request
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
+mod account;
 mod company;
 pub mod gate;
 pub mod handout;
 mod many;
 pub mod offer;
+mod refusals;
 pub mod responder;
 pub mod rights;
 mod routes;
 
+pub use account::Account;
 pub use company::Company;
+pub use refusals::refusal_of;
 pub use responder::Responder;
 pub use rights::Rights;

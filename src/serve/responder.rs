@@ -4,9 +4,11 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::account::Account;
 use super::company::Company;
 use super::handout::{Handout, News};
 use super::many;
+use super::refusals::{refusal, refusal_of};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
@@ -26,6 +28,8 @@ pub struct Responder {
     company: Company,
     /// The handout that this connection takes part in; while anybody does, it lives.
     handout: Option<(Root, Arc<Mutex<Handout>>)>,
+    /// Where it is counted what is given; not for what the user of this machine gives himself.
+    account: Option<Account>,
 }
 
 /// What is read from: a whole file, or one that is being received.
@@ -55,7 +59,13 @@ impl Responder {
     /// Answers from that store. Connections with the same `company` know of one another's readers, and
     /// hand every chunk out once among them.
     pub fn new(store: Store, company: Company) -> Self {
-        Self { store, open: None, named: None, reader: None, company, handout: None }
+        Self { store, open: None, named: None, reader: None, company, handout: None, account: None }
+    }
+
+    /// The same, which tells the log what it gives.
+    pub fn with(mut self, account: Account) -> Self {
+        self.account = Some(account);
+        self
     }
 
     /// Answers one request. Errors of the store are answers too; only a broken connection is an
@@ -77,12 +87,13 @@ impl Responder {
             Request::List { pattern, except, folders, hashed, after, limit } => {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
-                many::list(&self.store, &ListQuery { pattern, except, folders, hashed, after, limit })
+                let query = ListQuery { pattern, except, folders, hashed, after, limit };
+                many::list(&self.store, &query, self.account.as_mut())
             }
             Request::LeftOut { pattern, except } => many::left_out(&self.store, pattern.as_deref(), &except),
             Request::Gather => {
                 let roots = connection.take_payload()?;
-                many::gather(&self.store, &roots)
+                many::gather(&self.store, &roots, self.account.as_mut())
             }
             Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
             Request::Ping => Ok((Response::Pong, Vec::new())),
@@ -95,13 +106,29 @@ impl Responder {
         };
         match refused {
             Ok((response, payload)) => connection.send(&response, &payload),
-            Err(refusal) => connection.send(&Response::Error(refusal), &[]),
+            Err(refusal) => self.refuse(connection, refusal),
+        }
+    }
+
+    /// Says no, and tells the log where that is a matter of rights.
+    fn refuse(&self, connection: &mut Framed, refusal: Refusal) -> Result<(), WireError> {
+        if let (Some(account), ErrorCode::Refused) = (&self.account, refusal.code) {
+            account.refused(&refusal.message);
+        }
+        connection.send(&Response::Error(refusal), &[])
+    }
+
+    /// Counts what was given of the file that is open, asked for at `asked`.
+    fn gave(&mut self, bytes: usize, asked: Instant) {
+        if let (Some(account), Some((_, open))) = (&mut self.account, &self.open) {
+            account.gave(open.file(), bytes as u64, asked);
         }
     }
 
     fn read(&mut self, connection: &mut Framed, read: Read) -> Result<(), WireError> {
         let Read { root, chunk, chunk_size, wait_ms } = read;
-        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(config::MEMBER_WAIT_MS).into());
+        let asked = Instant::now();
+        let deadline = asked + Duration::from_millis(wait_ms.min(config::MEMBER_WAIT_MS).into());
         if self.reader.is_none() && wait_ms > 0 {
             // Members of a swarm are counted by what they were sent, not by what waits to be.
             connection.set_unsent_limit(config::UNSENT)?;
@@ -123,13 +150,15 @@ impl Responder {
                 let turn = reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), extent.len));
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
                 drop(turn);
+                let bytes = extent.len;
                 self.count(connection, chunk);
+                self.gave(bytes, asked);
                 Ok(())
             }
             Err(error) => {
                 let refusal = refusal_of(&error);
                 self.open = None;
-                connection.send(&Response::Error(refusal), &[])
+                self.refuse(connection, refusal)
             }
         }
     }
@@ -141,6 +170,7 @@ impl Responder {
         name: FileName,
         (chunk, chunk_size): (u32, u32),
     ) -> Result<(), WireError> {
+        let asked = Instant::now();
         let open = match self.named.take().filter(|(open, _)| *open == name) {
             Some((_, open)) => Ok(open),
             None => self.store.open_named(&name),
@@ -152,11 +182,15 @@ impl Responder {
         match extent {
             Ok(extent) => {
                 let head = Response::Chunk { chunk, shared: false };
+                let bytes = extent.len as u64;
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
+                if let (Some(account), Ok(open)) = (&mut self.account, &open) {
+                    account.gave((&name, open.length()), bytes, asked);
+                }
                 self.named = open.ok().map(|open| (name, open));
                 Ok(())
             }
-            Err(refusal) => connection.send(&Response::Error(refusal), &[]),
+            Err(refusal) => self.refuse(connection, refusal),
         }
     }
 
@@ -206,13 +240,17 @@ impl Responder {
                 });
                 match extent {
                     Ok(extent) => {
-                        let _turn = peer.as_ref().map(|peer| gate.turn(peer.as_str(), extent.len));
-                        connection.send_file(&response, extent.file.as_fd(), extent.offset, extent.len)
+                        let bytes = extent.len;
+                        let turn = peer.as_ref().map(|peer| gate.turn(peer.as_str(), bytes));
+                        connection.send_file(&response, extent.file.as_fd(), extent.offset, bytes)?;
+                        drop(turn);
+                        self.gave(bytes, now);
+                        Ok(())
                     }
-                    Err(error) => connection.send(&Response::Error(refusal_of(&error)), &[]),
+                    Err(error) => self.refuse(connection, refusal_of(&error)),
                 }
             }
-            Err(refusal) => connection.send(&Response::Error(refusal), &[]),
+            Err(refusal) => self.refuse(connection, refusal),
         }
     }
 
@@ -331,6 +369,13 @@ impl Responder {
 }
 
 impl Open {
+    fn file(&self) -> (&FileName, u64) {
+        match self {
+            Self::Whole(content) => (content.manifest().name(), content.manifest().length()),
+            Self::Part(part) => (part.name(), part.layout().length()),
+        }
+    }
+
     /// Whether a file that was being received is not any more, and has to be looked for again.
     fn is_over(&self) -> bool {
         matches!(self, Self::Part(part) if part.is_over())
@@ -349,35 +394,4 @@ impl Drop for Responder {
 fn without_more((response, payload): (Response, Vec<u8>), digests_up_to: u32) -> (Response, Vec<u8>) {
     let too_many = payload.len() / Digest::LEN > digests_up_to as usize;
     (response, if too_many { Vec::new() } else { payload })
-}
-
-pub(super) fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
-    Refusal { code, message: message.into() }
-}
-
-/// What a failure of our own disk is to the other side.
-pub fn refusal_of(error: &StoreError) -> Refusal {
-    let code = match error {
-        StoreError::NotFound { .. }
-        | StoreError::NoSuchContent { .. }
-        | StoreError::NotAFile { .. }
-        | StoreError::DeadLink { .. } => ErrorCode::NotFound,
-        StoreError::Outside { .. }
-        | StoreError::BadName(_)
-        | StoreError::Closed { .. }
-        | StoreError::Unholdable { .. } => ErrorCode::Refused,
-        error if error.is_passing() => ErrorCode::Busy,
-        StoreError::Changed { .. } => ErrorCode::Changed,
-        StoreError::NotYet { .. } => ErrorCode::NotYet,
-        StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
-            ErrorCode::NoSpace
-        }
-        StoreError::InTheWay { .. } | StoreError::Blocked { .. } | StoreError::NotAFolder { .. } => {
-            ErrorCode::InTheWay
-        }
-        StoreError::Interrupted => ErrorCode::Busy,
-        StoreError::BadPattern { .. } | StoreError::NoSuchChunk { .. } => ErrorCode::BadRequest,
-        _ => ErrorCode::Internal,
-    };
-    refusal(code, error.to_string())
 }

@@ -56,6 +56,7 @@ struct Shared {
     company: Company,
     running: running::Running,
     turned_away: Repeated,
+    unstarted: Repeated,
     neighbours: Option<Neighbours>,
 }
 
@@ -114,6 +115,7 @@ impl Host {
             company: Company::default(),
             running: running::Running::default(),
             turned_away: Repeated::new(),
+            unstarted: Repeated::new(),
             neighbours: None,
         }))
     }
@@ -134,8 +136,10 @@ impl Host {
             session::run(&host.0, stream, &mut seat);
             drop(seat);
         };
-        if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(work) {
-            log::warn!("cannot start a session: {error}");
+        if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(work)
+            && let Some(more) = self.0.unstarted.due(Instant::now())
+        {
+            log::warn!("cannot start a session: {error}{more}");
         }
     }
 
@@ -294,6 +298,7 @@ impl AcceptLoop {
             if looked.elapsed() >= config::SETTINGS_POLL {
                 looked = Instant::now();
                 self.look_at_settings();
+                self.host.0.classic.tell_idle(looked);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
@@ -15,7 +16,8 @@ use crate::fetch::{
     Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply, Swarm,
     TransferError, Waits,
 };
-use crate::serve::responder::refusal_of;
+use crate::logging::Tally;
+use crate::serve::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
 use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, WireError};
@@ -31,11 +33,13 @@ pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -
         offer => match Offer::read(&mut connection, offer)? {
             Ok(offer) => offer,
             Err(refusal) => {
+                log::info!("refused an upload from {}: {}", connection.who(), refusal.message);
                 connection.send(&Response::Error(refusal), &[])?;
                 return Ok(connection);
             }
         },
     };
+    let (name, who) = (offer.manifest.name(), connection.who());
     loop {
         match shared.running.enter(&offer.manifest) {
             Entry::First(place) => {
@@ -44,7 +48,7 @@ pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -
             }
             Entry::Joins(transfer) => {
                 let peer = uploader(&connection);
-                log::info!("{peer} offers {} too, which is being received", offer.manifest.name());
+                log::info!("{who} uploads {name} too, which is being received");
                 let joined;
                 (connection, joined) = transfer.join((peer, connection), offer.swarm)?;
                 if joined {
@@ -52,7 +56,9 @@ pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -
                 }
             }
             Entry::Clashes(transfer) => {
-                connection.send(&Response::Error(transfer.clash(offer.manifest.name())), &[])?;
+                let refusal = transfer.clash(name);
+                log::info!("refused the upload of {name} from {who}: {}", refusal.message);
+                connection.send(&Response::Error(refusal), &[])?;
                 return Ok(connection);
             }
         }
@@ -93,6 +99,7 @@ fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'
             return fetch(shared, connection, part.with(offer.attributes), (place, offer.swarm));
         }
         Ok(Reception::AlreadyHere) => {
+            log::info!("{} uploads {}, which is here already", connection.who(), offer.manifest.name());
             drop(place);
             return connection.send(&Response::AlreadyHere, &[]);
         }
@@ -108,6 +115,8 @@ fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'
         }
         Err(error) => refusal_of(&error),
     };
+    let (name, who) = (offer.manifest.name(), connection.who());
+    log::info!("refused the upload of {name} from {who}: {}", refusal.message);
     // Whoever hears of it may offer something else at once.
     drop(place);
     connection.send(&Response::Error(refusal), &[])
@@ -123,11 +132,11 @@ fn fetch(
     let manifest = part.manifest().clone();
     let peer = uploader(connection);
     let name = manifest.name().clone();
-    let from = format!("{peer} ({})", connection.remote());
+    let (who, mut tally) = (connection.who(), Tally::since(Instant::now()));
     let progress = &*place.transfer.progress.clone();
     progress.resume(part.received());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
-    log::info!("receiving {name} ({} bytes) from {from}", manifest.length());
+    log::info!("receiving {name} ({} bytes) from {who}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
     let report = || progress_report(progress, &peer);
     let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
@@ -148,15 +157,25 @@ fn fetch(
             Err(error)
         }
     };
+    let (of_offerer, of_others) = contributions(progress, &peer);
+    tally.add(of_offerer, Instant::now());
+    let others = if of_others > 0 { format!(", and {of_others} from other peers") } else { String::new() };
     match &result {
-        Ok(()) => log::info!("received {name} from {from}"),
-        Err(error) => log::warn!("did not receive {name} from {from}: {error}"),
+        Ok(()) => log::info!("received {name} from {who}: {tally}{others}"),
+        Err(error) => log::warn!("did not receive {name} from {who}: {error}; came: {tally}{others}"),
     }
     let outcome = result.map_err(|error| refusal_for(&error));
     place.end(outcome.clone());
     // Whoever hears of a failure may offer the file again at once.
     drop(place);
     report_end(connection, progress, &peer, outcome)
+}
+
+/// How many bytes came from that peer, and how many from others.
+fn contributions(progress: &Progress, peer: &PeerId) -> (u64, u64) {
+    progress.snapshot().sources.iter().fold((0, 0), |(own, others), source| {
+        if source.peer == *peer { (own + source.bytes, others) } else { (own, others + source.bytes) }
+    })
 }
 
 /// The offer of a folder: we list, fetch what we lack, and tell at the end what we could not have.
@@ -166,11 +185,12 @@ fn receive_folder(
     share: &Share,
     replace: bool,
 ) -> Result<(), WireError> {
-    let peer = uploader(connection);
+    let (peer, who) = (uploader(connection), connection.who());
     connection.send(&Response::Accepted { have: 0 }, &[])?;
-    log::info!("receiving a folder from {peer}");
+    log::info!("receiving a folder from {who}");
+    let mut tally = Tally::since(Instant::now());
     let progress = Progress::new(0);
-    let observer = |event: Event| log::debug!("folder from {peer}: {event:?}");
+    let observer = |event: Event| log::debug!("folder from {who}: {event:?}");
     let fetch = FolderFetch {
         store: &shared.store,
         share,
@@ -183,11 +203,16 @@ fn receive_folder(
     };
     match fetch.run() {
         Ok(outcome) => {
-            log::info!("received {} files from {peer}", outcome.received);
+            tally.add(outcome.bytes, Instant::now());
+            let FolderOutcome { received, here, failures, .. } = &outcome;
+            let failed = failures.len();
+            log::info!(
+                "received a folder from {who}: {received} files, {tally}; {here} were here, {failed} failed"
+            );
             report_folder(connection, &outcome)
         }
         Err(error) => {
-            log::warn!("did not receive a folder from {peer}: {error}");
+            log::warn!("did not receive a folder from {who}: {error}");
             let report = Report::Failed(refusal_for(&error));
             connection.send(&Request::Report { report }, &[])?;
             connection.closer().close();

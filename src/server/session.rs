@@ -4,7 +4,7 @@
 use super::{Dialect, Seat, Shared, offers};
 use crate::config;
 use crate::connection::{self, Buffered, Framed, nothing_came};
-use crate::serve::Responder;
+use crate::serve::{Account, Responder};
 use crate::transport::Stream;
 use crate::wire::{ErrorCode, MAGIC, Refusal, Request, Response, WireError};
 
@@ -36,6 +36,15 @@ fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<()
     }
 }
 
+/// What the log calls a request that is refused.
+fn what(request: &Request) -> String {
+    match request {
+        Request::Offer { name, length, .. } => format!("the upload of {name} ({length} bytes)"),
+        Request::OfferFolder { .. } => "the upload of a folder".to_owned(),
+        _ => "a request".to_owned(),
+    }
+}
+
 /// Refuses what is offered to another peer, whose address leads to us.
 fn is_for_us(shared: &Shared, connection: &Framed, request: &Request) -> Result<(), Refusal> {
     let (Request::Offer { .. } | Request::OfferFolder { .. }) = request else { return Ok(()) };
@@ -51,7 +60,8 @@ fn is_for_us(shared: &Shared, connection: &Framed, request: &Request) -> Result<
 
 fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
     let mut connection = Framed::accept(stream, &shared.identity)?;
-    let mut responder = Responder::new(shared.store.clone(), shared.company.clone());
+    let account = Account::to(connection.who());
+    let mut responder = Responder::new(shared.store.clone(), shared.company.clone()).with(account);
     loop {
         let request = match connection.request(config::IDLE_TIMEOUT) {
             Ok(Some(head)) => head.message,
@@ -61,6 +71,7 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
         };
         let allowed = shared.rights.check(&request).and_then(|()| is_for_us(shared, &connection, &request));
         if let Err(refusal) = allowed {
+            log::info!("refused {} from {}: {}", what(&request), connection.who(), refusal.message);
             connection.send(&Response::Error(refusal), &[])?;
             continue;
         }

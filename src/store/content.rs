@@ -52,6 +52,11 @@ impl Opened {
         Ok(Extent { file: &self.file, offset: range.start, len: (range.end - range.start) as usize })
     }
 
+    /// Bytes of it when it was looked at.
+    pub fn length(&self) -> u64 {
+        self.identity.length
+    }
+
     fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
         match self.file.read_exact_at(buffer, offset) {
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.changed()),

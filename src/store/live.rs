@@ -190,7 +190,8 @@ impl Partial {
         }
     }
 
-    fn name(&self) -> &FileName {
+    /// Under which name it is received.
+    pub fn name(&self) -> &FileName {
         match &self.0 {
             Whose::Ours(part) => part.manifest.name(),
             Whose::Theirs(watched) => &watched.name,

@@ -1,0 +1,76 @@
+//! What is given to clients of the dialect, told in the log: a line a file.
+//!
+//! A download is a chunk a request, for most clients each over a connection of its own, and a client with
+//! several servers asks each for some of the chunks. So they are counted by address and name, and told
+//! when all are given, or when no more were asked for in a while.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::config;
+use crate::content::FileName;
+use crate::logging::Tally;
+
+/// Downloads that are not told yet, by the client's address without its port, and name.
+#[derive(Debug, Default)]
+pub(super) struct Downloads(Mutex<HashMap<(String, FileName), Download>>);
+
+#[derive(Debug)]
+struct Download {
+    /// Chunks of the file.
+    of: u64,
+    chunks: u64,
+    tally: Tally,
+}
+
+impl Downloads {
+    /// A chunk of so many bytes was given; the file has `of` of them.
+    pub(super) fn gave(&self, remote: &str, name: &FileName, of: u64, bytes: u64, now: Instant) {
+        let key = (address(remote).to_owned(), name.clone());
+        let mut downloads = self.lock();
+        if downloads.len() >= config::CLASSIC_DOWNLOADS && !downloads.contains_key(&key) {
+            downloads.drain().for_each(|(key, download)| tell(&key, &download));
+        }
+        let begun = || Download { of, chunks: 0, tally: Tally::since(now) };
+        let download = downloads.entry(key.clone()).or_insert_with(begun);
+        download.chunks += 1;
+        download.tally.add(bytes, now);
+        if download.chunks >= download.of
+            && let Some(download) = downloads.remove(&key)
+        {
+            tell(&key, &download);
+        }
+    }
+
+    /// Tells those of which nothing was asked for in a while.
+    pub(super) fn tell_idle(&self, now: Instant) {
+        let is_idle = |download: &Download| {
+            now.saturating_duration_since(download.tally.last()) >= config::CLASSIC_GRACE
+        };
+        self.lock()
+            .extract_if(|_, download| is_idle(download))
+            .for_each(|(key, download)| tell(&key, &download));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, FileName), Download>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Downloads {
+    fn drop(&mut self) {
+        self.lock().drain().for_each(|(key, download)| tell(&key, &download));
+    }
+}
+
+fn tell((address, name): &(String, FileName), download: &Download) {
+    let Download { of, chunks, tally } = download;
+    let what = if chunks < of { format!("{chunks} of {of} chunks of {name}") } else { name.to_string() };
+    log::info!("gave {what} to a client ({address}, classic): {tally}");
+}
+
+/// An address with a port, without the port.
+fn address(remote: &str) -> &str {
+    remote.rsplit_once(':').map_or(remote, |(address, _)| address)
+}

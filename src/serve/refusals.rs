@@ -1,0 +1,35 @@
+//! How a no is said to the other side.
+
+use crate::store::StoreError;
+use crate::wire::{ErrorCode, Refusal};
+
+pub(super) fn refusal(code: ErrorCode, message: impl Into<String>) -> Refusal {
+    Refusal { code, message: message.into() }
+}
+
+/// What a failure of our own disk is to the other side.
+pub fn refusal_of(error: &StoreError) -> Refusal {
+    let code = match error {
+        StoreError::NotFound { .. }
+        | StoreError::NoSuchContent { .. }
+        | StoreError::NotAFile { .. }
+        | StoreError::DeadLink { .. } => ErrorCode::NotFound,
+        StoreError::Outside { .. }
+        | StoreError::BadName(_)
+        | StoreError::Closed { .. }
+        | StoreError::Unholdable { .. } => ErrorCode::Refused,
+        error if error.is_passing() => ErrorCode::Busy,
+        StoreError::Changed { .. } => ErrorCode::Changed,
+        StoreError::NotYet { .. } => ErrorCode::NotYet,
+        StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
+            ErrorCode::NoSpace
+        }
+        StoreError::InTheWay { .. } | StoreError::Blocked { .. } | StoreError::NotAFolder { .. } => {
+            ErrorCode::InTheWay
+        }
+        StoreError::Interrupted => ErrorCode::Busy,
+        StoreError::BadPattern { .. } | StoreError::NoSuchChunk { .. } => ErrorCode::BadRequest,
+        _ => ErrorCode::Internal,
+    };
+    refusal(code, error.to_string())
+}
