@@ -149,11 +149,17 @@ impl Nobody {
         &self.asked
     }
 
-    /// Those that could not be asked are asked for nothing else.
+    /// Those that could not be asked are asked for nothing else; one that refused one meaning may have
+    /// another.
     pub(super) fn hear(&mut self, failures: Vec<(Peer, SourceError)>) {
         for (peer, error) in failures {
-            if !matches!(error, SourceError::NotServing) {
+            if matches!(error, SourceError::NotServing) {
+                continue;
+            }
+            if !matches!(error, SourceError::Refused(_)) {
                 self.asked.retain(|asked| *asked != peer);
+            }
+            if !self.failures.iter().any(|(failed, _)| *failed == peer) {
                 self.failures.push((peer, error));
             }
         }
@@ -175,11 +181,13 @@ impl Nobody {
             bars.error(&format!("{}: {}", who.join(", "), shown(&reason)));
         }
         let outcomes = self.failures.iter().map(|(_, error)| ExitStatus::from(error));
-        if self.asked.is_empty() {
+        let failed = |peer: &&Peer| self.failures.iter().any(|(failed, _)| failed == *peer);
+        let asked: Vec<&str> =
+            self.asked.iter().filter(|peer| !failed(peer)).map(|peer| peer.id.as_str()).collect();
+        if asked.is_empty() {
             bars.error(&format!("cannot find {}: no peer could be asked", quoted(wanted)));
             return ExitStatus::of_peers(outcomes);
         }
-        let asked: Vec<&str> = self.asked.iter().map(|peer| peer.id.as_str()).collect();
         let (first, more) = asked.split_at(asked.len().min(config::SHOWN_PEERS));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         let asked = format!("{}{more}", first.join(", "));

@@ -14,7 +14,7 @@ pub(super) fn tell(work: &Work<'_>, who: &str, omissions: &Omissions) -> ExitSta
     let Omissions { count, told } = omissions;
     let entries = if *count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
     if told.is_empty() {
-        bars.error(&format!("{who} left out {entries} and does not say why; its version is an older one"));
+        bars.error(&format!("{who} left out {entries} and does not say why; its log may"));
         return ExitStatus::Incomplete;
     }
     bars.error(&format!("{who} left out {entries}:"));

@@ -53,14 +53,16 @@ pub(super) fn list_over(
         room: config::MAX_LISTING,
     };
     ask(connection, request, None)?;
+    let mut left_out = 0;
     loop {
         let head = connection.answer(config::LISTING_TIMEOUT)?;
-        let (next, left_out) = match head.message {
+        let (next, now_left_out) = match head.message {
             Response::Listing { next, left_out } => (next, left_out),
             Response::Error(refusal) => return Err(refusal.into()),
             other => return Err(misbehaved(format!("{other:?} in answer to list"))),
         };
         let payload = connection.take_payload()?;
+        left_out = left_out.max(now_left_out);
         let more = next.is_some();
         checked.check_next(next.as_ref())?;
         if more {

@@ -1,5 +1,7 @@
 //! How a no is said to the other side.
 
+use std::io;
+
 use crate::store::StoreError;
 use crate::wire::{ErrorCode, Refusal};
 
@@ -19,6 +21,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         | StoreError::Closed { .. }
         | StoreError::Unholdable { .. } => ErrorCode::Refused,
         error if error.is_passing() => ErrorCode::Busy,
+        StoreError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => ErrorCode::Refused,
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
         StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {

@@ -316,11 +316,12 @@ impl Responder {
         peer: Option<&PeerId>,
         prefix: &RootPrefix,
     ) -> Result<(Response, Vec<u8>), Refusal> {
-        let mut roots: Vec<Root> = self.store.by_prefix(prefix).into_iter().map(|(_, root)| root).collect();
+        let found = self.store.by_prefix(prefix).map_err(|error| refusal_of(&error))?;
+        let mut roots: Vec<Root> = found.into_iter().map(|(_, root)| root).collect();
         roots.sort();
         roots.dedup();
         match roots[..] {
-            [root] => match self.store.by_root(&root) {
+            [root] => match self.store.by_root(&root).map_err(|error| refusal_of(&error))? {
                 Some(manifest) => Ok(self.manifest_answer(peer, &manifest)),
                 None => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
             },

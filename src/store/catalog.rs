@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::identity::Identity;
 use super::index::{Digests, Index, Known};
-use super::locked;
 use super::private::PrivateFolder;
 use super::record::{self, Head, MAGIC};
+use super::{StoreError, locked};
 use crate::config;
 use crate::content::{Digest, FileName, Manifest, Root, RootPrefix};
 
@@ -102,14 +102,16 @@ impl Catalog {
             .map(|manifest| (identity, manifest))
     }
 
-    /// Names whose files had that content when they were hashed.
-    pub(super) fn names_of(&self, root: &Root) -> Vec<FileName> {
-        self.fresh().index.names_of(root)
+    /// Names whose files had that content when they were hashed. An error when the system is too short
+    /// of descriptors or memory to tell.
+    pub(super) fn names_of(&self, root: &Root) -> Result<Vec<FileName>, StoreError> {
+        Ok(self.readable()?.index.names_of(root))
     }
 
-    /// Names and content ids that begin with these digits, as they were hashed.
-    pub(super) fn names_by_prefix(&self, prefix: &RootPrefix) -> Vec<(FileName, Root)> {
-        self.fresh().index.names_by_prefix(prefix)
+    /// Names and content ids that begin with these digits, as they were hashed. Errors are those of
+    /// [`names_of`](Self::names_of).
+    pub(super) fn names_by_prefix(&self, prefix: &RootPrefix) -> Result<Vec<(FileName, Root)>, StoreError> {
+        Ok(self.readable()?.index.names_by_prefix(prefix))
     }
 
     /// Remembers a file. When that cannot be written down, it is known until the program ends.
@@ -126,10 +128,11 @@ impl Catalog {
         state.index.insert(head.name, known);
     }
 
-    /// Names and identities of the files that had each of these contents when they were hashed.
-    pub(super) fn places_of(&self, roots: &[Root]) -> Vec<Vec<(FileName, Identity)>> {
-        let state = self.fresh();
-        roots.iter().map(|root| state.index.places_of(root)).collect()
+    /// Names and identities of the files that had each of these contents when they were hashed. Errors are
+    /// those of [`names_of`](Self::names_of).
+    pub(super) fn places_of(&self, roots: &[Root]) -> Result<Vec<Vec<(FileName, Identity)>>, StoreError> {
+        let state = self.readable()?;
+        Ok(roots.iter().map(|root| state.index.places_of(root)).collect())
     }
 
     /// Remembers many files with one write.
@@ -145,20 +148,37 @@ impl Catalog {
         }
     }
 
-    /// The state after reading what anybody has appended.
+    /// The state after reading what anybody has appended, or as it was where that cannot be read.
     fn fresh(&self) -> MutexGuard<'_, State> {
+        let (state, read) = self.refreshed();
+        if let Err(error) = read {
+            log::warn!("{error}; files may be hashed again");
+        }
+        state
+    }
+
+    /// The same for those to whom a catalog that cannot be read at this moment is not an empty one.
+    fn readable(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let (state, read) = self.refreshed();
+        match read {
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => log::warn!("{error}; files may be hashed again"),
+            Ok(()) => {}
+        }
+        Ok(state)
+    }
+
+    fn refreshed(&self) -> (MutexGuard<'_, State>, Result<(), StoreError>) {
         let mut state = locked(&self.state);
         let first = state.file.is_none();
-        if let Err(error) = state.refresh(&self.private) {
-            log::warn!("cannot read the catalog: {error}; files may be hashed again");
-        }
+        let read = state.refresh(&self.private).map_err(StoreError::io("cannot read the catalog"));
         if first
             && state.is_half_garbage()
             && let Err(error) = state.compact(&self.private)
         {
             log::warn!("cannot compact the catalog: {error}");
         }
-        state
+        (state, read)
     }
 }
 

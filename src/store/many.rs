@@ -42,7 +42,7 @@ impl Store {
         let names = inner.listing.names(&disk.folder, selection.beneath(), first_page)?;
         let mut matching = names.matching(&selection, query.folders, query.after.as_ref()).peekable();
         let mut looker = Looker::new(&disk.folder);
-        let (mut found, mut last, mut unhashed) = (Vec::new(), None, 0);
+        let (mut found, mut last, mut unhashed, mut unseen) = (Vec::new(), None, 0, 0);
         while found.len() < query.limit
             && unhashed < config::HASH_GROUP
             && let Some(named) = matching.next()
@@ -52,7 +52,12 @@ impl Store {
                 Ok(seen) => seen,
                 Err(error) if error.is_passing() => return Err(error),
                 // One that went away meanwhile is not there.
-                Err(_) => continue,
+                Err(StoreError::NotFound { .. }) => continue,
+                Err(error) => {
+                    log::warn!("{} is left out of a listing: {error}", named.name);
+                    unseen += 1;
+                    continue;
+                }
             };
             if query.hashed && seen.kind == FileType::RegularFile && small::is_small(seen.identity.length) {
                 // Only roughly: some may be known.
@@ -64,7 +69,7 @@ impl Store {
         let next = matching.peek().and(last).cloned();
         let roots = self.roots_of(&found, query.hashed);
         let entries = found.into_iter().zip(roots).map(|((name, seen), root)| entry(name, seen, root));
-        let left_out = names.omissions(&selection, 0).count;
+        let left_out = names.omissions(&selection, 0).count + unseen;
         Ok(ListPage { entries: entries.collect(), next, left_out })
     }
 
@@ -122,7 +127,7 @@ impl Store {
         most: usize,
         payload: &mut Vec<u8>,
     ) -> Result<Vec<Option<u32>>, StoreError> {
-        let places = self.now().disk.catalog.places_of(roots);
+        let places = self.now().disk.catalog.places_of(roots)?;
         let mut lengths = Vec::with_capacity(roots.len());
         for (root, places) in roots.iter().zip(places) {
             let before = payload.len();

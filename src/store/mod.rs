@@ -200,30 +200,32 @@ impl Store {
         Ok(manifest)
     }
 
-    /// A file here that has that content and was not changed since it was hashed.
-    pub fn by_root(&self, root: &Root) -> Option<Arc<Manifest>> {
+    /// A file here that has that content and was not changed since it was hashed. An error when the system
+    /// is too short of descriptors or memory to tell.
+    pub fn by_root(&self, root: &Root) -> Result<Option<Arc<Manifest>>, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
-        let served = disk.catalog.names_of(root).into_iter().find_map(|name| {
+        let served = disk.catalog.names_of(root)?.into_iter().find_map(|name| {
             let now = disk.folder.identity(&name).ok()?;
             disk.catalog.begun_with(&name, &now, root).map(|(_, manifest)| manifest)
         });
-        served.or_else(|| {
+        Ok(served.or_else(|| {
             let lent = self.lent(root)?;
             lent.open().is_ok().then_some(lent.manifest)
-        })
+        }))
     }
 
-    /// Hashed files of the served folder whose content id begins with these digits.
-    pub fn by_prefix(&self, prefix: &RootPrefix) -> Vec<(FileName, Root)> {
+    /// Hashed files of the served folder whose content id begins with these digits. Errors are those of
+    /// [`by_root`](Self::by_root).
+    pub fn by_prefix(&self, prefix: &RootPrefix) -> Result<Vec<(FileName, Root)>, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
-        let mut found = disk.catalog.names_by_prefix(prefix);
+        let mut found = disk.catalog.names_by_prefix(prefix)?;
         found.retain(|(name, root)| {
             let now = disk.folder.identity(name);
             now.is_ok_and(|now| disk.catalog.begun_with(name, &now, root).is_some())
         });
-        found
+        Ok(found)
     }
 
     /// Opens a file with that content for serving. [`StoreError::NoSuchContent`] when there is none
@@ -231,8 +233,12 @@ impl Store {
     pub fn open_content(&self, root: &Root) -> Result<Content, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
-        for name in disk.catalog.names_of(root) {
-            let Ok(file) = disk.folder.open_file(&name) else { continue };
+        for name in disk.catalog.names_of(root)? {
+            let file = match disk.folder.open_file(&name) {
+                Ok(file) => file,
+                Err(error) if error.is_passing() => return Err(error),
+                Err(_) => continue,
+            };
             let now = Identity::of(&file).map_err(StoreError::reaching(&name))?;
             if let Some((identity, manifest)) = disk.catalog.begun_with(&name, &now, root) {
                 return Ok(Content::new(file, identity, manifest));

@@ -220,8 +220,8 @@ fn other_content_is_replaced_only_when_asked_for_and_only_at_the_end() {
     assert_eq!(fs::read(served.path("f")).unwrap(), b"old");
     part.complete().unwrap();
     assert_eq!(fs::read(served.path("f")).unwrap(), data);
-    assert!(served.store.by_root(&old).is_none());
-    assert!(served.store.by_root(&manifest.root()).is_some());
+    assert!(served.store.by_root(&old).unwrap().is_none());
+    assert!(served.store.by_root(&manifest.root()).unwrap().is_some());
 }
 
 #[test]
