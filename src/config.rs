@@ -125,6 +125,9 @@ pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 /// The pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long it is believed that none of our own folders is on the way to files that are only read.
+pub const WAY_KEPT: Duration = Duration::from_secs(1);
+
 /// Downloads of the classic dialect that are counted at once for the log; with more, all are told.
 pub const CLASSIC_DOWNLOADS: usize = 1024;
 

@@ -155,15 +155,6 @@ impl From<&FileError> for ExitStatus {
 /// Offers a folder to all peers in parallel and serves each until it has it. What cannot be given is told
 /// once, whatever the number of peers.
 pub(super) fn upload(work: &Work<'_>, shared: Several, replace: bool) -> ExitStatus {
-    let Share { pattern, except, .. } = &shared.share;
-    let left_out = match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
-        Ok(left_out) => left_out,
-        Err(error) => {
-            let bars = &work.transfers.surroundings.bars;
-            bars.error(&format!("cannot upload {}: {}", shared.label, shown(&error.to_string())));
-            return ExitStatus::from(&error);
-        }
-    };
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
@@ -178,11 +169,27 @@ pub(super) fn upload(work: &Work<'_>, shared: Several, replace: bool) -> ExitSta
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
-    let left_out = omissions::tell(work, &format!("this upload of {}", shared.label), &left_out);
     // What failed says more than what was never there to be copied.
-    match ExitStatus::of_peers(outcomes) {
-        ExitStatus::Success => left_out,
-        failed => failed,
+    match (ExitStatus::of_peers(outcomes), tell_left_out(work, &shared)) {
+        (ExitStatus::Success, left_out) => left_out,
+        (failed, _) => failed,
+    }
+}
+
+/// Says what could not be given; after the upload, for which the folder was listed, so that it is known.
+fn tell_left_out(work: &Work<'_>, shared: &Several) -> ExitStatus {
+    let Share { pattern, except, .. } = &shared.share;
+    match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
+        Ok(left_out) => omissions::tell(work, &format!("this upload of {}", shared.label), &left_out),
+        Err(error) => {
+            let bars = &work.transfers.surroundings.bars;
+            bars.error(&format!(
+                "cannot see whether all of {} went: {}",
+                shared.label,
+                shown(&error.to_string())
+            ));
+            ExitStatus::from(&error)
+        }
     }
 }
 

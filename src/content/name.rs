@@ -20,7 +20,8 @@ pub const ARRIVING: &str = ".peershare-arriving-";
 /// at the end, takes what follows a `:` for a stream of the file, and gives long names short ones
 /// (`PEERSH~1`). Taking too many names for private costs nobody anything.
 pub fn is_private(part: &str) -> bool {
-    if part.is_ascii() && !part.contains(['.', '~']) {
+    // Most names end here.
+    if part.is_ascii() && !part.as_bytes().windows(6).any(|six| six.eq_ignore_ascii_case(b"peersh")) {
         return false;
     }
     let folded: String = part.nfkc().filter(|symbol| !is_ignorable(*symbol)).collect();

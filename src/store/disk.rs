@@ -175,8 +175,7 @@ impl Disk {
 
     /// Opens a file of the served folder that must still be what it was, or have become longer.
     pub(super) fn open_at_least(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
-        let file = self.folder.open_file(name)?;
-        let now = Identity::of(&file).map_err(StoreError::reaching(name))?;
+        let (file, now) = self.folder.open_file(name)?;
         match identity.is_or_grew(&now) {
             true => Ok(file),
             false => Err(StoreError::Changed { name: name.clone() }),
@@ -185,8 +184,8 @@ impl Disk {
 
     /// Opens a file of the served folder that must still be what it was.
     pub(super) fn open_unchanged(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
-        let file = self.folder.open_file(name)?;
-        match Identity::of(&file).map_err(StoreError::reaching(name))? == *identity {
+        let (file, now) = self.folder.open_file(name)?;
+        match now == *identity {
             true => Ok(file),
             false => Err(StoreError::Changed { name: name.clone() }),
         }

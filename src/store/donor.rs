@@ -30,7 +30,7 @@ pub(super) enum Filled {
 
 /// Fills the part file with all chunks that other versions have in the same place.
 pub(super) fn fill(disk: &Disk, part: &PartFile, replace: bool) -> Result<Filled, StoreError> {
-    if replace && let Ok(file) = disk.folder.open_file(part.manifest().name()) {
+    if replace && let Ok((file, _)) = disk.folder.open_file(part.manifest().name()) {
         let (nothing_before, chunks) = (part.have().is_empty(), unchanged(disk, &file, part));
         take(&file, part, chunks)?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());

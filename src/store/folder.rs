@@ -13,13 +13,14 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, mkdirat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::identity::Identity;
-use super::{StoreError, attributes};
+use super::{StoreError, attributes, locked};
 use crate::config;
 use crate::content::FileName;
 use crate::content::name::is_private;
@@ -41,6 +42,9 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Our own folders, which no name may lead to, however it is spelt.
     private: OnceLock<Vec<Place>>,
+    /// The folder of the last file that was looked at or read, and when it was seen that none of ours is
+    /// on the way to it: most files lie beside one another.
+    free: Mutex<Option<(PathBuf, Instant)>>,
 }
 
 /// Device and inode of a folder: which one it is, whatever it is called.
@@ -68,7 +72,7 @@ impl Folder {
 
     /// An open folder that is found at `path`.
     pub(super) fn of(dir: File, path: PathBuf) -> Self {
-        Self { dir, path, private: OnceLock::new() }
+        Self { dir, path, private: OnceLock::new(), free: Mutex::default() }
     }
 
     /// From now on no name leads into these folders.
@@ -86,16 +90,31 @@ impl Folder {
 
     /// A folder on the way to a name must not be one of our own, under whatever name: a file system that
     /// folds case has them under several, and a mount may show them anywhere.
-    fn check_way(&self, path: &Path) -> io::Result<()> {
+    fn check_way(&self, folders: &Path) -> io::Result<()> {
         if self.private.get().is_none() {
             return Ok(());
         }
-        let beneath = path.ancestors().filter(|above| !above.as_os_str().is_empty());
-        for above in beneath {
+        for above in folders.ancestors().filter(|above| !above.as_os_str().is_empty()) {
             match statat(&self.dir, above, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if self.is_private(place_in(&stat)) => return Err(Errno::XDEV.into()),
                 _ => {}
             }
+        }
+        Ok(())
+    }
+
+    /// The same, believed for a moment where nothing is made or changed: only who has the machine could
+    /// give one of our folders another name meanwhile.
+    fn check_way_to_read(&self, folders: &Path) -> io::Result<()> {
+        let mut free = locked(&self.free);
+        // Compared as text: to compare paths part by part takes longer.
+        let is_fresh = |(last, when): &(PathBuf, Instant)| {
+            last.as_os_str() == folders.as_os_str() && when.elapsed() < config::WAY_KEPT
+        };
+        if !free.as_ref().is_some_and(is_fresh) {
+            *free = None;
+            self.check_way(folders)?;
+            *free = Some((folders.to_owned(), Instant::now()));
         }
         Ok(())
     }
@@ -119,7 +138,12 @@ impl Folder {
 
     /// What the system knows of whatever has that name.
     pub(super) fn look(&self, path: &Path) -> io::Result<std::fs::Metadata> {
-        self.resolve(path, LOOK)?.metadata()
+        self.check_way_to_read(above(path))?;
+        let metadata = self.resolve(path, LOOK)?.metadata()?;
+        match self.is_private((metadata.dev(), metadata.ino())) {
+            true => Err(Errno::XDEV.into()),
+            false => Ok(metadata),
+        }
     }
 
     /// The identity of a regular file.
@@ -132,17 +156,21 @@ impl Folder {
         }
     }
 
-    /// Opens a regular file for reading.
-    pub(super) fn open_file(&self, name: &FileName) -> Result<File, StoreError> {
-        let file = self.resolve(name.as_path(), READ).map_err(StoreError::reaching(name))?;
-        match file.metadata().map_err(StoreError::reaching(name))?.is_file() {
-            true => Ok(file),
+    /// Opens a regular file for reading; says also what it is.
+    pub(super) fn open_file(&self, name: &FileName) -> Result<(File, Identity), StoreError> {
+        let way = self.check_way_to_read(above(name.as_path()));
+        let file =
+            way.and_then(|()| self.resolve(name.as_path(), READ)).map_err(StoreError::reaching(name))?;
+        let metadata = file.metadata().map_err(StoreError::reaching(name))?;
+        match metadata.is_file() {
+            true => Ok((file, Identity::from_metadata(&metadata))),
             false => Err(StoreError::NotAFile { name: name.clone() }),
         }
     }
 
     /// Opens a folder beneath this one.
     pub(super) fn enter(&self, path: &Path) -> io::Result<File> {
+        self.check_way(above(path))?;
         let entered = self.resolve(path, ENTER)?;
         self.check_not_private(&entered)?;
         Ok(entered)
@@ -178,7 +206,6 @@ impl Folder {
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        self.check_way(path)?;
         match open_without_links(&self.dir, path, flags) {
             // A link, or a system (or a container's filter) without this call.
             Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),
@@ -213,6 +240,11 @@ impl Folder {
         // The name ended with a link to a folder that was entered already.
         open_part(walk.entered.last().unwrap_or(&self.dir), OsStr::new("."), flags)
     }
+}
+
+/// The folder that a name lies in; empty for the top.
+fn above(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Which folder the system means.

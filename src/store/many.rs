@@ -3,6 +3,7 @@
 
 use rustix::fs::FileType;
 
+use super::disk::Disk;
 use super::identity::Identity;
 use super::looking::{Looker, Seen};
 use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, reception, small, way};
@@ -127,7 +128,8 @@ impl Store {
         most: usize,
         payload: &mut Vec<u8>,
     ) -> Result<Vec<Option<u32>>, StoreError> {
-        let places = self.now().disk.catalog.places_of(roots)?;
+        let inner = self.now();
+        let places = inner.disk.catalog.places_of(roots)?;
         let mut lengths = Vec::with_capacity(roots.len());
         for (root, places) in roots.iter().zip(places) {
             let before = payload.len();
@@ -135,7 +137,7 @@ impl Store {
             for (name, identity) in &places {
                 let length = usize::try_from(identity.length).unwrap_or(usize::MAX);
                 let fits = small::is_small(identity.length) && before.saturating_add(length) <= most;
-                served = fits && self.append(name, identity, root, payload)?;
+                served = fits && append(&inner.disk, name, identity, root, payload)?;
                 if served {
                     break;
                 }
@@ -144,24 +146,6 @@ impl Store {
             lengths.push(here.then(|| u32::try_from(payload.len() - before).ok()).flatten());
         }
         Ok(lengths)
-    }
-
-    fn append(
-        &self,
-        name: &FileName,
-        identity: &Identity,
-        root: &Root,
-        payload: &mut Vec<u8>,
-    ) -> Result<bool, StoreError> {
-        let opened = self.now().disk.open_unchanged(name, identity);
-        match opened.and_then(|file| small::append(&file, name, identity, payload)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.is_passing() => Err(error),
-            Err(StoreError::Changed { .. }) => {
-                Ok(small::append_beginning(&self.now().disk, name, identity, root, payload).is_some())
-            }
-            Err(_) => Ok(false),
-        }
     }
 
     fn append_lent(&self, root: &Root, most: usize, payload: &mut Vec<u8>) -> bool {
@@ -268,6 +252,25 @@ impl Store {
             Ok(seen) => Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) },
             Err(_) => self.lent(root).map(|lent| lent.attributes()).unwrap_or_default(),
         }
+    }
+}
+
+/// Appends the bytes of a small file to `payload`, if it still is, or begins with, that content.
+fn append(
+    disk: &Disk,
+    name: &FileName,
+    identity: &Identity,
+    root: &Root,
+    payload: &mut Vec<u8>,
+) -> Result<bool, StoreError> {
+    let opened = disk.open_unchanged(name, identity);
+    match opened.and_then(|file| small::append(&file, name, identity, payload)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_passing() => Err(error),
+        Err(StoreError::Changed { .. }) => {
+            Ok(small::append_beginning(disk, name, identity, root, payload).is_some())
+        }
+        Err(_) => Ok(false),
     }
 }
 

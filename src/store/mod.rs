@@ -234,12 +234,11 @@ impl Store {
         let inner = self.now();
         let disk = &inner.disk;
         for name in disk.catalog.names_of(root)? {
-            let file = match disk.folder.open_file(&name) {
-                Ok(file) => file,
+            let (file, now) = match disk.folder.open_file(&name) {
+                Ok(opened) => opened,
                 Err(error) if error.is_passing() => return Err(error),
                 Err(_) => continue,
             };
-            let now = Identity::of(&file).map_err(StoreError::reaching(&name))?;
             if let Some((identity, manifest)) = disk.catalog.begun_with(&name, &now, root) {
                 return Ok(Content::new(file, identity, manifest));
             }
@@ -252,8 +251,7 @@ impl Store {
 
     /// Opens a file of the served folder, whether it is hashed or not.
     pub fn open_named(&self, name: &FileName) -> Result<Opened, StoreError> {
-        let file = self.looked_at()?.disk.folder.open_file(name)?;
-        let identity = Identity::of(&file).map_err(StoreError::reaching(name))?;
+        let (file, identity) = self.looked_at()?.disk.folder.open_file(name)?;
         Ok(Opened::new(file, identity, name.clone()))
     }
 

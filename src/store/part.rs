@@ -235,7 +235,7 @@ impl PartFile {
     /// Whether somebody else has given the name to the same content meanwhile.
     fn is_there(&self) -> bool {
         let manifest = self.manifest();
-        let Ok(file) = self.disk.folder.open_file(manifest.name()) else { return false };
+        let Ok((file, _)) = self.disk.folder.open_file(manifest.name()) else { return false };
         let layout = manifest.layout();
         let mut buffer = Vec::new();
         let mut is_same = |index| {
