@@ -1,6 +1,8 @@
 //! Every default and every limit, in one place. Other documentation names them and does not repeat
 //! their values.
 
+use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 /// Where the peers are listed when nobody says otherwise.
@@ -377,3 +379,10 @@ pub const OWN_SERVER_WAIT: Duration = Duration::from_millis(200);
 
 /// How long somebody who has read a content counts as still reading it.
 pub const READER_KEPT: Duration = Duration::from_secs(2);
+
+/// How many cores this process may use. The system is asked once: to answer it reads several files, which
+/// takes as long as a transfer of one byte.
+pub fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(2, usize::from))
+}

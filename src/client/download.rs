@@ -118,8 +118,9 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
         Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
     };
     let (mut by_name, probed) = thread::scope(|scope| {
-        let probing = scope.spawn(|| work.probe(&known, name));
-        (ask(Subject::Name(name.clone())), probing.join().unwrap_or_default())
+        let probing = (!known.is_empty()).then(|| scope.spawn(|| work.probe(&known, name)));
+        let answers = ask(Subject::Name(name.clone()));
+        (answers, probing.and_then(|probing| probing.join().ok()).unwrap_or_default())
     });
     by_name.add_classic(probed);
     by_name.look_again(work, name);

@@ -193,8 +193,10 @@ impl Fetch<'_> {
 
 /// Threads that verify and write: one a core, and no more than there are chunks.
 fn verifiers(chunks: u32) -> usize {
-    let cores = thread::available_parallelism().map_or(2, usize::from);
-    cores.min(config::MAX_VERIFIERS).min(chunks as usize).max(1)
+    if chunks <= 1 {
+        return 1;
+    }
+    config::cores().min(config::MAX_VERIFIERS).min(chunks as usize)
 }
 
 /// What all threads of one transfer share.

@@ -1,7 +1,7 @@
 //! Modification times and permission bits of files that are received.
 
 use std::fs::{File, FileTimes, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,7 +70,10 @@ fn allowed(mode: u32) -> u32 {
 
 /// The umask as Linux tells it.
 fn told_umask() -> Option<u32> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    // It stands in the first lines.
+    let mut status = [0; 512];
+    let len = File::open("/proc/self/status").and_then(|mut file| file.read(&mut status)).ok()?;
+    let status = String::from_utf8_lossy(status.get(..len)?);
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(mask.trim(), 8).ok()
 }

@@ -69,7 +69,9 @@ struct Private {
 impl Disk {
     /// Opens the folder, after making it when it is missing.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        Folder::make_top(path).map_err(no_folder(path))?;
+        if !path.is_dir() {
+            std::fs::create_dir_all(path).map_err(no_folder(path))?;
+        }
         Self::open_existing(path)
     }
 

@@ -86,8 +86,7 @@ fn take(file: &File, part: &PartFile, mut chunks: Vec<ChunkIndex>) -> Result<(),
             }
         }
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(config::MAX_VERIFIERS).min(chunks.len());
+    let threads = config::cores().min(config::MAX_VERIFIERS).min(chunks.len());
     thread::scope(|scope| {
         for number in 1..threads {
             let helper = thread::Builder::new().name(format!("take-{number}"));

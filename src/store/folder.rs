@@ -57,12 +57,6 @@ pub(super) fn place_of(folder: &File) -> io::Result<Place> {
 }
 
 impl Folder {
-    /// Opens the folder, after making it when it is missing.
-    pub(super) fn make_top(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
-        Self::open(path)
-    }
-
     /// Opens the folder.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
@@ -312,7 +306,7 @@ mod tests {
     #[test]
     fn walking_part_by_part_leads_where_one_call_leads() {
         let top = tempfile::tempdir().unwrap();
-        let folder = Folder::make_top(top.path()).unwrap();
+        let folder = Folder::open(top.path()).unwrap();
         fs::create_dir_all(top.path().join("a/b")).unwrap();
         fs::write(top.path().join("a/b/f"), b"x").unwrap();
         symlink("a", top.path().join("link")).unwrap();

@@ -25,10 +25,7 @@ pub(super) struct HashPool {
 impl HashPool {
     /// A pool that has no threads yet.
     pub(super) fn new() -> Self {
-        let spare = thread::available_parallelism()
-            .map_or(1, |count| count.get().min(config::MAX_HASHERS).div_ceil(2));
-        let state = State { spare, ..State::default() };
-        let queue = Arc::new(Queue { state: Mutex::new(state), changed: Condvar::new() });
+        let queue = Arc::new(Queue { state: Mutex::default(), changed: Condvar::new() });
         Self { queue, threads: Mutex::default() }
     }
 
@@ -75,8 +72,8 @@ impl HashPool {
         if !threads.is_empty() {
             return Ok(());
         }
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let count = cores.min(config::MAX_HASHERS);
+        let count = config::cores().min(config::MAX_HASHERS);
+        self.queue.change(|state| state.spare = count.div_ceil(2))?;
         for number in 0..count {
             let queue = Arc::clone(&self.queue);
             let thread = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue));

@@ -86,7 +86,7 @@ impl Gather<'_> {
         if locked(&self.batches).is_complete() {
             return;
         }
-        let writers = thread::available_parallelism().map_or(2, usize::from).min(config::MAX_VERIFIERS);
+        let writers = config::cores().min(config::MAX_VERIFIERS);
         let (arrived, to_write) = bounded(2 * writers);
         thread::scope(|scope| {
             for number in 0..writers {
