@@ -46,6 +46,10 @@
 //! | swarm | peers that fetch a file together and pass its chunks on: targets of an upload, simultaneous downloads; who has all of it is the origin |
 //! | handout | which chunk of a swarm went to whom |
 //! | orphan | a member of a swarm whose origin is lost |
+//! | omission | what was asked for and cannot be copied or listed: a name and its reason |
+//! | hole | a part of a file that is zeros and takes no room on the disk |
+//! | outage | the time in which a source that was in use is away, and is waited for |
+//! | private folder | `.peershare` and what is in it; no name leads there |
 //!
 //! # Rooms
 //!
@@ -126,8 +130,9 @@
 //! ## Download
 //!
 //! 1. `client/words.rs` splits the line that was typed, `client/command.rs` says what it means, and
-//!    `client/targets.rs` names the peers to ask.
-//! 2. `client/download.rs` has `fetch/find.rs` ask all of them at once for the file's manifest. A peer
+//!    `client/targets.rs` names the peers to ask. Whether a name, a folder or a pattern is meant is tried in
+//!    this order (`client/meaning.rs`).
+//! 2. `client/download.rs` has the store look what is in the way (`store/way.rs`), and `fetch/find.rs` ask all of them at once for the file's manifest. A peer
 //!    whose digests do not lead to its root has no say. While a peer still hashes the file, and no other
 //!    has it, `fetch/early.rs` fetches it by name into a file apart (`store/early.rs`); of that the chunks
 //!    count for which the manifest vouches when it comes.
@@ -154,21 +159,25 @@
 //! ## Serving
 //!
 //! 1. `transport/tcp.rs` accepts, `server/mod.rs` finds a free seat and starts a session.
-//! 2. `server/session.rs` looks at the first byte for the dialect; `connection.rs` exchanges greetings.
+//! 2. `server/session.rs` looks at the first byte for the dialect; `connection.rs` exchanges greetings, in
+//!    which each side says who it is, and the opener whom it means.
 //! 3. Every request passes `serve/rights.rs` before anything is done for it.
 //! 4. `serve/responder.rs` answers a `describe` from the catalog (`store/catalog.rs`), or has the file
 //!    hashed first (`store/hashing.rs`) and says how far that is.
 //! 5. For a `read`, `store/folder.rs` opens the file without following a link out of the folder, and
-//!    `store/content.rs` checks that it is still what was hashed.
+//!    `store/content.rs` checks that it is still what was hashed, or begins with it.
 //! 6. `connection.rs` sends the header, and `transport/tcp.rs` the file's bytes with `sendfile`, so that
 //!    they never enter this process.
+//! 7. `serve/account.rs` counts what was given, and tells the log when the session goes over to something
+//!    else or ends.
 //!
 //! ## Upload
 //!
-//! 1. `client/upload.rs` finds the file in the served folder, or *lends* one from elsewhere, and hashes
-//!    it where that is not done.
+//! 1. `client/local.rs` finds what is meant, in the served folder or where the user stands;
+//!    `client/upload.rs` *lends* a file from elsewhere, and has it hashed where that is not done.
 //! 2. One thread a target connects, and `serve/offer.rs` sends the manifest as an `offer`.
-//! 3. The target's `server/offers.rs` checks the manifest and asks its store: already here, being
+//! 3. The target's `server/session.rs` refuses what is meant for another peer, and
+//!    `server/offers.rs` checks the manifest and asks its store: already here, being
 //!    received, in the way, or a part file. An offer of
 //!    what is being received joins that transfer: `server/running.rs` knows it, and `fetch/late.rs` lets the
 //!    connection in as one more source.
@@ -201,7 +210,9 @@
 //! 7. `store/group.rs` writes it, with its attributes, to the group's own folder. Every thousand files or so
 //!    it syncs the file system once, renames them to their names without overwriting, and enters them in the
 //!    catalog with one write.
-//! 8. At the end folders get their times, and one more sync makes the names certain.
+//! 8. At the end folders get their times, and one more sync makes the names certain. What a source could not
+//!    give is asked for with `left_out`, told by name and reason, and part of the exit code
+//!    (`client/omissions.rs`).
 //!
 //! # Where it differs from the first design
 //!
@@ -234,6 +245,17 @@
 //! * What a client receives, its server gives away. The two share a folder and no more: a live file
 //!   says what is there, its lock that somebody is at it, and its end what was passed on.
 //! * Folders are given to each target by itself.
+//! * A store has a folder in force, and looks again by its path where it matters: a disk may be mounted
+//!   there while a server runs, or the private folder be removed. What is under way goes on with the folder
+//!   that it began with.
+//! * An error while a folder is read never ends its listing: the entry is an omission, counted with the
+//!   pages and told by a request of its own.
+//! * A file that only grows, such as a log, is served as it was when it was hashed. Its manifest's digests,
+//!   and nothing else, say whether it still begins so.
+//! * The time that a source may be away is a value that is told `now` (`fetch/outage.rs`), and the same for
+//!   files, folders, offers and files that are hashed first.
+//! * What the dialects cannot say is not guessed: without a proof of who answers, an upload is refused as
+//!   soon as the other side says that it is somebody else.
 //! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
 //!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.
 #![forbid(unsafe_code)]

@@ -24,7 +24,7 @@
 //! * `incoming`: a file while it is received from a peer that cannot say what it is
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
-//! * `opening`: opening a folder, and looking whether it is still there
+//! * `opening`, `disk`: opening a folder, and looking whether it is still there; what lies in it
 //! * `private`: our own files in `.peershare`
 //!
 //! # How a byte reaches the disk
