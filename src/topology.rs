@@ -1,12 +1,13 @@
 //! Who takes part: `peer_settings.txt`, its peers, and noticing that it was edited.
 //!
 //! A line is `peerID address port`, with any run of blanks between the words; `#` starts a
-//! comment. A fourth word `classic` says that the peer speaks the classic text dialect. Any other
-//! word is an error, so that a typing mistake never goes unseen.
+//! comment. A word `classic` behind that says that the peer speaks the classic text dialect, and
+//! `group=lab,render` which groups it belongs to. Any other word is an error, so that a typing mistake never
+//! goes unseen.
 //!
 //! Older programs read the same file, and take a comment, a blank line or a fourth word badly. So what
 //! is said of a peer beyond the three words may also stand in `peer_keys.txt` beside it, of which they
-//! know nothing: `peerID classic`.
+//! know nothing: `peerID classic group=lab`.
 //!
 //! * [`Topology`]: the peers, and what a line may say
 //! * `traits`: what is said of a peer beyond its address
@@ -15,7 +16,7 @@
 mod file;
 mod traits;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -24,6 +25,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use file::{SettingsError, TopologyFile};
+pub use traits::{BadGroup, GroupName};
 use traits::{KeptApart, Traits};
 
 /// What a peer is called: 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit.
@@ -39,6 +41,9 @@ pub struct PeerId(String);
 pub struct BadPeerId(String);
 
 impl PeerId {
+    /// Letters of the longest.
+    const LONGEST: usize = 64;
+
     /// Stands for a machine that is no peer of the topology, such as a client that only asks.
     pub fn nobody() -> Self {
         Self("nobody".to_owned())
@@ -54,7 +59,7 @@ impl FromStr for PeerId {
     type Err = BadPeerId;
 
     fn from_str(text: &str) -> Result<Self, BadPeerId> {
-        let fits = (1..=64).contains(&text.len())
+        let fits = (1..=Self::LONGEST).contains(&text.len())
             && text.starts_with(|first: char| first.is_ascii_alphanumeric())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if fits { Ok(Self(text.to_owned())) } else { Err(BadPeerId(text.to_owned())) }
@@ -98,9 +103,41 @@ pub struct Peer {
     pub port: u16,
     /// Whether it is known to speak the classic text dialect, which spares the attempt to greet it.
     pub classic: bool,
+    /// Groups that it belongs to, by which several peers are named at once.
+    pub groups: Vec<GroupName>,
+    /// Whether the address is all that is known of it: then its id is a name of our own for it, and
+    /// whoever answers there is meant.
+    pub is_anybody: bool,
 }
 
 impl Peer {
+    /// A peer of that id at that address, of which no more is said.
+    pub fn at(id: PeerId, address: &str, port: u16) -> Self {
+        let address = address.to_owned();
+        Self { id, address, port, classic: false, groups: Vec::new(), is_anybody: false }
+    }
+
+    /// Whoever answers at an address such as `192.168.1.5:7001`, `[::1]:7001` or `nas.local:7001`; called `id`,
+    /// or else after the address. An error says what is wrong with the text.
+    pub fn anybody_at(place: &str, id: Option<PeerId>) -> Result<Self, String> {
+        let Some((address, port)) = place.rsplit_once(':') else {
+            return Err(format!("{place:?} is no address with a port; expected ADDRESS:PORT"));
+        };
+        if address.contains(':') && !address.starts_with('[') {
+            return Err(format!("{place:?} needs brackets around the address, as in [::1]:7001"));
+        }
+        let (address, port) = (parse_address(address)?, parse_port(port)?);
+        let own_name = || {
+            let fits = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+            let text: String = address.chars().map(fits).chain(format!("-{port}").chars()).collect();
+            let text = text.trim_start_matches('-');
+            let from = text.len().saturating_sub(PeerId::LONGEST);
+            text.get(from..).and_then(|text| text.trim_start_matches('-').parse().ok())
+        };
+        let id = id.or_else(own_name).unwrap_or_else(PeerId::nobody);
+        Ok(Self { is_anybody: true, ..Self::at(id, &address, port) })
+    }
+
     /// All socket addresses of the peer; a host name is looked up now.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         Ok((self.address.as_str(), self.port).to_socket_addrs()?.collect())
@@ -122,6 +159,8 @@ impl fmt::Display for Peer {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Topology {
     peers: Vec<Peer>,
+    /// In which line of the file each stands.
+    lines: HashMap<PeerId, usize>,
 }
 
 /// What is wrong in `peer_settings.txt` or `peer_keys.txt`, and in which line.
@@ -137,7 +176,7 @@ pub struct BadLine {
 impl Topology {
     /// Makes a topology of peers that are already known; the caller vouches that ids are unique.
     pub fn of(peers: Vec<Peer>) -> Self {
-        Self { peers }
+        Self { peers, lines: HashMap::new() }
     }
 
     /// The peers in the file's order.
@@ -152,6 +191,19 @@ impl Topology {
                 let what = format!("no peer {id} is listed in the settings beside this file");
                 return Err(BadLine { line, what });
             };
+            let twice = |earlier: usize| BadLine {
+                line,
+                what: format!(
+                    "the groups of {id} are other ones in line {earlier} of the settings beside this file; say them once"
+                ),
+            };
+            match &traits.groups {
+                Some(groups) if !peer.groups.is_empty() && peer.groups != *groups => {
+                    return Err(twice(self.lines.get(id).copied().unwrap_or_default()));
+                }
+                Some(groups) => peer.groups.clone_from(groups),
+                None => {}
+            }
             peer.classic |= traits.classic;
         }
         Ok(())
@@ -168,12 +220,12 @@ impl FromStr for Topology {
 
     fn from_str(text: &str) -> Result<Self, BadLine> {
         let mut peers: Vec<Peer> = Vec::new();
-        let (mut ids, mut places) = (HashSet::new(), HashSet::new());
+        let (mut lines, mut places) = (HashMap::new(), HashSet::new());
         for (number, line) in numbered_lines(text) {
             let at = |what| BadLine { line: number, what };
             let Some(peer) = parse_line(line).map_err(at)? else { continue };
-            if !ids.insert(peer.id.clone()) {
-                return Err(at(format!("peer id {} is already taken by an earlier line", peer.id)));
+            if let Some(earlier) = lines.insert(peer.id.clone(), number) {
+                return Err(at(format!("peer id {} is already taken by line {earlier}", peer.id)));
             }
             if !places.insert((peer.address.clone(), peer.port)) {
                 let what = format!("{} port {} is already taken by an earlier line", peer.address, peer.port);
@@ -181,7 +233,7 @@ impl FromStr for Topology {
             }
             peers.push(peer);
         }
-        Ok(Self { peers })
+        Ok(Self { peers, lines })
     }
 }
 
@@ -193,10 +245,16 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
         [id, address, port, ref said @ ..] => (id, address, port, said),
         _ => return Err(format!("found {:?}; expected: peerID address port", words.join(" "))),
     };
-    let Traits { classic } = Traits::parse(said)
-        .map_err(|bad| format!("{bad} after the port; expected: peerID address port [classic]"))?;
+    let traits = Traits::parse(said)
+        .map_err(|bad| format!("{bad} after the port; expected: peerID address port {}", Traits::USAGE))?;
     let id = id.parse().map_err(|bad: BadPeerId| bad.to_string())?;
-    let address = plain_address(address);
+    let peer = Peer::at(id, &parse_address(address)?, parse_port(port)?);
+    Ok(Some(Peer { classic: traits.classic, groups: traits.groups.unwrap_or_default(), ..peer }))
+}
+
+/// Reads an IPv4 or IPv6 address or a host name; what is wrong with it is an error.
+fn parse_address(text: &str) -> Result<String, String> {
+    let address = plain_address(text);
     if !is_address(&address) {
         return Err(format!("{address:?} is not an IPv4 or IPv6 address or a host name"));
     }
@@ -205,9 +263,13 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
     {
         return Err(format!("{address} is the address of many machines; write that of one"));
     }
-    match port.parse() {
-        Ok(port @ 1..) => Ok(Some(Peer { id, address, port, classic })),
-        _ => Err(format!("{port:?} is not a port; expected a number from 1 to 65535")),
+    Ok(address)
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err(format!("{text:?} is not a port; expected a number from 1 to 65535")),
     }
 }
 
@@ -306,10 +368,7 @@ mod tests {
 
     #[test]
     fn ids_and_addresses_are_unique() {
-        assert_eq!(
-            error_of("a 1.1.1.1 1\na 1.1.1.1 2"),
-            "line 2: peer id a is already taken by an earlier line"
-        );
+        assert_eq!(error_of("a 1.1.1.1 1\na 1.1.1.1 2"), "line 2: peer id a is already taken by line 1");
         assert!(error_of("a 1.1.1.1 1\nb 1.1.1.1 1").starts_with("line 2: 1.1.1.1 port 1 is already taken"));
     }
 }

@@ -63,7 +63,8 @@ impl Caller {
     /// Connects to a peer and opens the framed dialect.
     pub fn connect(&self, peer: &Peer, cancel: &Cancel) -> Result<Framed, SourceError> {
         let dialled = self.network.dial(peer, config::CONNECT_TIMEOUT, cancel);
-        Ok(Framed::open(dialled.map_err(SourceError::Unreachable)?, &self.identity, Some(&peer.id))?)
+        let meant = Some(&peer.id).filter(|_| !peer.is_anybody);
+        Ok(Framed::open(dialled.map_err(SourceError::Unreachable)?, &self.identity, meant)?)
     }
 }
 

@@ -199,13 +199,28 @@ mod tests {
     }
 
     #[test]
+    fn groups_may_stand_in_either_place_but_not_differ() {
+        let groups = |file: &TopologyFile| -> Vec<String> {
+            file.current().peers().iter().flat_map(|peer| &peer.groups).map(ToString::to_string).collect()
+        };
+        let (_folder, file) = both("a 127.0.0.1 1 group=lab,old\nb 127.0.0.1 2\n", "b group=lab\n");
+        assert_eq!(groups(&file.unwrap()), ["lab", "old", "lab"]);
+        let (_folder, file) = both("# peers\na 127.0.0.1 1 group=lab\n", "\na group=render\n");
+        let error = file.unwrap_err().to_string();
+        assert!(error.contains("peer_keys.txt, line 2: the groups of a are other ones in line 2"), "{error}");
+        let (_folder, file) = both("a 127.0.0.1 1 group=lab classic\n", "a group=lab\n");
+        assert!(file.is_ok());
+    }
+
+    #[test]
     fn mistakes_beside_are_named_with_their_file_and_line() {
         let error = |apart: &str| both("a 127.0.0.1 1\n", apart).1.unwrap_err().to_string();
         for (apart, words) in [
             ("a quick\n", "peer_keys.txt, line 1: unexpected \"quick\""),
-            ("a\n", "peer_keys.txt, line 1: nothing is said of a; expected: peerID classic"),
+            ("a\n", "peer_keys.txt, line 1: nothing is said of a; expected: peerID [classic]"),
             ("\nb classic\n", "peer_keys.txt, line 2: no peer b is listed"),
             ("a classic\na classic\n", "peer_keys.txt, line 2: peer id a is already taken by line 1"),
+            ("a group=lab,\n", "peer_keys.txt, line 1: \"\" is not a group"),
             ("-a classic\n", "peer_keys.txt, line 1: \"-a\" is not a peer id"),
         ] {
             assert!(error(apart).contains(words), "{:?}", error(apart));

@@ -238,8 +238,7 @@ mod tests {
     #[test]
     fn the_address_that_means_everywhere_leads_nowhere() {
         for address in ["0.0.0.0", "::"] {
-            let peer =
-                Peer { id: "p".parse().unwrap(), address: address.to_owned(), port: 1, classic: false };
+            let peer = Peer::at("p".parse().unwrap(), address, 1);
             let error = Tcp::default().dial(&peer, Duration::from_secs(60), &Cancel::new()).err().unwrap();
             assert!(error.to_string().ends_with("is no machine's address; write that of p"), "{error}");
         }

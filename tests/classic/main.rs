@@ -229,5 +229,5 @@ impl Drop for Served {
 }
 
 fn peer(id: &str) -> Peer {
-    Peer { id: id.parse().unwrap(), address: "127.0.0.1".to_owned(), port: 1, classic: false }
+    Peer::at(id.parse().unwrap(), "127.0.0.1", 1)
 }

@@ -16,8 +16,7 @@ pub struct Speaker(pub Box<dyn Stream>);
 impl Speaker {
     /// Connects and says nothing.
     pub fn silent(lab: &Lab, peer: &str) -> Self {
-        let peer =
-            Peer { id: peer.parse().unwrap(), address: "127.0.0.1".to_owned(), port: 1, classic: false };
+        let peer = Peer::at(peer.parse().unwrap(), "127.0.0.1", 1);
         Self::over(lab.network.dial(&peer, DEADLINE, &Cancel::new()).unwrap())
     }
 

@@ -244,7 +244,7 @@ fn a_server_says_and_gives_what_its_client_has_of_a_download() {
     let (network, root, layout) = (lab.network.clone(), manifest.root(), *manifest.layout());
     let (say, heard) = mpsc::channel();
     client.traffic.after(LENGTH as u64 / 2, move || {
-        let peer = Peer { id: "a".parse().unwrap(), address: "-".to_owned(), port: 1, classic: false };
+        let peer = Peer::at("a".parse().unwrap(), "-", 1);
         let stream = network.dial(&peer, DEADLINE, &Cancel::new()).unwrap();
         let mut speaker = Speaker::over(stream).introduce();
         let have = |speaker: &mut Speaker| {
