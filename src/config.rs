@@ -130,6 +130,9 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// How long it is believed that none of our own folders is on the way to files that are only read.
 pub const WAY_KEPT: Duration = Duration::from_secs(1);
 
+/// Peers that one word such as `peer[1-8]` may name.
+pub const RANGE_PEERS: usize = 10_000;
+
 /// Downloads of the classic dialect that are counted at once for the log; with more, all are told.
 pub const CLASSIC_DOWNLOADS: usize = 1024;
 

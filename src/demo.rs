@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::client::{self, ExitStatus, Options, output};
+use crate::client::{self, Command, ExitStatus, Manner, Program, Typed, output};
 use crate::config;
 use crate::connection::Identity;
 use crate::logging::Logging;
@@ -70,7 +70,7 @@ impl Demo {
             return Ok(ExitStatus::Success);
         }
         say("the three peers run until you leave; type #HELP, or #QUIT to end and delete everything")?;
-        Ok(client::run(&self.options(&[])))
+        Ok(client::run(&self.typed(None)))
     }
 
     fn make_samples(&self) -> io::Result<()> {
@@ -104,16 +104,17 @@ impl Demo {
 
     /// Shows a command as it would be typed, and does it.
     fn command(&self, words: &[&str]) -> Result<(), Box<dyn Error>> {
-        let options = self.options(words);
+        let words_typed: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let typed = self.typed(Typed::parse(&words_typed)?.command);
         let settings = self.settings();
         let shown = format!(
             "\n$ client --peer-settings {} --served-files {} {}",
             settings.display(),
-            options.served_files.display(),
+            typed.program.served_files.display(),
             words.join(" ")
         );
         say(&shown)?;
-        match client::run(&options) {
+        match client::run(&typed) {
             ExitStatus::Success => Ok(()),
             status => Err(format!("that ended with exit code {}", status.code()).into()),
         }
@@ -131,14 +132,12 @@ impl Demo {
         Ok(())
     }
 
-    fn options(&self, words: &[&str]) -> Options {
-        Options {
-            timeout: crate::config::OUTAGE,
-            peer_settings: Some(self.settings()),
-            served_files: self.folder_of(YOU),
-            peer: None,
-            logging: self.logging,
-            words: words.iter().map(|word| word.to_string()).collect(),
+    fn typed(&self, command: Option<Command>) -> Typed {
+        let (peer_settings, served_files) = (Some(self.settings()), self.folder_of(YOU));
+        Typed {
+            program: Program { peer_settings, served_files, ..Program::default() },
+            manner: Manner { logging: self.logging, ..Manner::default() },
+            command,
         }
     }
 

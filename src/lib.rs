@@ -21,6 +21,7 @@
 //! |---|---|
 //! | peer | one line of `peer_settings.txt`: an id and an address |
 //! | topology | all peers of one `peer_settings.txt` |
+//! | group | several peers of a topology that are named at once, as `@lab` |
 //! | stream | bytes in both directions between two peers: TCP, or memory in tests |
 //! | connection | a stream that speaks a dialect |
 //! | dialect | what the first byte of a stream decides: `framed`, or the `classic` text of older programs |
@@ -129,8 +130,8 @@
 //!
 //! ## Download
 //!
-//! 1. `client/words.rs` splits the line that was typed, `client/command.rs` says what it means, and
-//!    `client/targets.rs` names the peers to ask. Whether a name, a folder or a pattern is meant is tried in
+//! 1. `client/words.rs` splits the line that was typed, `client/grammar.rs` says what it means, and
+//!    `client/targets.rs` tells names from peers. Whether a name, a folder or a pattern is meant is tried in
 //!    this order (`client/meaning.rs`).
 //! 2. `client/download.rs` has the store look what is in the way (`store/way.rs`), and `fetch/find.rs` ask all of them at once for the file's manifest. A peer
 //!    whose digests do not lead to its root has no say. While a peer still hashes the file, and no other

@@ -24,10 +24,10 @@ pub type Shown = fn(&str) -> Cow<'_, str>;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Logging {
     /// Say more; repeat for still more
-    #[arg(short, action = clap::ArgAction::Count)]
+    #[arg(short, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
     /// Say errors only
-    #[arg(short, long)]
+    #[arg(short, long, global = true)]
     pub quiet: bool,
 }
 

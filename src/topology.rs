@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +105,7 @@ pub struct Peer {
     /// Whether it is known to speak the classic text dialect, which spares the attempt to greet it.
     pub classic: bool,
     /// Groups that it belongs to, by which several peers are named at once.
-    pub groups: Vec<GroupName>,
+    pub groups: Arc<Vec<GroupName>>,
     /// Whether the address is all that is known of it: then its id is a name of our own for it, and
     /// whoever answers there is meant.
     pub is_anybody: bool,
@@ -114,7 +115,7 @@ impl Peer {
     /// A peer of that id at that address, of which no more is said.
     pub fn at(id: PeerId, address: &str, port: u16) -> Self {
         let address = address.to_owned();
-        Self { id, address, port, classic: false, groups: Vec::new(), is_anybody: false }
+        Self { id, address, port, classic: false, groups: Arc::default(), is_anybody: false }
     }
 
     /// Whoever answers at an address such as `192.168.1.5:7001`, `[::1]:7001` or `nas.local:7001`; called `id`,
@@ -198,10 +199,10 @@ impl Topology {
                 ),
             };
             match &traits.groups {
-                Some(groups) if !peer.groups.is_empty() && peer.groups != *groups => {
+                Some(groups) if !peer.groups.is_empty() && *peer.groups != *groups => {
                     return Err(twice(self.lines.get(id).copied().unwrap_or_default()));
                 }
-                Some(groups) => peer.groups.clone_from(groups),
+                Some(groups) => peer.groups = Arc::new(groups.clone()),
                 None => {}
             }
             peer.classic |= traits.classic;
@@ -249,7 +250,7 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
         .map_err(|bad| format!("{bad} after the port; expected: peerID address port {}", Traits::USAGE))?;
     let id = id.parse().map_err(|bad: BadPeerId| bad.to_string())?;
     let peer = Peer::at(id, &parse_address(address)?, parse_port(port)?);
-    Ok(Some(Peer { classic: traits.classic, groups: traits.groups.unwrap_or_default(), ..peer }))
+    Ok(Some(Peer { classic: traits.classic, groups: Arc::new(traits.groups.unwrap_or_default()), ..peer }))
 }
 
 /// Reads an IPv4 or IPv6 address or a host name; what is wrong with it is an error.

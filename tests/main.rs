@@ -28,6 +28,7 @@
 //! | `it/together.rs` | downloads of one file at the same time, which help one another |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/names.rs` | what a typed name means: the very name, a pattern, nearly that name, nothing |
+//! | `it/commands.rs` | commands as they are typed: several names, ways to name peers, flags, help |
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
@@ -52,6 +53,7 @@ mod it {
     mod access_log;
     mod architecture;
     mod client_program;
+    mod commands;
     mod content_ids;
     mod downloads;
     mod failing_sources;

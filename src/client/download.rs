@@ -99,7 +99,7 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
         work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
     let bar = work.transfers.surroundings.bars.transfer(name.as_str());
     let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
-    let waits = work.transfers.surroundings.waits;
+    let waits = work.waits;
     let begin = |length| work.transfers.store()?.receive_early(name.clone(), length);
     let ask = |subject| {
         let early = Early::new(&begin, name, &work.caller, waits, &watch);
@@ -268,7 +268,7 @@ fn fetch(
     thread::scope(|scope| {
         let (progress, observer) = (&progress, &observer);
         scope.spawn(move || {
-            let (cancel, waits) = (&work.cancel, work.transfers.surroundings.waits);
+            let (cancel, waits) = (&work.cancel, work.waits);
             let meet = |id: &PeerId| meet(work, id, &manifest);
             let (root, caller) = (manifest.root(), &work.caller);
             let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });

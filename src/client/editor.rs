@@ -12,9 +12,9 @@ use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::Execute;
 use super::echo::NoEcho;
-use super::forms::FORMS;
 use super::outcome::ExitStatus;
 use super::prompt::{Shell, Step};
+use super::usage;
 use crate::topology::Topology;
 
 const PROMPT: &str = "peershare> ";
@@ -79,8 +79,9 @@ impl Completion {
         let (earlier, word) = before.split_at(start);
         let found = if earlier.trim().is_empty() {
             let bare = word.trim_start_matches('#').to_ascii_uppercase();
-            let names = FORMS.iter().flat_map(|form| form.names).copied();
-            names.filter(|name| name.trim_start_matches('#').starts_with(&bare)).map(pair).collect()
+            let names = usage::names();
+            let fits = |name: &&String| name.trim_start_matches('#').starts_with(&bare);
+            names.iter().filter(fits).map(|name| pair(name)).collect()
         } else {
             let ids = self.peers.iter().map(String::as_str);
             ids.filter(|id| !word.is_empty() && id.starts_with(word)).map(pair).collect()
@@ -125,7 +126,7 @@ mod tests {
     fn the_first_word_completes_to_commands() {
         assert_eq!(completed("#do"), (0, vec!["#DOWNLOAD ".to_owned()]));
         assert_eq!(completed(" Up"), (1, vec!["#UPLOAD ".to_owned()]));
-        assert_eq!(completed("").1.len(), 6);
+        assert_eq!(completed("").1.len(), usage::names().len());
     }
 
     #[test]

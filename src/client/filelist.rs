@@ -5,18 +5,17 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
-use super::command::UsageError;
 use super::meaning::{self, Meaning, Nobody};
 use super::omissions;
 use super::table::Fold;
 use super::transfers::Work;
-use super::{Bars, ExitStatus, Layout, Listed, classic, shown, table};
+use super::{Bars, ExitStatus, Layout, Listed, classic, select, shown, table};
 use crate::config;
 use crate::content::pattern::{beneath, escaped};
 use crate::content::{Entry, Omissions, Selection};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
-use crate::topology::Peer;
+use crate::topology::{Peer, PeerId};
 
 /// Pages of one peer that may wait to be shown.
 const PAGES_AHEAD: usize = 4;
@@ -25,18 +24,13 @@ const PAGES_AHEAD: usize = 4;
 type Ending = Result<Omissions, SourceError>;
 
 /// Lists all files, or those that were meant by what was typed. With `null`, names are raw and every line
-/// ends with a NUL, for programs that take any name. `no_peer` is what is wrong with the word if it is no
-/// name of a file either.
-pub(super) fn run(
-    work: &Work<'_>,
-    typed: Option<&str>,
-    null: bool,
-    no_peer: Option<&UsageError>,
-) -> ExitStatus {
+/// ends with a NUL, for programs that take any name. Names that fit `except` are left out.
+pub(super) fn run(work: &Work<'_>, typed: Option<&str>, except: &[String], null: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let layout = if null { Layout::Null } else { bars.layout() };
     let Some(typed) = typed else {
-        return Attempt { work, pattern: None, within: Some(String::new()), layout }.run().end(work);
+        let attempt = Attempt { work, pattern: None, except, within: Some(String::new()), layout };
+        return attempt.run().end(work);
     };
     let meanings = match meaning::meanings(typed) {
         Ok(meanings) => meanings,
@@ -53,7 +47,7 @@ pub(super) fn run(
             Meaning::Several(pattern) => (pattern, None),
         };
         let work = work.among(nobody.asked().to_vec());
-        let listed = Attempt { work: &work, pattern: Some(pattern), within, layout }.run();
+        let listed = Attempt { work: &work, pattern: Some(pattern), except, within, layout }.run();
         if listed.any || work.cancel.is_cancelled() {
             return listed.end(&work);
         }
@@ -63,8 +57,10 @@ pub(super) fn run(
             break;
         }
     }
-    if let Some(error) = no_peer {
-        bars.error(&format!("{error}; and no file is called so"));
+    if typed.parse::<PeerId>().is_ok() && !typed.contains('.') {
+        // It stands where a peer may stand, too.
+        let known = select::known_ids(work.topology);
+        bars.error(&format!("unknown peer {typed}; known: {known}; and no file is called so"));
         return ExitStatus::Usage;
     }
     let near = meaning::near(work, nobody.asked(), typed);
@@ -75,6 +71,7 @@ pub(super) fn run(
 struct Attempt<'a> {
     work: &'a Work<'a>,
     pattern: Option<String>,
+    except: &'a [String],
     /// The folder of which what lies deeper is folded, on a terminal.
     within: Option<String>,
     layout: Layout,
@@ -90,7 +87,13 @@ struct Shown {
 
 impl Attempt<'_> {
     fn run(&self) -> Shown {
-        let (work, pattern) = (self.work, self.pattern.as_deref());
+        let work = self.work;
+        let request = ListRequest {
+            pattern: self.pattern.clone(),
+            except: self.except.to_vec(),
+            ..ListRequest::default()
+        };
+        let request = &request;
         let bars = &work.transfers.surroundings.bars;
         let (mut written, mut all) = (Written::default(), Vec::new());
         let endings: Vec<Ending> = thread::scope(|scope| {
@@ -98,7 +101,7 @@ impl Attempt<'_> {
             for peer in &work.peers {
                 let (send, pages) = bounded(PAGES_AHEAD);
                 streams.push(Stream { pages, page: Vec::new().into_iter(), head: None });
-                asking.push(scope.spawn(move || ask(work, peer, pattern, &send)));
+                asking.push(scope.spawn(move || ask(work, peer, request, &send)));
             }
             match self.layout {
                 Layout::Tabs | Layout::Null => written = stream(bars, &mut streams, self.layout),
@@ -109,7 +112,7 @@ impl Attempt<'_> {
             asking.into_iter().map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled))).collect()
         });
         let answered = endings.iter().any(Result::is_ok);
-        if self.layout == Layout::Aligned && (!all.is_empty() || (answered && pattern.is_none())) {
+        if self.layout == Layout::Aligned && (!all.is_empty() || (answered && self.pattern.is_none())) {
             let mut table = Vec::new();
             table::write(&all, self.layout, &mut table);
             written = Written { any: true, status: bars.print(|out| out.write_all(&table)) };
@@ -143,15 +146,15 @@ impl Default for Written {
     }
 }
 
-fn ask(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sender<Vec<Listed>>) -> Ending {
+fn ask(work: &Work<'_>, peer: &Peer, request: &ListRequest, pages: &Sender<Vec<Listed>>) -> Ending {
     if !work.is_classic(peer) {
-        match ask_framed(work, peer, pattern, pages) {
+        match ask_framed(work, peer, request, pages) {
             Err(SourceError::Foreign(_)) if work.turns_out_classic(peer) => {}
             ending => return ending,
         }
     }
     let (mut files, left_out) = classic::listed(peer, work.asker(peer).list()?);
-    if let Ok(selection) = Selection::new(pattern, &[]) {
+    if let Ok(selection) = Selection::new(request.pattern.as_deref(), &request.except) {
         files.retain(|file| selection.matches(&file.name));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -160,8 +163,7 @@ fn ask(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sender<Vec<L
     Ok(Omissions { count: left_out, told: Vec::new() })
 }
 
-fn ask_framed(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sender<Vec<Listed>>) -> Ending {
-    let request = ListRequest { pattern: pattern.map(str::to_owned), ..ListRequest::default() };
+fn ask_framed(work: &Work<'_>, peer: &Peer, request: &ListRequest, pages: &Sender<Vec<Listed>>) -> Ending {
     let row = |Entry { name, length, root, .. }| Listed {
         folder: None,
         peer: peer.id.clone(),
@@ -170,7 +172,7 @@ fn ask_framed(work: &Work<'_>, peer: &Peer, pattern: Option<&str>, pages: &Sende
         root,
     };
     let mut each = |page: Vec<Entry>| drop(pages.send(page.into_iter().map(row).collect()));
-    list(peer, &request, &work.caller, &work.cancel, &mut each)
+    list(peer, request, &work.caller, &work.cancel, &mut each)
 }
 
 /// The list of one peer, file by file.

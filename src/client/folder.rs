@@ -78,7 +78,7 @@ fn fetch(
     let (done, finished) = bounded(1);
     thread::scope(|scope| {
         let (cancel, observer) = (&work.cancel, &observer);
-        let waits = work.transfers.surroundings.waits;
+        let waits = work.waits;
         scope.spawn(move || {
             let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, waits, observer };
             // The other end waits for exactly this.
@@ -227,7 +227,7 @@ impl Upload<'_> {
     /// Offers the folder, again when the connection is lost after the target had begun; what is there by then
     /// is not sent again.
     fn offer(&self, bar: &Bar, started: Instant) -> Result<FolderReport, Failure> {
-        let mut outage = Outage::new(self.work.transfers.surroundings.waits, Instant::now());
+        let mut outage = Outage::new(self.work.waits, Instant::now());
         let mut most = 0;
         loop {
             let mut progress = |report: &Report| {

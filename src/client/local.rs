@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::meaning::Near;
 use super::text::quoted;
-use super::transfers::Work;
+use super::transfers::{Transfers, Work};
 use super::{ExitStatus, shown};
 use crate::content::FileName;
 use crate::content::pattern::{Selection, beneath, is_pattern};
@@ -53,6 +53,11 @@ impl From<&NotGiven> for ExitStatus {
             NotGiven::Store(error) => error.into(),
         }
     }
+}
+
+/// Whether something is called so in the served folder or where the user stands.
+pub(super) fn is_here(transfers: &Transfers, typed: &str) -> bool {
+    Path::new(typed).exists() || transfers.surroundings.served_files.join(typed).exists()
 }
 
 /// Finds what was typed. A text that begins with `/`, `./` or `../` is a path; any other is a name in the

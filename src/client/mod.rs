@@ -4,9 +4,8 @@
 //!
 //! 1. [`run`] finds the settings and who we are, and decides where commands come from: the command
 //!    line, a pipe ([`prompt`]) or a terminal ([`editor`])
-//! 2. [`words`] splits a line, [`command`] says what it means by the [`forms`] that commands have; a
-//!    mistake ends here in one line
-//! 3. [`Execute`] does it ([`transfers`]): [`targets()`] names whom to ask, [`bars`] shows how far it
+//! 2. [`words`] splits a line, [`grammar`] says what it means; a mistake ends here in one line ([`usage`])
+//! 3. [`Execute`] does it ([`transfers`]): [`targets`] tells names from peers ([`select`]), [`bars`] shows how far it
 //!    is, [`table`], [`text`] and [`output`] write the result
 //! 4. [`outcome`] turns what happened at each peer into one exit code
 //!
@@ -14,48 +13,49 @@
 
 pub mod bars;
 mod classic;
-pub mod command;
 mod download;
 mod echo;
 pub mod editor;
 mod filelist;
 mod folder;
-pub mod forms;
-pub mod help;
+pub mod grammar;
 mod interrupts;
 mod local;
+mod manual;
 mod meaning;
 mod omissions;
 pub mod outcome;
 pub mod output;
 pub mod prompt;
+pub mod select;
 pub mod table;
 pub mod targets;
 pub mod text;
 pub mod transfers;
 mod upload;
+pub mod usage;
 pub mod words;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fetch::Waits;
-use crate::logging::{self, Logging};
+use crate::logging;
 use crate::store::survive_size_limit;
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
 use crate::transport::{Network, Tcp};
 
 pub use bars::{Bar, Bars};
-pub use command::{Command, UsageError};
-pub use forms::Verb;
+pub use grammar::{Command, Manner, Program, Typed};
 pub use outcome::ExitStatus;
 pub use table::{Layout, Listed};
-pub use targets::targets;
 pub use text::shown;
 pub use transfers::Transfers;
+pub use usage::UsageError;
 
 use prompt::Shell;
 
@@ -63,24 +63,7 @@ use prompt::Shell;
 pub trait Execute {
     /// Performs a listing, an upload or a download, and says how it ended. It has told the user by
     /// then; help and leaving never come here.
-    fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus;
-}
-
-/// What the command line of `client` says.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The peer settings, when named.
-    pub peer_settings: Option<PathBuf>,
-    /// The own served folder.
-    pub served_files: PathBuf,
-    /// Which peer we are, when named.
-    pub peer: Option<PeerId>,
-    /// How long a peer may be away that a transfer is using.
-    pub timeout: Duration,
-    /// How much is said beside the results.
-    pub logging: Logging,
-    /// One command, or nothing for the prompt or a pipe.
-    pub words: Vec<String>,
+    fn execute(&mut self, command: &Command, manner: &Manner, topology: &Topology) -> ExitStatus;
 }
 
 /// What every command is executed with.
@@ -123,41 +106,60 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds.into()))
 }
 
-/// Runs the client as the command line says: one command, a prompt, or the commands from a pipe.
-pub fn run(options: &Options) -> ExitStatus {
-    let bars = Bars::new(options.logging.quiet);
-    logging::start_beside(bars.stderr(), options.logging, shown);
-    start(options, bars.clone()).unwrap_or_else(|error| {
+/// Reads the words behind the program's name. Where that is all that is to be done, it has told the user, and
+/// how it ended is the error.
+pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus> {
+    let not_text = |word: OsString| UsageError::NotText(word.to_string_lossy().into_owned());
+    let words: Result<Vec<String>, _> = words.map(|word| word.into_string().map_err(not_text)).collect();
+    words.and_then(|words| Typed::parse(&words)).map_err(|error| match error {
+        UsageError::Asked(text) => output::print(|out| out.write_all(text.as_bytes())),
+        error => {
+            output::report(&mut io::stderr(), &error.to_string());
+            ExitStatus::Usage
+        }
+    })
+}
+
+/// Runs the client as it was typed: one command, a prompt, or the commands from a pipe.
+pub fn run(typed: &Typed) -> ExitStatus {
+    if let Some(shell) = typed.program.completions {
+        return output::print(|out| {
+            clap_complete::generate(shell, &mut Typed::grammar(), "client", &mut &mut *out);
+            Ok(())
+        });
+    }
+    if typed.program.man {
+        return output::print(|out| manual::write(out));
+    }
+    let bars = Bars::new(typed.manner.logging.quiet);
+    logging::start_beside(bars.stderr(), typed.manner.logging, shown);
+    start(typed, bars.clone()).unwrap_or_else(|error| {
         bars.error(&error.to_string());
         ExitStatus::Usage
     })
 }
 
-fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
-    // A mistake or a call for help needs no settings.
-    let command = match options.words.is_empty() {
-        true => None,
-        false => {
-            let words: Vec<String> = options.words.iter().map(|word| words::unquoted(word)).collect();
-            Some(Command::parse_words(&words)?)
-        }
-    };
+fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
+    let Typed { program, manner, command } = typed;
+    // A call for help needs no settings.
     if let Some(Command::Help { topic }) = command {
-        return Ok(output::print(|out| out.write_all(help::about(topic).as_bytes())));
+        let help = usage::about(topic.as_deref())?;
+        return Ok(output::print(|out| out.write_all(help.as_bytes())));
     }
     survive_size_limit();
-    let mut settings = TopologyFile::find(options.peer_settings.as_deref())?;
-    let own = own_id(options.peer.as_ref(), settings.current())?;
-    let served_files = options.served_files.clone();
+    let mut settings = TopologyFile::find(program.peer_settings.as_deref())?;
+    let own = own_id(program.peer.as_ref(), settings.current())?;
+    let served_files = program.served_files.clone();
     let network = Arc::new(Tcp::default());
-    let waits = Waits { outage: options.timeout, ..Waits::usual() };
+    let usual = Waits::usual();
+    let waits = Waits { outage: manner.timeout.unwrap_or(usual.outage), ..usual };
     let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, waits });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {
-        Some(command) => shell.perform(&command),
+        Some(command) => shell.perform(command, &Manner::default()),
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
-            if !options.logging.quiet {
+            if !manner.logging.quiet {
                 shell.say(&greeting(own.as_ref(), shell.topology()));
             }
             editor::converse(&mut shell)
@@ -171,7 +173,7 @@ fn start(options: &Options, bars: Bars) -> Result<ExitStatus, StartError> {
 fn own_id(named: Option<&PeerId>, topology: &Topology) -> Result<Option<PeerId>, UsageError> {
     match named {
         Some(id) if topology.find(id).is_some() => Ok(Some(id.clone())),
-        Some(id) => Err(targets::unknown(id, topology)),
+        Some(id) => Err(select::unknown(id, topology)),
         None => Ok(working_folder_id().filter(|id| topology.find(id).is_some())),
     }
 }

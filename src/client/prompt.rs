@@ -3,9 +3,10 @@
 use std::io::{BufRead, ErrorKind, Write};
 
 use super::Execute;
-use super::command::{Command, UsageError};
+use super::grammar::{Command, Manner, Typed};
 use super::outcome::ExitStatus;
-use super::{help, output, words};
+use super::usage::{self, UsageError};
+use super::{output, words};
 use crate::topology::{Topology, TopologyFile};
 
 /// What commands are performed with: the settings, who executes, and where text goes.
@@ -73,13 +74,13 @@ impl<'a, E: Execute> Shell<'a, E> {
         if words::is_idle(line) {
             return Step::Done(ExitStatus::Success);
         }
-        let parsed = words::split(line).map_err(UsageError::from);
-        match parsed.and_then(|words| Command::parse_words(&words)) {
-            Ok(Command::Quit) => Step::Leave,
-            Ok(command) => {
+        match command_of(line) {
+            Ok((Command::Quit, _)) => Step::Leave,
+            Ok((command, manner)) => {
                 self.refresh();
-                Step::Done(self.perform(&command))
+                Step::Done(self.perform(&command, &manner))
             }
+            Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
             Err(error) => {
                 self.report(&format!("{place}{error}"));
                 Step::Done(ExitStatus::Usage)
@@ -88,14 +89,23 @@ impl<'a, E: Execute> Shell<'a, E> {
     }
 
     /// Performs one command with the topology in force.
-    pub fn perform(&mut self, command: &Command) -> ExitStatus {
+    pub fn perform(&mut self, command: &Command, manner: &Manner) -> ExitStatus {
         match command {
             Command::Quit => ExitStatus::Success,
-            Command::Help { topic } => {
-                output::print_to(self.out, self.err, |out| out.write_all(help::about(*topic).as_bytes()))
-            }
-            _ => self.execute.execute(command, self.settings.current()),
+            Command::Help { topic } => match usage::about(topic.as_deref()) {
+                Ok(help) => self.print(&help),
+                Err(error) => {
+                    self.report(&error.to_string());
+                    ExitStatus::Usage
+                }
+            },
+            _ => self.execute.execute(command, manner, self.settings.current()),
         }
+    }
+
+    /// Writes a result.
+    fn print(&mut self, text: &str) -> ExitStatus {
+        output::print_to(self.out, self.err, |out| out.write_all(text.as_bytes()))
     }
 
     /// Says something to whoever types.
@@ -128,6 +138,16 @@ impl<'a, E: Execute> Shell<'a, E> {
     }
 }
 
+/// The command of a line.
+fn command_of(line: &str) -> Result<(Command, Manner), UsageError> {
+    let typed = Typed::parse(&words::split(line)?)?;
+    if !typed.is_of_a_line() {
+        return Err(UsageError::NotHere);
+    }
+    let command = typed.command.ok_or_else(UsageError::no_command)?;
+    Ok((command, typed.manner))
+}
+
 /// What some editors write at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -142,12 +162,15 @@ mod tests {
     struct Fake(Vec<(Command, usize)>);
 
     impl Execute for Fake {
-        fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
+        fn execute(&mut self, command: &Command, _: &Manner, topology: &Topology) -> ExitStatus {
             self.0.push((command.clone(), topology.peers().len()));
             match command {
-                Command::Download { wanted, .. } if wanted == "missing" => ExitStatus::NoSuchFile,
-                Command::Download { wanted, .. } if wanted == "bad" => ExitStatus::Integrity,
-                Command::Download { wanted, .. } if wanted == "ctrl-c" => ExitStatus::Interrupted,
+                Command::Download(typed) => match typed.words[0].as_str() {
+                    "missing" => ExitStatus::NoSuchFile,
+                    "bad" => ExitStatus::Integrity,
+                    "ctrl-c" => ExitStatus::Interrupted,
+                    _ => ExitStatus::Success,
+                },
                 _ => ExitStatus::Success,
             }
         }
@@ -207,7 +230,7 @@ error: line 4: not UTF-8; the line was skipped
     #[test]
     fn help_goes_to_the_output_without_asking_anybody() {
         let ran = type_in(b"help\nhelp upload\n");
-        assert_eq!(ran.out, help::about(None) + &help::about(Some(super::super::Verb::Upload)));
+        assert_eq!(ran.out, usage::about(None).unwrap() + &usage::about(Some("upload")).unwrap());
         assert!(ran.asked.is_empty());
     }
 

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::interrupts::Interrupts;
+use super::grammar::{Choice, Command, List, Manner, Transfer};
+use super::interrupts::{Interrupts, Watched};
 use super::local::Given;
-use super::{
-    Command, Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, shown, targets,
-    upload,
-};
+use super::targets::{Chosen, Names, choose};
+use super::usage::UsageError;
+use super::{Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, shown, upload};
 use crate::connection::Identity;
-use crate::fetch::{Caller, SourceError};
+use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, PeerId, Topology};
 use crate::transport::Cancel;
@@ -34,6 +34,8 @@ pub(super) struct Work<'a> {
     pub(super) cancel: Cancel,
     /// Whether peers that fetch the same file pass its chunks on to one another.
     pub(super) swarm: bool,
+    /// How long is waited for what.
+    pub(super) waits: Waits,
 }
 
 impl Work<'_> {
@@ -45,8 +47,7 @@ impl Work<'_> {
 
     /// The same with other peers.
     pub(super) fn among(&self, peers: Vec<Peer>) -> Work<'_> {
-        let (caller, cancel) = (self.caller.clone(), self.cancel.clone());
-        Work { transfers: self.transfers, peers, topology: self.topology, caller, cancel, swarm: self.swarm }
+        Work { peers, caller: self.caller.clone(), cancel: self.cancel.clone(), ..*self }
     }
 }
 
@@ -89,66 +90,125 @@ impl Transfers {
 }
 
 impl Execute for Transfers {
-    fn execute(&mut self, command: &Command, topology: &Topology) -> ExitStatus {
-        let named = match command {
-            Command::FileList { peers, .. }
-            | Command::Upload { peers, .. }
-            | Command::Download { peers, .. } => peers,
-            Command::Help { .. } | Command::Quit => return ExitStatus::Success,
+    fn execute(&mut self, command: &Command, manner: &Manner, topology: &Topology) -> ExitStatus {
+        let done = match command {
+            Command::Filelist(typed) => self.filelist(typed, manner, topology),
+            Command::Upload(typed) => self.upload(typed, manner, topology),
+            Command::Download(typed) => self.download(typed, manner, topology),
+            Command::Help { .. } | Command::Quit => Ok(ExitStatus::Success),
         };
-        let own = self.surroundings.own.as_ref();
-        let bars = &self.surroundings.bars;
-        // A word that no peer is called by may be a file.
-        let (mut named, mut file) = (named.clone(), None);
-        if let Command::FileList { pattern: None, .. } = command
-            && let [only] = &named.iter().filter(|id| topology.find(id).is_none()).collect::<Vec<_>>()[..]
-        {
-            file = Some((*only).clone());
-            named.retain(|id| topology.find(id).is_some());
+        done.unwrap_or_else(|error| {
+            self.surroundings.bars.error(&error.to_string());
+            ExitStatus::Usage
+        })
+    }
+}
+
+impl Transfers {
+    fn filelist(&self, typed: &List, manner: &Manner, topology: &Topology) -> Result<ExitStatus, UsageError> {
+        let chosen = self.choose(&typed.words, &typed.choice, Names::Anywhere, topology)?;
+        let (cancel, _watched) = self.begin();
+        let work = self.work(chosen.peers, &cancel, manner, topology);
+        if chosen.names.is_empty() {
+            return Ok(filelist::run(&work, None, &chosen.except, typed.null));
         }
-        let named = &named;
-        let peers = match targets(named, topology, own) {
-            Ok(peers) => peers,
-            Err(error) => {
-                bars.error(&error.to_string());
-                return ExitStatus::Usage;
-            }
-        };
-        let cancel = Cancel::new();
-        let _watched = self.interrupts.watch(&cancel);
-        let identity = Identity { peer: own.cloned(), read_only: false };
-        let caller = Caller { identity, network: self.surroundings.network.clone() };
-        let swarm = match command {
-            Command::Upload { swarm, .. } | Command::Download { swarm, .. } => *swarm,
-            _ => false,
-        };
-        let work = Work { transfers: self, peers, topology, caller, cancel, swarm };
-        match command {
-            Command::FileList { pattern, null, .. } => {
-                let no_peer = file.as_ref().map(|file| targets::unknown(file, topology));
-                let typed = pattern.as_deref().or(file.as_ref().map(PeerId::as_str));
-                filelist::run(&work, typed, *null, no_peer.as_ref())
-            }
-            Command::Upload { file, replace, except, .. } => match local::find(&work, file, except) {
-                Ok(Given::Several(several)) => folder::upload(&work, several, *replace),
-                Ok(Given::Served(name)) => upload::run(&work, upload::From::Served(name), *replace),
-                Ok(Given::Elsewhere(path)) => upload::run(&work, upload::From::Elsewhere(path), *replace),
+        let list = |name: &String| filelist::run(&work, Some(name), &chosen.except, typed.null);
+        Ok(one_after_the_other(&chosen.names, &cancel, list))
+    }
+
+    fn upload(
+        &self,
+        typed: &Transfer,
+        manner: &Manner,
+        topology: &Topology,
+    ) -> Result<ExitStatus, UsageError> {
+        let is_here = |word: &str| local::is_here(self, word);
+        let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&is_here), topology)?;
+        let (cancel, _watched) = self.begin();
+        let work = Work { swarm: !typed.no_swarm, ..self.work(chosen.peers, &cancel, manner, topology) };
+        // All of them are looked for before any of them is sent.
+        let mut given = Vec::new();
+        for name in &chosen.names {
+            match local::find(&work, name, &chosen.except) {
+                Ok(found) => given.push(found),
                 Err(error) => {
-                    bars.error(&format!("cannot upload {}: {}", shown(file), shown(&error.to_string())));
-                    ExitStatus::from(&error)
+                    let bars = &self.surroundings.bars;
+                    bars.error(&format!("cannot upload {}: {}", shown(name), shown(&error.to_string())));
+                    return Ok(ExitStatus::from(&error));
                 }
-            },
-            Command::Download { wanted, replace, except, .. } => {
-                let was_there = Path::new(&self.surroundings.served_files).exists();
-                let status = meaning::download(&work, wanted, except, *replace);
-                if !was_there {
-                    self.leave_nothing();
-                }
-                status
             }
-            Command::Help { .. } | Command::Quit => ExitStatus::Success,
+        }
+        Ok(one_after_the_other(given, &cancel, |given| match given {
+            Given::Several(several) => folder::upload(&work, several, typed.replace),
+            Given::Served(name) => upload::run(&work, upload::From::Served(name), typed.replace),
+            Given::Elsewhere(path) => upload::run(&work, upload::From::Elsewhere(path), typed.replace),
+        }))
+    }
+
+    fn download(
+        &self,
+        typed: &Transfer,
+        manner: &Manner,
+        topology: &Topology,
+    ) -> Result<ExitStatus, UsageError> {
+        let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&|_| false), topology)?;
+        let (cancel, _watched) = self.begin();
+        let work = Work { swarm: !typed.no_swarm, ..self.work(chosen.peers, &cancel, manner, topology) };
+        let was_there = Path::new(&self.surroundings.served_files).exists();
+        let fetch = |name: &String| meaning::download(&work, name, &chosen.except, typed.replace);
+        let status = one_after_the_other(&chosen.names, &cancel, fetch);
+        if !was_there {
+            self.leave_nothing();
+        }
+        Ok(status)
+    }
+
+    fn choose(
+        &self,
+        words: &[String],
+        choice: &Choice,
+        names: Names<'_>,
+        topology: &Topology,
+    ) -> Result<Chosen, UsageError> {
+        choose(words, choice, names, (topology, self.surroundings.own.as_ref()))
+    }
+
+    /// What ends a command, and what has Ctrl-C do so while it is there.
+    fn begin(&self) -> (Cancel, Watched) {
+        let cancel = Cancel::new();
+        let watched = self.interrupts.watch(&cancel);
+        (cancel, watched)
+    }
+
+    fn work<'a>(
+        &'a self,
+        peers: Vec<Peer>,
+        cancel: &Cancel,
+        manner: &Manner,
+        topology: &'a Topology,
+    ) -> Work<'a> {
+        let Surroundings { own, network, waits, .. } = &self.surroundings;
+        let identity = Identity { peer: own.clone(), read_only: false };
+        let caller = Caller { identity, network: network.clone() };
+        let waits = Waits { outage: manner.timeout.unwrap_or(waits.outage), ..*waits };
+        Work { transfers: self, peers, topology, caller, cancel: cancel.clone(), swarm: false, waits }
+    }
+}
+
+/// Does the same with each; the first failure counts, and an interruption ends it.
+fn one_after_the_other<T>(
+    all: impl IntoIterator<Item = T>,
+    cancel: &Cancel,
+    mut each: impl FnMut(T) -> ExitStatus,
+) -> ExitStatus {
+    let mut outcomes = Vec::new();
+    for one in all {
+        outcomes.push(each(one));
+        if cancel.is_cancelled() {
+            break;
         }
     }
+    ExitStatus::of_peers(outcomes)
 }
 
 impl From<&SourceError> for ExitStatus {

@@ -39,7 +39,7 @@ pub(super) fn run(work: &Work<'_>, file: From, replace: bool) -> ExitStatus {
         false => manifest,
     };
     let attributes = store.attributes_of(manifest.name(), &manifest.root());
-    let stall = work.transfers.surroundings.waits.stall;
+    let stall = work.waits.stall;
     let patience = Patience {
         silence: config::OFFER_SILENCE.min(6 * stall),
         write: config::WRITE_TIMEOUT.min(3 * stall),
@@ -179,7 +179,7 @@ impl Upload<'_> {
     /// Offers the file, again when the connection is lost after the target had begun, and as long as that may
     /// come back. The target goes on from what it has.
     fn give(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, SourceError> {
-        let mut outage = Outage::new(self.work.transfers.surroundings.waits, Instant::now());
+        let mut outage = Outage::new(self.work.waits, Instant::now());
         let mut most = 0;
         loop {
             let mut heard = |taken: Taken| {
@@ -223,7 +223,7 @@ pub(super) fn wait_out(
 ) -> Result<(), SourceError> {
     let bars = &work.transfers.surroundings.bars;
     let reason = error.to_string();
-    if !outage.has_begun() || work.transfers.surroundings.waits.outage.is_zero() {
+    if !outage.has_begun() || work.waits.outage.is_zero() {
         return Err(error);
     }
     let pause = match outage.failed(error, true, Instant::now()) {

@@ -201,7 +201,12 @@ mod tests {
     #[test]
     fn groups_may_stand_in_either_place_but_not_differ() {
         let groups = |file: &TopologyFile| -> Vec<String> {
-            file.current().peers().iter().flat_map(|peer| &peer.groups).map(ToString::to_string).collect()
+            file.current()
+                .peers()
+                .iter()
+                .flat_map(|peer| peer.groups.iter())
+                .map(ToString::to_string)
+                .collect()
         };
         let (_folder, file) = both("a 127.0.0.1 1 group=lab,old\nb 127.0.0.1 2\n", "b group=lab\n");
         assert_eq!(groups(&file.unwrap()), ["lab", "old", "lab"]);

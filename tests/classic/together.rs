@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use peershare::classic::{Asker, ClassicPeer};
-use peershare::client::{Bars, Command, Execute, ExitStatus, Surroundings, Transfers};
+use peershare::client::{Bars, Execute, ExitStatus, Manner, Surroundings, Transfers, Typed};
 use peershare::connection::Framed;
 use peershare::content::FileName;
 use peershare::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, Waits};
@@ -198,7 +198,7 @@ impl Puzzled {
 fn command(client: &mut Transfers, line: &str, topology: &str) -> ExitStatus {
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let topology: Topology = topology.parse().unwrap();
-    client.execute(&Command::parse_words(&words).unwrap(), &topology)
+    client.execute(&Typed::parse(&words).unwrap().command.unwrap(), &Manner::default(), &topology)
 }
 
 fn long_text() -> String {

@@ -13,11 +13,11 @@ use super::programs::{Running, Site, relay};
 use super::rogue::{Deed, Rogue};
 use super::speaker::Speaker;
 
-fn out_of(assert: &assert_cmd::assert::Assert) -> String {
+pub fn out_of(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
 }
 
-fn err_of(assert: &assert_cmd::assert::Assert) -> String {
+pub fn err_of(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use peershare::client::{Bars, Command, Execute, ExitStatus, Surroundings, Transfers, words};
+use peershare::client::{Bars, Execute, ExitStatus, Manner, Surroundings, Transfers, Typed, words};
 use peershare::config;
 use peershare::connection::{self, Framed, Identity};
 use peershare::content::whole;
@@ -92,8 +92,8 @@ impl Net {
 
     /// What the client does with a line.
     fn type_in(&self, line: &str) -> ExitStatus {
-        let command = Command::parse_words(&words::split(line).unwrap()).unwrap();
-        self.transfers().execute(&command, &self.topology)
+        let command = Typed::parse(&words::split(line).unwrap()).unwrap().command.unwrap();
+        self.transfers().execute(&command, &Manner::default(), &self.topology)
     }
 
     fn peers(&self) -> Vec<Peer> {

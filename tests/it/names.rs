@@ -102,7 +102,7 @@ fn a_word_after_filelist_that_no_peer_is_called_by_is_a_file() {
     lab.put("b", "other.txt", b"x");
     let listed = lab.client().run("filelist same.txt").succeeded();
     assert!(listed.out.starts_with("same.txt\t") && !listed.out.contains("other"), "{listed:?}");
-    lab.client().run("filelist other.txt a").is(ExitStatus::Usage).tells("unknown peer other.txt");
+    lab.client().run("filelist other.txt a").is(ExitStatus::NoSuchFile).tells("no peer has other.txt");
 }
 
 #[test]

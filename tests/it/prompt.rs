@@ -39,7 +39,7 @@ fn lines_that_are_typed_ahead_or_pasted_run_in_their_turn_and_a_bad_byte_is_one_
     session.send(b"download caf\xe9.txt\r").unwrap();
     session.expect("is not UTF-8; it is skipped").unwrap();
     session.send("help quit\r").unwrap();
-    session.expect("leave (also").unwrap();
+    session.expect("Leave (also").unwrap();
     session.send("#QUIT\r").unwrap();
     exits_well(session);
 }
@@ -52,7 +52,7 @@ fn a_session_helps_lists_downloads_and_leaves() {
     site.put("a", "two words", &bytes(1, 1000));
     let mut session = prompt(&site);
     for (line, answer) in [
-        ("#HELP", "explain a command"),
+        ("#HELP", "Explain a command"),
         ("#FILELIST", "two words"),
         ("nonsense", "unknown command"),
         ("download 'two words' a", "downloaded two words"),

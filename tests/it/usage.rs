@@ -22,8 +22,8 @@ fn mistakes_are_one_line_that_says_what_was_expected() {
     lab.client().run("filelist c").is(ExitStatus::Usage).tells("unknown peer c; known: a, b; and no file");
     one_line(&lab, "downlaod x", "did you mean #DOWNLOAD?");
     one_line(&lab, "frobnicate", "expected #FILELIST, #UPLOAD, #DOWNLOAD, #HELP or #QUIT");
-    one_line(&lab, "download", "the file or id is missing; expected: #DOWNLOAD <file|id|folder/|pattern>");
-    one_line(&lab, "#UPLOAD", "the file is missing; expected: #UPLOAD <file|folder>");
+    one_line(&lab, "download", "<NAME|PEER>... is missing; expected: #DOWNLOAD [OPTIONS] <NAME|PEER>...");
+    one_line(&lab, "#UPLOAD", "is missing; expected: #UPLOAD");
     one_line(&lab, "download x --force", "unknown flag \"--force\"");
     one_line(&lab, "download 'x", "line 1: ");
     assert!(lab.visible("me").is_empty());

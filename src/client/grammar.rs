@@ -1,0 +1,202 @@
+//! What can be typed: one definition, from which the command line, the prompt, lines from a pipe, the
+//! help, completions and manual pages come.
+//!
+//! The texts behind `///` in here are what users read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::usage::{self, UsageError};
+use super::{seconds, words};
+use crate::config;
+use crate::logging::Logging;
+use crate::topology::PeerId;
+
+/// List, upload and download files among machines that know one another
+#[derive(Parser, Clone, Debug)]
+#[command(
+    name = "client",
+    version,
+    disable_help_subcommand = true,
+    subcommand_value_name = "COMMAND",
+    after_help = usage::below_options(),
+)]
+pub struct Typed {
+    /// What is said once, when the program starts.
+    #[command(flatten)]
+    pub program: Program,
+    /// How the command, or all commands, are done.
+    #[command(flatten)]
+    pub manner: Manner,
+    /// What to do; without it a prompt, or the commands of a pipe.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What is said once, when the program starts; the same before and behind a command.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The peers: a line each, peerID address port [default: peer_settings.txt in . or ..]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub peer_settings: Option<PathBuf>,
+    /// The own files: uploads come from here, downloads go here
+    #[arg(long, value_name = "DIR", global = true, default_value = config::SERVED_FOLDER)]
+    pub served_files: PathBuf,
+    /// Which peer this is [default: the working folder's name, if that is a peer]
+    #[arg(long, value_name = "ID", global = true)]
+    pub peer: Option<PeerId>,
+    /// Show everything at work, with three peers in a temporary folder
+    #[arg(long, exclusive = true)]
+    pub demo: bool,
+    /// Print what the shell needs to complete commands and flags
+    #[arg(long, value_name = "SHELL")]
+    pub completions: Option<clap_complete::Shell>,
+    /// Print the manual page
+    #[arg(long)]
+    pub man: bool,
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self {
+            peer_settings: None,
+            served_files: config::SERVED_FOLDER.into(),
+            peer: None,
+            demo: false,
+            completions: None,
+            man: false,
+        }
+    }
+}
+
+/// How commands are done; the same before and behind a command.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// How long a peer may be away that a transfer is using, such as 90, 90s or 5m; 0 gives up soon
+    /// [default: 2m]
+    #[arg(long, value_name = "TIME", global = true, value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// How much is said.
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+/// What the user asks for.
+#[derive(Subcommand, Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// List the files that peers serve, and who has which
+    #[command(after_help = "Examples:\n  #FILELIST\n  #FILELIST photos/ peer1 peer2")]
+    Filelist(List),
+    /// Give files or folders to peers, all at once
+    #[command(
+        after_help = "Examples:\n  #UPLOAD \"holiday photos.zip\" peer2 peer3\n  #UPLOAD photos/ *.iso @lab"
+    )]
+    Upload(Transfer),
+    /// Fetch files or folders from all who have them
+    #[command(after_help = "Examples:\n  #DOWNLOAD big.iso\n  #DOWNLOAD photos/ -x '*.tmp' peer1 peer2")]
+    Download(Transfer),
+    /// Explain a command, or show all
+    #[command(after_help = "Examples:\n  #HELP\n  #HELP download")]
+    Help {
+        /// Which command
+        #[arg(value_name = "COMMAND")]
+        topic: Option<String>,
+    },
+    /// Leave (also #EXIT or Ctrl-D)
+    #[command(alias = "exit", after_help = "Examples:\n  #QUIT\n  #EXIT")]
+    Quit,
+}
+
+/// What is listed, and by whom.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct List {
+    /// Files, folders or patterns to list [default: all], and peers to ask [default: all others]
+    #[arg(value_name = "NAME|PEER")]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would stand in the help")]
+    pub choice: Choice,
+    /// End every line with a NUL and print names as they are, for programs that take any name
+    #[arg(short = '0', long)]
+    pub null: bool,
+}
+
+/// What is transferred, and among whom.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Transfer {
+    /// Files, folders or patterns, and behind them the peers [default: all others]
+    #[arg(value_name = "NAME|PEER", required = true)]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would stand in the help")]
+    pub choice: Choice,
+    /// Let another file of that name give way
+    #[arg(long)]
+    pub replace: bool,
+    /// Have every peer fetch from the source alone, and not from one another
+    #[arg(long)]
+    pub no_swarm: bool,
+}
+
+/// Which peers, and what is left out.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Choice {
+    /// The peers, so that every other word is a name: ids, peer[01-08], @group, ADDRESS:PORT or all
+    #[arg(long, value_name = "PEERS", value_delimiter = ',')]
+    pub peers: Vec<String>,
+    /// Leave out what fits a pattern, or a peer
+    #[arg(short = 'x', long, value_name = "PATTERN|PEER")]
+    pub exclude: Vec<String>,
+}
+
+impl Typed {
+    /// Reads a command with its flags from words; the name of a command may be in any case and begin with
+    /// `#`. An error is one line that says what is wrong, or the text of a help that was asked for.
+    pub fn parse(words: &[String]) -> Result<Self, UsageError> {
+        let words = tidied(words);
+        let matches = Self::grammar().no_binary_name(true).try_get_matches_from(&words);
+        let matches = matches.map_err(|error| UsageError::of(&error, &words))?;
+        Self::from_arg_matches(&matches).map_err(|error| UsageError::of(&error, &words))
+    }
+
+    /// The whole definition.
+    pub fn grammar() -> clap::Command {
+        Self::command()
+    }
+
+    /// Whether only the command and its manner are said.
+    pub(super) fn is_of_a_line(&self) -> bool {
+        self.program == Program::default()
+    }
+}
+
+/// The words with the name of the command as the grammar has it. A single word may be a whole line, as in
+/// `client '#FILELIST peer1'`.
+fn tidied(typed: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = typed.iter().map(|word| words::unquoted(word)).collect();
+    if let Some(line) = words.pop_if(|last| last.starts_with('#')) {
+        match words::split(&line) {
+            Ok(split) => words.extend(split),
+            Err(_) => words.push(line),
+        }
+    }
+    let grammar = Typed::grammar();
+    let takes_value = |word: &str| {
+        let named = |argument: &&clap::Arg| {
+            argument.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long))
+        };
+        let found = grammar.get_arguments().find(named);
+        found.is_some_and(|argument| argument.get_action().takes_values())
+    };
+    let mut place = 0;
+    while let Some(word) = words.get_mut(place) {
+        if !word.starts_with('-') || word == "-" {
+            *word = word.strip_prefix('#').unwrap_or(word).to_ascii_lowercase();
+            break;
+        }
+        place += if takes_value(word) { 2 } else { 1 };
+    }
+    words
+}

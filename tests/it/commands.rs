@@ -1,0 +1,127 @@
+//! Commands as they are typed: several names, ways to name peers, flags in any place, help.
+
+use std::fs;
+
+use peershare::client::ExitStatus;
+
+use super::client_program::{err_of, out_of};
+use super::lab::{Lab, bytes};
+use super::programs::Site;
+
+/// Three peers in two groups, with a file each.
+fn lab() -> Lab {
+    let lab = Lab::of(&["p1", "p2", "p3"]);
+    for peer in ["p1", "p2", "p3"] {
+        lab.put(peer, &format!("of-{peer}.txt"), peer.as_bytes());
+    }
+    let text = fs::read_to_string(lab.settings()).unwrap();
+    let groups = ["group=lab", "group=lab,old", "group=old"];
+    let lines: String = text.lines().zip(groups).map(|(line, group)| format!("{line} {group}\n")).collect();
+    fs::write(lab.settings(), lines).unwrap();
+    lab
+}
+
+#[test]
+fn peers_are_chosen_by_range_group_and_exception() {
+    let lab = lab();
+    for (typed, expected) in [
+        ("filelist p[1-2]", "p1 p2"),
+        ("filelist @old", "p2 p3"),
+        ("filelist all -x p2", "p1 p3"),
+        ("filelist -x @lab", "p3"),
+        ("filelist --peers p1,p3", "p1 p3"),
+    ] {
+        let listed = lab.client().run(typed).succeeded().out;
+        let peers: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(3)).collect();
+        assert_eq!(peers.join(" "), expected, "{typed}");
+    }
+    lab.client().run("filelist @new").is(ExitStatus::Usage).tells("no peer is in group new; known: lab, old");
+    lab.client().run("filelist -x all").is(ExitStatus::Usage).tells("leaves out every peer");
+}
+
+#[test]
+fn several_names_go_in_one_command() {
+    let lab = lab();
+    let outcome = lab.client().run("download of-p1.txt of-p3.txt p[1-3]").succeeded();
+    assert_eq!(outcome.out.lines().count(), 2, "{outcome:?}");
+    assert_eq!(lab.visible("me"), ["of-p1.txt", "of-p3.txt"]);
+    lab.put("me", "new1.bin", &bytes(1, 5000));
+    lab.put("me", "new2.bin", &bytes(2, 5000));
+    lab.client().run("upload new1.bin new2.bin @lab").succeeded();
+    assert_eq!(lab.read("p2", "new2.bin").unwrap(), bytes(2, 5000));
+    assert!(lab.read("p3", "new1.bin").is_none());
+    // The first failure counts, and the others are done.
+    let outcome = lab.client().run("download nothing.txt of-p2.txt").is(ExitStatus::SomePeersFailed);
+    outcome.tells("no peer has nothing.txt").prints("downloaded of-p2.txt");
+}
+
+#[test]
+fn nothing_is_sent_when_one_of_several_is_not_there_or_a_peer_is_mistyped() {
+    let lab = lab();
+    lab.put("me", "here.bin", b"x");
+    lab.client()
+        .run("upload here.bin gone.bin p1")
+        .is(ExitStatus::NoSuchFile)
+        .tells("no file or folder gone.bin");
+    lab.client().run("upload here.bin p4").is(ExitStatus::Usage).tells("unknown peer p4; known: p[1-3]");
+    assert!(lab.read("p1", "here.bin").is_none());
+}
+
+#[test]
+fn a_flag_has_every_word_be_a_name() {
+    let lab = Lab::of(&["a", "b"]);
+    lab.put("b", "a", b"a file called like a peer");
+    lab.client().run("download --peers b a").succeeded().prints("downloaded a");
+    assert!(lab.read("me", "a").is_some());
+}
+
+#[test]
+fn whoever_answers_at_an_address_is_asked() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.put("a", "x.txt", b"x");
+    site.list_peers(&[("other", 1)]);
+    let address = format!("127.0.0.1:{}", server.port);
+    let done = site.client(&["filelist", &address]).success();
+    assert!(out_of(&done).contains(&format!("127-0-0-1-{}", server.port)), "{}", out_of(&done));
+    site.client(&["download", "x.txt", &address]).success();
+    site.put("me", "y.txt", b"y");
+    site.client(&["upload", "y.txt", &address]).success();
+    assert_eq!(site.read("a", "y.txt").unwrap(), b"y");
+    let bad = site.client(&["filelist", "127.0.0.1:70000"]).code(2);
+    assert!(err_of(&bad).contains("\"70000\" is not a port"), "{}", err_of(&bad));
+}
+
+#[test]
+fn flags_of_the_program_stand_anywhere_and_a_line_may_be_one_word() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.put("a", "x.txt", b"x");
+    site.list_peers(&[("a", server.port)]);
+    site.client(&["#FILELIST a"]).success();
+    site.client(&["-v", "#FileList", "a", "--timeout", "5s"]).success();
+    site.client(&["filelist", "--peer", "a"]).code(2);
+    let bad = site.client(&["download", "x.txt", "--timeout", "soon"]).code(2);
+    assert!(err_of(&bad).contains("write seconds, as in 90, or 5m or 1h"), "{}", err_of(&bad));
+    assert_eq!(err_of(&bad).lines().count(), 1, "{}", err_of(&bad));
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let site = Site::new();
+    for command in ["filelist", "upload", "download", "help", "quit"] {
+        let helped = site.client(&["help", command]).success();
+        let asked = site.client(&[command, "--help"]).success();
+        assert_eq!(out_of(&helped), out_of(&asked));
+        let examples = out_of(&helped).lines().skip_while(|line| !line.starts_with("Examples:")).count();
+        assert!(examples >= 3, "{}", out_of(&helped));
+    }
+    let bad = site.client(&["help", "uplaod"]).code(2);
+    assert!(err_of(&bad).contains("did you mean #UPLOAD?"), "{}", err_of(&bad));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = site.client(&["--completions", shell]).success();
+        assert!(out_of(&script).contains("download") && out_of(&script).contains("no-swarm"), "{shell}");
+    }
+    let man = site.client(&["--man"]).success();
+    assert!(out_of(&man).contains(".TH client 1") && out_of(&man).contains("no\\-swarm"), "{}", out_of(&man));
+}
