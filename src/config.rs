@@ -133,6 +133,15 @@ pub const WAY_KEPT: Duration = Duration::from_secs(1);
 /// Peers that one word such as `peer[1-8]` may name.
 pub const RANGE_PEERS: usize = 10_000;
 
+/// Letters of a line of the server's log, at most.
+pub const LOG_LINE: usize = 1000;
+
+/// Files of one session of which is counted at once how much of them was given.
+pub const TALLIES: usize = 8;
+
+/// When nothing more of a file was asked for in this time, the log tells what was given.
+pub const TALLY_IDLE: Duration = Duration::from_secs(30);
+
 /// Downloads of the classic dialect that are counted at once for the log; with more, all are told.
 pub const CLASSIC_DOWNLOADS: usize = 1024;
 

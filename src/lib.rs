@@ -227,7 +227,7 @@
 //! * The lines of a listing travel as payload, as chunks do; a header is always small.
 //! * A part file is called after its content, and a lock stands for its name. So a transfer continues
 //!   under another name, and two of one name cannot meet.
-//! * `fs` is not the store's alone: `topology` reads its one file itself, as a room that knows files but
+//! * `fs` is not the store's alone: `topology` reads its files itself, as a room that knows files but
 //!   not served ones would say no more than that.
 //! * The demo is a room of its own, because nothing else may name client and server both.
 //! * Files of up to 4 MiB need no manifest: whoever has all bytes can compute the root. So most files of

@@ -16,6 +16,11 @@ mod tally;
 
 pub use tally::Tally;
 
+/// A name in a line of the log: in quotes, so that no name can be taken for the words around it.
+pub fn named(name: &str) -> String {
+    format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// Makes harmless what peers put into messages, such as control characters that fool a terminal or
 /// begin a line of their own.
 pub type Shown = fn(&str) -> Cow<'_, str>;
@@ -48,9 +53,21 @@ pub fn start(logging: Logging, shown: Shown) {
     builder.format(move |line, record| {
         let (time, level, target) = (line.timestamp(), record.level(), record.target());
         let style = line.default_level_style(level);
-        writeln!(line, "[{time} {style}{level:<5}{style:#} {target}] {}", shown(&record.args().to_string()))
+        writeln!(
+            line,
+            "[{time} {style}{level:<5}{style:#} {target}] {}",
+            shown(&short(&record.args().to_string()))
+        )
     });
     start_with(builder);
+}
+
+/// A line as long as a person reads it; names from peers may be thousands of letters.
+fn short(line: &str) -> Cow<'_, str> {
+    match line.char_indices().nth(config::LOG_LINE) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()).into(),
+        None => line.into(),
+    }
 }
 
 /// Starts the log of a client: warnings, as plain lines that go to `out`, which knows how to write

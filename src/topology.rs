@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config;
+
 pub use file::{SettingsError, TopologyFile};
 pub use traits::{BadGroup, GroupName};
 use traits::{KeptApart, Traits};
@@ -185,12 +187,14 @@ impl Topology {
         &self.peers
     }
 
-    /// Adds what is said of the peers in a place apart. A peer that is not listed is an error.
+    /// Adds what is said of the peers in a place apart. A peer that is not listed is told in the log: it may
+    /// be in other settings of the same folder, or have been taken out.
     fn add(&mut self, apart: &KeptApart) -> Result<(), BadLine> {
         for (line, id, traits) in apart.lines() {
             let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == *id) else {
-                let what = format!("no peer {id} is listed in the settings beside this file");
-                return Err(BadLine { line, what });
+                let file = config::PEER_KEYS_FILE;
+                log::warn!("{file}, line {line}: no peer {id} is listed in the settings beside it");
+                continue;
             };
             let twice = |earlier: usize| BadLine {
                 line,

@@ -13,7 +13,7 @@ use super::uploads::{Offered, Spoiled, Taken, Upload, Uploads};
 use crate::config;
 use crate::connection::Buffered;
 use crate::content::{Attributes, FileName, Root};
-use crate::logging::{Repeated, Tally};
+use crate::logging::{Repeated, Tally, named};
 use crate::store::{Arrival, ListQuery, Store, StoreError};
 use crate::transport::{Cancel, timed_out};
 use crate::wire::{self, Refusal, Subject};
@@ -43,13 +43,26 @@ impl Service {
     pub fn converse(&self, stream: Buffered, allow: &Allow<'_>, cancel: &Cancel) -> io::Result<()> {
         let remote = stream.get_ref().remote();
         let line = Line::new(stream)?;
-        let mut session =
-            Session { service: self, allow, remote, line, offered: None, farewell: None, open: None };
+        let mut session = Session {
+            service: self,
+            allow,
+            remote,
+            line,
+            offered: None,
+            farewell: None,
+            open: None,
+            refused: Repeated::new(),
+        };
         let ended = session.run();
+        let who = session.who();
         let Session { offered, line, .. } = session;
         drop(line);
         if let Some(offered) = offered {
-            offered.linger(cancel);
+            let name = offered.upload.name.clone();
+            if let Some(tally) = offered.linger(cancel) {
+                let name = named(name.as_str());
+                log::warn!("did not receive {name} from {who}: its sender left; came: {tally}");
+            }
         }
         ended
     }
@@ -128,6 +141,7 @@ struct Session<'a> {
     farewell: Option<String>,
     /// The file that is read here.
     open: Option<(FileName, Text)>,
+    refused: Repeated,
 }
 
 impl Session<'_> {
@@ -198,7 +212,7 @@ impl Session<'_> {
             Ok(Arrival::Busy) => self.refuse(name, "Currently receiving", "it is being received"),
             Err(reason) => self.refuse(name, "Not receiving", &reason),
             Ok(Arrival::Ready(incoming)) => {
-                log::info!("receiving {name} from {}", self.who());
+                log::info!("receiving {} from {}", named(name), self.who());
                 let offered = self.service.uploads.begin(incoming, length);
                 let upload = offered.upload.clone();
                 self.offered = Some(offered);
@@ -215,7 +229,9 @@ impl Session<'_> {
 
     /// The refusal of an upload in the dialect's words; the log has the reason.
     fn refuse(&self, name: &str, words: &str, reason: &str) -> String {
-        log::info!("refused the upload of {name} from {}: {reason}", self.who());
+        if let Some(more) = self.refused.due(Instant::now()) {
+            log::info!("refused the upload of {} from {}: {reason}{more}", named(name), self.who());
+        }
         format!("250 {words} file {name}")
     }
 
@@ -304,11 +320,11 @@ impl Session<'_> {
     }
 
     fn received(&self, name: &FileName, tally: Tally) {
-        log::info!("received {name} from {}: {tally}", self.who());
+        log::info!("received {} from {}: {tally}", named(name.as_str()), self.who());
     }
 
     fn spoil(&self, name: &str, spoiled: &Spoiled) -> String {
-        log::warn!("did not receive {name} from {}: {spoiled}", self.who());
+        log::warn!("did not receive {} from {}: {spoiled}", named(name), self.who());
         match spoiled {
             Spoiled::WrongSize => format!("250 File {name} incorrect size"),
             Spoiled::Stray | Spoiled::Store(_) => format!("250 Not receiving file {name}"),
@@ -336,14 +352,14 @@ impl Session<'_> {
             }
             Ok(None) => super::message::END.into(),
             Err(error) => {
-                log::warn!("cannot give {name} to a client ({}, classic): {error}", self.remote);
+                log::warn!("cannot give {} to a client ({}, classic): {error}", named(name), self.remote);
                 self.open = None;
                 format!("250 Not serving file {name}").into_bytes()
             }
         };
         self.line.send(&message)?;
         if let (Some(bytes), Some((name, _))) = (given, &self.open) {
-            self.service.downloads.gave(&self.remote, name, of, bytes, Instant::now());
+            self.service.downloads.gave(&self.remote, name, of, (index, bytes));
         }
         Ok(())
     }

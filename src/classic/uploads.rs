@@ -144,10 +144,13 @@ impl Upload {
         Ok(tally)
     }
 
-    fn give_up(&self) {
-        let incoming = locked(&self.state).incoming.take();
+    /// Deletes what came, if it is not complete; says how much that was.
+    fn give_up(&self) -> Option<Tally> {
+        let mut state = locked(&self.state);
+        let (incoming, tally) = (state.incoming.take(), state.tally);
+        drop(state);
         self.ended.notify_all();
-        drop(incoming);
+        incoming.map(|_| tally)
     }
 }
 
@@ -161,13 +164,16 @@ pub(super) struct Offered {
 
 impl Offered {
     /// The offer's connection has ended: waits until the upload is complete or its sender has been
-    /// silent for too long, unless its chunks came on that connection.
-    pub(super) fn linger(self, cancel: &Cancel) {
+    /// silent for too long, unless its chunks came on that connection. Says how much came of one that is not
+    /// complete.
+    pub(super) fn linger(self, cancel: &Cancel) -> Option<Tally> {
         if self.here {
-            return;
+            return self.upload.give_up();
         }
         let upload = self.upload.clone();
-        let _registration = cancel.closes(Closer::new(move || upload.give_up()));
+        let _registration = cancel.closes(Closer::new(move || {
+            upload.give_up();
+        }));
         let mut state = locked(&self.upload.state);
         while state.incoming.is_some() {
             let left = (state.touched + config::CLASSIC_GRACE).saturating_duration_since(Instant::now());
@@ -176,6 +182,8 @@ impl Offered {
             }
             state = self.upload.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        drop(state);
+        self.upload.give_up()
     }
 }
 

@@ -156,7 +156,7 @@ impl Nobody {
             if matches!(error, SourceError::NotServing) {
                 continue;
             }
-            if !matches!(error, SourceError::Refused(_)) {
+            if !matches!(error, SourceError::Refused(_)) || error.is_passing() {
                 self.asked.retain(|asked| *asked != peer);
             }
             if !self.failures.iter().any(|(failed, _)| *failed == peer) {

@@ -28,9 +28,9 @@ impl Tally {
         self.bytes
     }
 
-    /// When the last of them went.
-    pub fn last(&self) -> Instant {
-        self.last
+    /// Whether nothing has gone for so long.
+    pub fn is_idle(&self, now: Instant, time: Duration) -> bool {
+        now.saturating_duration_since(self.last) >= time
     }
 
     /// From the beginning until the last of them went.

@@ -1,8 +1,5 @@
 //! Answers about many files: listings, what they leave out, and small files as a whole.
 
-use std::time::Instant;
-
-use super::account::Account;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
 use crate::content::{Digest, Omission, Omissions, Root};
@@ -12,13 +9,12 @@ use crate::wire::{ErrorCode, Refusal, Response};
 /// An answer and its payload.
 type Answer = Result<(Response, Vec<u8>), Refusal>;
 
-pub(super) fn list(store: &Store, query: &ListQuery, account: Option<&mut Account>) -> Answer {
+/// A page of a listing; `entries` becomes how many it has.
+pub(super) fn list(store: &Store, query: &ListQuery, entries: &mut u64) -> Answer {
     let page = store.list(query).map_err(|error| refusal_of(&error))?;
     let payload =
         serde_json::to_vec(&page.entries).map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-    if let Some(account) = account {
-        account.listed(page.entries.len() as u64, page.next.is_none());
-    }
+    *entries = page.entries.len() as u64;
     Ok((Response::Listing { next: page.next, left_out: page.left_out }, payload))
 }
 
@@ -37,17 +33,12 @@ pub(super) fn left_out(store: &Store, pattern: Option<&str>, except: &[String]) 
     Ok((Response::LeftOut { count }, payload))
 }
 
-pub(super) fn gather(store: &Store, roots: &[u8], account: Option<&mut Account>) -> Answer {
-    let asked = Instant::now();
+pub(super) fn gather(store: &Store, roots: &[u8]) -> Answer {
     let roots = Digest::split(roots).filter(|roots| roots.len() <= config::GATHER_FILES);
     let roots = roots.ok_or_else(|| refusal(ErrorCode::BadRequest, "too many files at once"))?;
     let roots: Vec<Root> = roots.into_iter().map(Root).collect();
     let mut payload = Vec::new();
     let lengths = store.gather(&roots, config::GATHER_BYTES as usize, &mut payload);
     let lengths = lengths.map_err(|error| refusal_of(&error))?;
-    if let Some(account) = account {
-        let files = lengths.iter().flatten().count();
-        account.gave_small(files as u64, payload.len() as u64, asked);
-    }
     Ok((Response::Gathered { lengths }, payload))
 }

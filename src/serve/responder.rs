@@ -68,10 +68,18 @@ impl Responder {
         self
     }
 
+    /// Tells the log that a request was refused before it came here.
+    pub fn tell_refused(&self, what: &str, why: &str) {
+        if let Some(account) = &self.account {
+            account.refused(what, why);
+        }
+    }
+
     /// Answers one request. Errors of the store are answers too; only a broken connection is an
     /// error here.
     pub fn answer(&mut self, connection: &mut Framed, request: Request) -> Result<(), WireError> {
-        let refused = match request {
+        let (asked, mut entries) = (Instant::now(), 0);
+        let answer = match request {
             Request::Read { root, chunk, chunk_size, wait_ms } => {
                 return self.read(connection, Read { root, chunk, chunk_size, wait_ms });
             }
@@ -88,12 +96,12 @@ impl Responder {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
                 let query = ListQuery { pattern, except, folders, hashed, after, limit };
-                many::list(&self.store, &query, self.account.as_mut())
+                many::list(&self.store, &query, &mut entries)
             }
             Request::LeftOut { pattern, except } => many::left_out(&self.store, pattern.as_deref(), &except),
             Request::Gather => {
                 let roots = connection.take_payload()?;
-                many::gather(&self.store, &roots, self.account.as_mut())
+                many::gather(&self.store, &roots)
             }
             Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
             Request::Ping => Ok((Response::Pong, Vec::new())),
@@ -104,8 +112,21 @@ impl Responder {
             }
             Request::Unknown => Err(refusal(ErrorCode::Unsupported, "this peer does not know that request")),
         };
-        match refused {
-            Ok((response, payload)) => connection.send(&response, &payload),
+        match answer {
+            Ok((response, payload)) => {
+                connection.send(&response, &payload)?;
+                if let Some(account) = &mut self.account {
+                    match &response {
+                        Response::Listing { next, .. } => account.listed(entries, next.is_none()),
+                        Response::Gathered { lengths } => {
+                            let files = lengths.iter().flatten().count() as u64;
+                            account.gave_small(files, payload.len() as u64, asked);
+                        }
+                        _ => {}
+                    }
+                }
+                Ok(())
+            }
             Err(refusal) => self.refuse(connection, refusal),
         }
     }
@@ -113,7 +134,7 @@ impl Responder {
     /// Says no, and tells the log where that is a matter of rights.
     fn refuse(&self, connection: &mut Framed, refusal: Refusal) -> Result<(), WireError> {
         if let (Some(account), ErrorCode::Refused) = (&self.account, refusal.code) {
-            account.refused(&refusal.message);
+            account.refused("a request", &refusal.message);
         }
         connection.send(&Response::Error(refusal), &[])
     }

@@ -16,7 +16,7 @@ use crate::fetch::{
     Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply, Swarm,
     TransferError, Waits,
 };
-use crate::logging::Tally;
+use crate::logging::{Tally, named};
 use crate::serve::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
 use crate::topology::PeerId;
@@ -48,16 +48,17 @@ pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -
             }
             Entry::Joins(transfer) => {
                 let peer = uploader(&connection);
-                log::info!("{who} uploads {name} too, which is being received");
+                log::info!("{who} uploads {} too, which is being received", named(name.as_str()));
                 let joined;
                 (connection, joined) = transfer.join((peer, connection), offer.swarm)?;
                 if joined {
+                    log::info!("{who} has no more to do for {}", named(name.as_str()));
                     return Ok(connection);
                 }
             }
             Entry::Clashes(transfer) => {
                 let refusal = transfer.clash(name);
-                log::info!("refused the upload of {name} from {who}: {}", refusal.message);
+                log::info!("refused the upload of {} from {who}: {}", named(name.as_str()), refusal.message);
                 connection.send(&Response::Error(refusal), &[])?;
                 return Ok(connection);
             }
@@ -99,7 +100,8 @@ fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'
             return fetch(shared, connection, part.with(offer.attributes), (place, offer.swarm));
         }
         Ok(Reception::AlreadyHere) => {
-            log::info!("{} uploads {}, which is here already", connection.who(), offer.manifest.name());
+            let name = named(offer.manifest.name().as_str());
+            log::info!("{} uploads {name}, which is here already", connection.who());
             drop(place);
             return connection.send(&Response::AlreadyHere, &[]);
         }
@@ -116,7 +118,7 @@ fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'
         Err(error) => refusal_of(&error),
     };
     let (name, who) = (offer.manifest.name(), connection.who());
-    log::info!("refused the upload of {name} from {who}: {}", refusal.message);
+    log::info!("refused the upload of {} from {who}: {}", named(name.as_str()), refusal.message);
     // Whoever hears of it may offer something else at once.
     drop(place);
     connection.send(&Response::Error(refusal), &[])
@@ -136,7 +138,8 @@ fn fetch(
     let progress = &*place.transfer.progress.clone();
     progress.resume(part.received());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
-    log::info!("receiving {name} ({} bytes) from {who}", manifest.length());
+    let quoted = named(name.as_str());
+    log::info!("receiving {quoted} ({} bytes) from {who}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
     let report = || progress_report(progress, &peer);
     let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
@@ -161,8 +164,8 @@ fn fetch(
     tally.add(of_offerer, Instant::now());
     let others = if of_others > 0 { format!(", and {of_others} from other peers") } else { String::new() };
     match &result {
-        Ok(()) => log::info!("received {name} from {who}: {tally}{others}"),
-        Err(error) => log::warn!("did not receive {name} from {who}: {error}; came: {tally}{others}"),
+        Ok(()) => log::info!("received {quoted} from {who}: {tally}{others}"),
+        Err(error) => log::warn!("did not receive {quoted} from {who}: {error}; came: {tally}{others}"),
     }
     let outcome = result.map_err(|error| refusal_for(&error));
     place.end(outcome.clone());

@@ -4,6 +4,7 @@
 use super::{Dialect, Seat, Shared, offers};
 use crate::config;
 use crate::connection::{self, Buffered, Framed, nothing_came};
+use crate::logging::named;
 use crate::serve::{Account, Responder};
 use crate::transport::Stream;
 use crate::wire::{ErrorCode, MAGIC, Refusal, Request, Response, WireError};
@@ -39,7 +40,9 @@ fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<()
 /// What the log calls a request that is refused.
 fn what(request: &Request) -> String {
     match request {
-        Request::Offer { name, length, .. } => format!("the upload of {name} ({length} bytes)"),
+        Request::Offer { name, length, .. } => {
+            format!("the upload of {} ({length} bytes)", named(name.as_str()))
+        }
         Request::OfferFolder { .. } => "the upload of a folder".to_owned(),
         _ => "a request".to_owned(),
     }
@@ -71,7 +74,7 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
         };
         let allowed = shared.rights.check(&request).and_then(|()| is_for_us(shared, &connection, &request));
         if let Err(refusal) = allowed {
-            log::info!("refused {} from {}: {}", what(&request), connection.who(), refusal.message);
+            responder.tell_refused(&what(&request), &refusal.message);
             connection.send(&Response::Error(refusal), &[])?;
             continue;
         }

@@ -175,6 +175,16 @@ impl Disk {
         }
     }
 
+    /// What a file of the served folder is, if it is there. An error when the system is too short of
+    /// descriptors or memory to tell.
+    pub(super) fn identity_if_there(&self, name: &FileName) -> Result<Option<Identity>, StoreError> {
+        match self.folder.identity(name) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(error) if error.is_passing() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Opens a file of the served folder that must still be what it was, or have become longer.
     pub(super) fn open_at_least(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
         let (file, now) = self.folder.open_file(name)?;

@@ -100,16 +100,19 @@ impl Folder {
     /// The same, believed for a moment where nothing is made or changed: only who has the machine could
     /// give one of our folders another name meanwhile.
     fn check_way_to_read(&self, folders: &Path) -> io::Result<()> {
-        let mut free = locked(&self.free);
+        if folders.as_os_str().is_empty() {
+            return Ok(());
+        }
         // Compared as text: to compare paths part by part takes longer.
         let is_fresh = |(last, when): &(PathBuf, Instant)| {
             last.as_os_str() == folders.as_os_str() && when.elapsed() < config::WAY_KEPT
         };
-        if !free.as_ref().is_some_and(is_fresh) {
-            *free = None;
-            self.check_way(folders)?;
-            *free = Some((folders.to_owned(), Instant::now()));
+        if locked(&self.free).as_ref().is_some_and(is_fresh) {
+            return Ok(());
         }
+        // Nobody waits for this while a disk is slow to answer.
+        self.check_way(folders)?;
+        *locked(&self.free) = Some((folders.to_owned(), Instant::now()));
         Ok(())
     }
 

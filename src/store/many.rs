@@ -55,7 +55,9 @@ impl Store {
                 // One that went away meanwhile is not there.
                 Err(StoreError::NotFound { .. }) => continue,
                 Err(error) => {
-                    log::warn!("{} is left out of a listing: {error}", named.name);
+                    if unseen == 0 {
+                        log::warn!("a listing leaves out {} and perhaps more: {error}", named.name);
+                    }
                     unseen += 1;
                     continue;
                 }

@@ -205,14 +205,14 @@ impl Store {
     pub fn by_root(&self, root: &Root) -> Result<Option<Arc<Manifest>>, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
-        let served = disk.catalog.names_of(root)?.into_iter().find_map(|name| {
-            let now = disk.folder.identity(&name).ok()?;
-            disk.catalog.begun_with(&name, &now, root).map(|(_, manifest)| manifest)
-        });
-        Ok(served.or_else(|| {
-            let lent = self.lent(root)?;
-            lent.open().is_ok().then_some(lent.manifest)
-        }))
+        for name in disk.catalog.names_of(root)? {
+            let Some(now) = disk.identity_if_there(&name)? else { continue };
+            if let Some((_, manifest)) = disk.catalog.begun_with(&name, &now, root) {
+                return Ok(Some(manifest));
+            }
+        }
+        let lent = self.lent(root).filter(|lent| lent.open().is_ok());
+        Ok(lent.map(|lent| lent.manifest))
     }
 
     /// Hashed files of the served folder whose content id begins with these digits. Errors are those of
@@ -220,11 +220,13 @@ impl Store {
     pub fn by_prefix(&self, prefix: &RootPrefix) -> Result<Vec<(FileName, Root)>, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
-        let mut found = disk.catalog.names_by_prefix(prefix)?;
-        found.retain(|(name, root)| {
-            let now = disk.folder.identity(name);
-            now.is_ok_and(|now| disk.catalog.begun_with(name, &now, root).is_some())
-        });
+        let mut found = Vec::new();
+        for (name, root) in disk.catalog.names_by_prefix(prefix)? {
+            let Some(now) = disk.identity_if_there(&name)? else { continue };
+            if disk.catalog.begun_with(&name, &now, &root).is_some() {
+                found.push((name, root));
+            }
+        }
         Ok(found)
     }
 
@@ -246,7 +248,7 @@ impl Store {
         if let Some(lent) = self.lent(root) {
             return Ok(Content::new(lent.open()?, lent.identity, lent.manifest));
         }
-        inner.open_described(root).ok_or(StoreError::NoSuchContent { root: *root })
+        inner.open_described(root)?.ok_or(StoreError::NoSuchContent { root: *root })
     }
 
     /// Opens a file of the served folder, whether it is hashed or not.

@@ -170,10 +170,13 @@ impl Inner {
     }
 
     /// A content that was described a while ago, if its file has only grown since.
-    pub(super) fn open_described(&self, root: &Root) -> Option<Content> {
+    pub(super) fn open_described(&self, root: &Root) -> Result<Option<Content>, StoreError> {
         let known = locked(&self.described).iter().find(|(_, manifest)| manifest.root() == *root).cloned();
-        let (identity, manifest) = known?;
-        let file = self.disk.open_at_least(manifest.name(), &identity).ok()?;
-        Some(Content::new(file, identity, manifest))
+        let Some((identity, manifest)) = known else { return Ok(None) };
+        match self.disk.open_at_least(manifest.name(), &identity) {
+            Ok(file) => Ok(Some(Content::new(file, identity, manifest))),
+            Err(error) if error.is_passing() => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }

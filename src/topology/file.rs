@@ -223,7 +223,6 @@ mod tests {
         for (apart, words) in [
             ("a quick\n", "peer_keys.txt, line 1: unexpected \"quick\""),
             ("a\n", "peer_keys.txt, line 1: nothing is said of a; expected: peerID [classic]"),
-            ("\nb classic\n", "peer_keys.txt, line 2: no peer b is listed"),
             ("a classic\na classic\n", "peer_keys.txt, line 2: peer id a is already taken by line 1"),
             ("a group=lab,\n", "peer_keys.txt, line 1: \"\" is not a group"),
             ("-a classic\n", "peer_keys.txt, line 1: \"-a\" is not a peer id"),
