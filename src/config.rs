@@ -1,9 +1,13 @@
 //! Every default and every limit, in one place. Other documentation names them and does not repeat
 //! their values.
 
+mod classic;
+
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
+
+pub use classic::*;
 
 /// Where the peers are listed when nobody says otherwise.
 pub const PEER_SETTINGS_FILE: &str = "peer_settings.txt";
@@ -127,6 +131,10 @@ pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 /// The pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long a file must have been left alone before it was hashed, where times are coarse, for its id to be
+/// believed later. FAT tells them in steps of two seconds.
+pub const COARSE_TIME: Duration = Duration::from_secs(3);
+
 /// How long it is believed that none of our own folders is on the way to files that are only read.
 pub const WAY_KEPT: Duration = Duration::from_secs(1);
 
@@ -142,9 +150,6 @@ pub const TALLIES: usize = 8;
 /// When nothing more of a file was asked for in this time, the log tells what was given.
 pub const TALLY_IDLE: Duration = Duration::from_secs(30);
 
-/// Downloads of the classic dialect that are counted at once for the log; with more, all are told.
-pub const CLASSIC_DOWNLOADS: usize = 1024;
-
 /// A line of the log that repeats is said again after this time, with how often it was not.
 pub const LOG_AGAIN: Duration = Duration::from_secs(60);
 
@@ -155,52 +160,6 @@ pub const SEAT_PATIENCE: Duration = Duration::from_millis(500);
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 
 // Classic dialect
-
-/// How long a silence makes a whole message of a text that may be one.
-pub const CLASSIC_PAUSE: Duration = Duration::from_millis(5);
-
-/// The same for a listing, which may come in several segments.
-pub const CLASSIC_LIST_PAUSE: Duration = Duration::from_millis(50);
-
-/// How long the rest of a message may take.
-pub const CLASSIC_REST: Duration = Duration::from_secs(1);
-
-/// Longest message in bytes that is sent; the other side reads no more at once.
-pub const CLASSIC_MESSAGE: usize = 1024;
-
-/// Longest message in bytes that is taken.
-pub const CLASSIC_MOST: usize = 4 << 10;
-
-/// Longest listing in bytes that is taken.
-pub const CLASSIC_LISTING: usize = 4 << 20;
-
-/// How long after the last chunk a client may say that the upload is complete; A expects to be told
-/// after this time, and C breaks when it is told sooner than after half a second.
-pub const CLASSIC_FAREWELL: Duration = Duration::from_millis(750);
-
-/// How long an upload lives whose offer's connection has ended, from its last chunk on.
-pub const CLASSIC_GRACE: Duration = Duration::from_secs(10);
-
-/// How long the sender of an upload may say nothing before it counts as gone.
-pub const CLASSIC_SILENCE: Duration = Duration::from_secs(60);
-
-/// Chunks of a classic transfer that may come before an earlier one.
-pub const CLASSIC_WINDOW: u32 = 4096;
-
-/// How long an answer of a classic server may take; several of them pause.
-pub const CLASSIC_ANSWER: Duration = Duration::from_secs(5);
-
-/// The same where another way is open if none comes.
-pub const CLASSIC_LOOK: Duration = Duration::from_millis(300);
-
-/// How long the end of an upload is listened for, each time.
-pub const CLASSIC_LISTEN: Duration = Duration::from_secs(1);
-
-/// How long an uploaded file may take to be listed.
-pub const CLASSIC_CONFIRM: Duration = Duration::from_secs(3);
-
-/// Chunks that are asked of one classic server at once; their backlogs are short.
-pub const CLASSIC_LANES: usize = 4;
 
 // Client
 

@@ -39,7 +39,7 @@
 //! * `message`: the words, and when a text is a whole message; pure
 //! * `assembly`: a file from its chunks: order, completeness, sizes; pure
 //! * `text`, `line`: a file counted in characters; one connection
-//! * [`Service`]: the serving side (`serve`, `uploads`; `given` tells the log)
+//! * [`Service`]: the serving side (`serve`, `listing`, `uploads`; `given` tells the log)
 //! * [`Asker`], [`Upload`], [`Gather`], [`ClassicPeer`]: the asking side: lists and probes, an upload,
 //!   a download from classic peers alone, and a classic peer as a source among framed ones (`chunks`
 //!   reads from one peer for both)
@@ -50,6 +50,7 @@ mod chunks;
 mod gather;
 mod given;
 mod line;
+mod listing;
 mod message;
 mod serve;
 mod source;

@@ -1,12 +1,12 @@
 //! The serving side: answers clients of all kinds on whatever connections they open.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::given::Downloads;
 use super::line::Line;
+use super::listing;
 use super::message::{CHUNK, NoRequest, Request, Ripeness, count};
 use super::text::{Text, Texts};
 use super::uploads::{Offered, Spoiled, Taken, Upload, Uploads};
@@ -14,7 +14,7 @@ use crate::config;
 use crate::connection::Buffered;
 use crate::content::{Attributes, FileName, Root};
 use crate::logging::{Repeated, Tally, named};
-use crate::store::{Arrival, ListQuery, Store, StoreError};
+use crate::store::{Arrival, Store, StoreError};
 use crate::transport::{Cancel, timed_out};
 use crate::wire::{self, Refusal, Subject};
 
@@ -73,57 +73,11 @@ impl Service {
         self.downloads.tell_idle(now);
     }
 
-    /// The files' names as far as they fit in one message, how many that are, and how many are left out.
-    /// One with a blank would be taken for two.
-    fn list(&self) -> Result<(String, Listed), StoreError> {
-        let query = ListQuery { limit: config::CLASSIC_MESSAGE, ..ListQuery::default() };
-        let mut answer = "200 Files served:".to_owned();
-        let page = self.store.list(&query)?;
-        let mut listed = Listed { names: 0, blanks: 0, more: page.next.is_some() };
-        for entry in page.entries {
-            let name = entry.name.as_str();
-            if name.contains(char::is_whitespace) {
-                listed.blanks += 1;
-                continue;
-            }
-            if answer.len() + 1 + name.len() > config::CLASSIC_MESSAGE {
-                listed.more = true;
-                break;
-            }
-            answer.push(' ');
-            answer.push_str(name);
-            listed.names += 1;
-        }
-        Ok((answer, listed))
-    }
-
     /// A served file as text; `None` when it is none, or is not known in time.
     fn text(&self, name: &FileName) -> Result<Option<Text>, StoreError> {
         let deadline = Instant::now() + config::ANSWER_TIMEOUT;
         let manifest = self.store.manifest(name, &mut |_, _| Instant::now() < deadline)?;
         self.texts.open(self.store.open_content(&manifest.root())?)
-    }
-}
-
-/// What went into a listing, and what did not.
-struct Listed {
-    names: usize,
-    /// Names with blanks, which the dialect cannot tell.
-    blanks: usize,
-    /// More than fits in a message.
-    more: bool,
-}
-
-impl fmt::Display for Listed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} names", self.names)?;
-        if self.blanks > 0 {
-            write!(f, ", without {} that have blanks", self.blanks)?;
-        }
-        if self.more {
-            f.write_str(", and no more, as a message of the dialect ends there")?;
-        }
-        Ok(())
     }
 }
 
@@ -184,7 +138,7 @@ impl Session<'_> {
         let Ok(request) = Request::parse(text) else { return self.say("250 Unknown request") };
         match request {
             Request::List => {
-                let answer = match self.service.list() {
+                let answer = match listing::list(&self.service.store) {
                     Ok((answer, listed)) => {
                         log::info!("listed {listed} to {}", self.who());
                         answer

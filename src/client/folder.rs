@@ -146,6 +146,9 @@ impl From<&FileError> for ExitStatus {
         match error {
             FileError::Conflict(_) | FileError::InTheWay | FileError::Busy => Self::Refused,
             FileError::NoSource => Self::NoSuchFile,
+            FileError::Lost { integrity: true, .. } => Self::Integrity,
+            FileError::Lost { passing: true, .. } => Self::Unreachable,
+            FileError::Lost { .. } => Self::Failed,
             FileError::Transfer(error) => status_of(error),
             FileError::Store(error) => Self::from(error),
         }

@@ -146,6 +146,9 @@ fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> 
             return Ok(Given::Several(Several { label: quoted(typed).into_owned(), store, share }));
         }
     }
+    if let Some(why) = why_unseen(Path::new(typed)) {
+        return Err(NotGiven::Missing(format!("{} {why}", shown(typed))));
+    }
     let what = if is_glob { "nothing here fits" } else { "there is no file or folder" };
     let near = Near::among(typed, names_near(&store, typed).iter().map(String::as_str));
     let folder = shown(&work.transfers.surroundings.served_files.display().to_string()).into_owned();
@@ -154,6 +157,17 @@ fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> 
         |names| format!("did you mean {names}?"),
     );
     Err(NotGiven::Missing(format!("{what} {}; {hint}", quoted(typed))))
+}
+
+/// Why something that may be there cannot be seen.
+fn why_unseen(path: &Path) -> Option<&'static str> {
+    match path.try_exists() {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Some("cannot be looked at: no permission for a folder on the way to it")
+        }
+        Ok(false) if path.is_symlink() => Some("is a link that leads to nothing"),
+        _ => None,
+    }
 }
 
 /// Names in the served folder, and beside what was typed.

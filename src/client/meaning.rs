@@ -130,7 +130,22 @@ pub(super) fn download(work: &Work<'_>, typed: &str, except: &[String], replace:
             }
         }
     }
+    tell_what_was_not_asked(work, &meanings, except);
     nobody.tell(work, typed, &near)
+}
+
+/// Says what may be why nothing was found, beside that nothing is there.
+fn tell_what_was_not_asked(work: &Work<'_>, meanings: &[Meaning], except: &[String]) {
+    let bars = &work.transfers.surroundings.bars;
+    if !except.is_empty() {
+        let left_out: Vec<_> = except.iter().map(|text| shown(text)).collect();
+        bars.note(&format!("-x leaves out what fits {}", left_out.join(", ")));
+    }
+    let classic: Vec<&str> =
+        work.peers.iter().filter(|peer| work.is_classic(peer)).map(|peer| peer.id.as_str()).collect();
+    if !classic.is_empty() && !meanings.iter().any(|meaning| matches!(meaning, Meaning::File(_))) {
+        bars.note(&format!("not asked: {}; the classic dialect has no folders", classic.join(", ")));
+    }
 }
 
 /// Peers that have not what was asked for, and peers that could not be asked.
@@ -180,13 +195,23 @@ impl Nobody {
             let who: Vec<String> = peers.iter().map(|peer| peer.to_string()).collect();
             bars.error(&format!("{}: {}", who.join(", "), shown(&reason)));
         }
-        let outcomes = self.failures.iter().map(|(_, error)| ExitStatus::from(error));
+        // One that has it and cannot give it says more than others that have it not.
+        let has_it = |error: &SourceError| {
+            let is_refusal = matches!(error, SourceError::Refused(_)) && !error.is_passing();
+            is_refusal || matches!(error, SourceError::Changed) || error.is_integrity()
+        };
+        let outcome = |(_, error): &(Peer, SourceError)| ExitStatus::from(error);
+        if self.failures.iter().any(|(_, error)| has_it(error)) {
+            let failures = self.failures.iter().filter(|(_, error)| has_it(error));
+            bars.error(&format!("cannot have {}", quoted(wanted)));
+            return ExitStatus::of_peers(failures.map(outcome));
+        }
         let failed = |peer: &&Peer| self.failures.iter().any(|(failed, _)| failed == *peer);
         let asked: Vec<&str> =
             self.asked.iter().filter(|peer| !failed(peer)).map(|peer| peer.id.as_str()).collect();
         if asked.is_empty() {
             bars.error(&format!("cannot find {}: no peer could be asked", quoted(wanted)));
-            return ExitStatus::of_peers(outcomes);
+            return ExitStatus::of_peers(self.failures.iter().map(outcome));
         }
         let (first, more) = asked.split_at(asked.len().min(config::SHOWN_PEERS));
         let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };

@@ -43,6 +43,8 @@ pub enum Reason {
     NotAllowed,
     /// The disk could not read it.
     Unreadable,
+    /// The system makes its files up while they are read, and they have no length.
+    MadeUp,
     /// One of a later version.
     #[serde(other)]
     Unknown,
@@ -63,6 +65,9 @@ impl fmt::Display for Reason {
             Self::PrivateName => "its name is kept for peershare itself",
             Self::NotAllowed => "no permission to read it",
             Self::Unreadable => "the disk cannot read it",
+            Self::MadeUp => {
+                "the system makes its files up, as in /proc; copy them to an ordinary folder first"
+            }
             Self::Unknown => "for a reason that this version does not know",
         })
     }

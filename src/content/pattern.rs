@@ -49,13 +49,12 @@ impl Selection {
 
     /// Whether something beneath that folder may be wanted.
     pub fn may_select_beneath(&self, folder: &str) -> bool {
-        let slashes = |text: &str| text.matches('/').count();
         let may = match &self.wanted {
             Pattern::All => true,
             Pattern::Beneath(prefix) => {
                 format!("{folder}/").starts_with(prefix) || prefix.starts_with(&format!("{folder}/"))
             }
-            Pattern::Glob { text, .. } => text.contains("**") || slashes(text) > slashes(folder),
+            Pattern::Glob { text, .. } => may_lead_into(text, folder),
         };
         may && !self.is_excepted(folder)
     }
@@ -93,6 +92,41 @@ pub fn beneath(folder: &str) -> String {
         // A glob that ends with a slash does not fit the folder itself, so an empty one would be nothing.
         false => format!("{{{escaped},{escaped}/**}}"),
     }
+}
+
+/// The folder that a pattern was made for by [`beneath`].
+fn folder_of(pattern: &str) -> Option<String> {
+    let inner = pattern.strip_prefix('{')?.strip_suffix("/**}")?;
+    let (escaped_folder, again) = inner.split_at_checked(inner.len().checked_sub(1)? / 2)?;
+    if again.strip_prefix(',')? != escaped_folder {
+        return None;
+    }
+    let (mut folder, mut letters) = (String::new(), escaped_folder.chars());
+    while let Some(letter) = letters.next() {
+        folder.push(if letter == '[' { letters.next()? } else { letter });
+        if letter == '[' && letters.next()? != ']' {
+            return None;
+        }
+    }
+    (escaped(&folder) == escaped_folder).then_some(folder)
+}
+
+/// Whether a glob may fit something beneath a folder, as far as its parts tell.
+fn may_lead_into(pattern: &str, folder: &str) -> bool {
+    if pattern.contains('{') {
+        // Its parts may have slashes.
+        return true;
+    }
+    let mut parts = pattern.split('/');
+    for name in folder.split('/') {
+        match parts.next() {
+            None => return false,
+            Some(part) if part.contains("**") => return true,
+            Some(part) if part == name || glob(part).map_or(true, |glob| glob.is_match(name)) => {}
+            Some(_) => return false,
+        }
+    }
+    parts.next().is_some()
 }
 
 /// The pattern that fits this name and nothing else.
@@ -135,6 +169,7 @@ impl Pattern {
         let Some(text) = text else { return Ok(Self::All) };
         let compiled = match text.strip_suffix('/') {
             Some(_) if !text.contains(GLOB_LETTERS) => return Ok(Self::Beneath(text.to_owned())),
+            None if let Some(folder) = folder_of(text) => return Ok(Self::Beneath(format!("{folder}/"))),
             Some(_) => glob(&format!("{text}**"))?,
             None => glob(text)?,
         };
@@ -189,6 +224,21 @@ impl Exception {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_in_a_folder_is_wanted_only_if_a_pattern_can_lead_there() {
+        let may =
+            |pattern: &str, folder| Selection::new(Some(pattern), &[]).unwrap().may_select_beneath(folder);
+        for pattern in ["lost+found/", "l*/*", "*/x", "**", "a/**/b", "lost+found/a/*", "{l*,x}/y"] {
+            assert!(may(pattern, "lost+found") || pattern.starts_with('a'), "{pattern}");
+        }
+        for pattern in ["*.txt", "photos/*", "p*/**", "[a-k]*/x", "photos/", "lost+found", &beneath("*.txt")]
+        {
+            assert!(!may(pattern, "lost+found"), "{pattern}");
+        }
+        assert!(may("photos/*/x", "photos/closed") && !may("photos/*", "photos/closed"));
+        assert!(may(&beneath("p [1]"), "p [1]/closed") && !may(&beneath("p [1]"), "p 1/closed"));
+    }
 
     fn chosen(pattern: Option<&str>, except: &[&str]) -> Vec<&'static str> {
         let except: Vec<String> = except.iter().map(|text| (*text).to_owned()).collect();

@@ -1,6 +1,6 @@
 //! Answers requests for listings, manifests and chunks from a store, over any connection.
 //!
-//! * [`Responder`]: answers one request after the other
+//! * [`Responder`]: answers one request after the other (`describe`, `many`: about one file, about many)
 //! * [`Account`]: what one session gave, for the log
 //! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
@@ -12,6 +12,7 @@
 
 mod account;
 mod company;
+mod describe;
 pub mod gate;
 pub mod handout;
 mod many;

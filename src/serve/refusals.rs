@@ -19,6 +19,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         StoreError::Outside { .. }
         | StoreError::BadName(_)
         | StoreError::Closed { .. }
+        | StoreError::NoSize { .. }
         | StoreError::Unholdable { .. } => ErrorCode::Refused,
         error if error.is_passing() => ErrorCode::Busy,
         StoreError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => ErrorCode::Refused,

@@ -6,26 +6,27 @@ use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::company::Company;
+use super::describe::without_more;
 use super::handout::{Handout, News};
 use super::many;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, RootPrefix};
+use crate::content::{ChunkLayout, ChunkSet, FileName, Root};
 use crate::store::{Content, ListQuery, Opened, Partial, Store, StoreError};
 use crate::topology::PeerId;
-use crate::wire::{ErrorCode, Refusal, Request, Response, Subject, WireError};
+use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
 
 /// Answers requests from a store. One for each connection: it keeps the file that was read last
 /// open.
 pub struct Responder {
-    store: Store,
+    pub(super) store: Store,
     open: Option<(Root, Open)>,
     /// The same of one that is still being hashed.
     named: Option<(FileName, Opened)>,
     /// Who reads from a file that is being received.
     reader: Option<PeerId>,
-    company: Company,
+    pub(super) company: Company,
     /// The handout that this connection takes part in; while anybody does, it lives.
     handout: Option<(Root, Arc<Mutex<Handout>>)>,
     /// Where it is counted what is given; not for what the user of this machine gives himself.
@@ -131,9 +132,12 @@ impl Responder {
         }
     }
 
-    /// Says no, and tells the log where that is a matter of rights.
+    /// Says no, and tells the log.
     fn refuse(&self, connection: &mut Framed, refusal: Refusal) -> Result<(), WireError> {
-        if let (Some(account), ErrorCode::Refused) = (&self.account, refusal.code) {
+        // That a name is not here, or not yet, is an answer like others.
+        let is_usual =
+            matches!(refusal.code, ErrorCode::NotFound | ErrorCode::NotYet | ErrorCode::Unsupported);
+        if let (Some(account), false) = (&self.account, is_usual) {
             account.refused("a request", &refusal.message);
         }
         connection.send(&Response::Error(refusal), &[])
@@ -307,60 +311,6 @@ impl Responder {
         Ok((Response::Handed { chunk, handed, seen, all }, chunk))
     }
 
-    fn describe(
-        &self,
-        peer: Option<&PeerId>,
-        subject: &Subject,
-        wait_ms: u32,
-    ) -> Result<(Response, Vec<u8>), Refusal> {
-        let name = match subject {
-            Subject::Name(name) => name.clone(),
-            Subject::Id(prefix) => return self.describe_id(peer, prefix),
-        };
-        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(config::HASHING_WAIT_MS).into());
-        let mut state = (0, 0);
-        let mut progress = |done, total| {
-            state = (done, total);
-            Instant::now() < deadline
-        };
-        match self.store.manifest(&name, &mut progress) {
-            Ok(manifest) => Ok(self.manifest_answer(peer, &manifest)),
-            Err(StoreError::Interrupted) => {
-                Ok((Response::Hashing { done: state.0, total: state.1 }, Vec::new()))
-            }
-            Err(error) => Err(refusal_of(&error)),
-        }
-    }
-
-    fn describe_id(
-        &self,
-        peer: Option<&PeerId>,
-        prefix: &RootPrefix,
-    ) -> Result<(Response, Vec<u8>), Refusal> {
-        let found = self.store.by_prefix(prefix).map_err(|error| refusal_of(&error))?;
-        let mut roots: Vec<Root> = found.into_iter().map(|(_, root)| root).collect();
-        roots.sort();
-        roots.dedup();
-        match roots[..] {
-            [root] => match self.store.by_root(&root).map_err(|error| refusal_of(&error))? {
-                Some(manifest) => Ok(self.manifest_answer(peer, &manifest)),
-                None => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
-            },
-            [] => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
-            _ => {
-                let what = format!("id {prefix} fits {} files here; type more digits", roots.len());
-                Err(refusal(ErrorCode::Ambiguous, what))
-            }
-        }
-    }
-
-    fn manifest_answer(&self, peer: Option<&PeerId>, manifest: &Manifest) -> (Response, Vec<u8>) {
-        let attributes = self.store.attributes_of(manifest.name(), &manifest.root());
-        let chunk_size = manifest.layout().chunk_size();
-        let shared = peer.is_some_and(|peer| self.company.reads(manifest.root(), chunk_size, peer));
-        (Response::manifest(manifest, attributes, shared), Response::digests_of(manifest))
-    }
-
     fn have(
         &mut self,
         peer: Option<&PeerId>,
@@ -410,10 +360,4 @@ impl Drop for Responder {
             part.forget(reader.as_str());
         }
     }
-}
-
-/// Leaves the digests out when there are more than the asking side wants now.
-fn without_more((response, payload): (Response, Vec<u8>), digests_up_to: u32) -> (Response, Vec<u8>) {
-    let too_many = payload.len() / Digest::LEN > digests_up_to as usize;
-    (response, if too_many { Vec::new() } else { payload })
 }

@@ -190,7 +190,8 @@ fn receive_folder(
 ) -> Result<(), WireError> {
     let (peer, who) = (uploader(connection), connection.who());
     connection.send(&Response::Accepted { have: 0 }, &[])?;
-    log::info!("receiving a folder from {who}");
+    let what = what(share);
+    log::info!("receiving {what} from {who}");
     let mut tally = Tally::since(Instant::now());
     let progress = Progress::new(0);
     let observer = |event: Event| log::debug!("folder from {who}: {event:?}");
@@ -207,20 +208,38 @@ fn receive_folder(
     match fetch.run() {
         Ok(outcome) => {
             tally.add(outcome.bytes, Instant::now());
-            let FolderOutcome { received, here, failures, .. } = &outcome;
-            let failed = failures.len();
-            log::info!(
-                "received a folder from {who}: {received} files, {tally}; {here} were here, {failed} failed"
-            );
+            tell_received(&what, &who, &outcome, &tally);
             report_folder(connection, &outcome)
         }
         Err(error) => {
-            log::warn!("did not receive a folder from {who}: {error}");
+            log::warn!("did not receive {what} from {who}: {error}");
             let report = Report::Failed(refusal_for(&error));
             connection.send(&Request::Report { report }, &[])?;
             connection.closer().close();
             Ok(())
         }
+    }
+}
+
+/// What the log calls an offered folder.
+fn what(share: &Share) -> String {
+    match (&share.beneath, &share.pattern) {
+        (Some(folder), _) => format!("the folder {}", named(folder.as_str())),
+        (None, Some(pattern)) => format!("the files {}", named(pattern)),
+        (None, None) => "all files".to_owned(),
+    }
+}
+
+fn tell_received(what: &str, who: &str, outcome: &FolderOutcome, tally: &Tally) {
+    let FolderOutcome { received, here, failures, .. } = outcome;
+    let done = format!("{what} from {who}: {received} files, {tally}; {here} were here");
+    match failures.first() {
+        None => log::info!("received {done}"),
+        Some((name, error)) => log::warn!(
+            "received a part of {done}, {} failed; the first: {}: {error}",
+            failures.len(),
+            named(name.as_str())
+        ),
     }
 }
 
@@ -248,6 +267,8 @@ fn refusal_of_file(error: &FileError) -> Refusal {
         FileError::Conflict(_) | FileError::InTheWay => ErrorCode::InTheWay,
         FileError::Busy => ErrorCode::Receiving,
         FileError::NoSource => ErrorCode::NotFound,
+        FileError::Lost { integrity: true, .. } => ErrorCode::Integrity,
+        FileError::Lost { .. } => ErrorCode::Busy,
         FileError::Transfer(error) => return refusal_for(error),
         FileError::Store(error) => return refusal_of(error),
     };

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::SystemTime;
 
 use super::identity::Identity;
 use super::index::{Digests, Index, Known};
@@ -19,7 +20,7 @@ use super::private::PrivateFolder;
 use super::record::{self, Head, MAGIC};
 use super::{StoreError, locked};
 use crate::config;
-use crate::content::{Digest, FileName, Manifest, Root, RootPrefix};
+use crate::content::{ChunkLayout, Digest, FileName, Manifest, Root, RootPrefix};
 
 const ENTRY: &str = "catalog";
 const FRESH_ENTRY: &str = "catalog.new";
@@ -65,9 +66,18 @@ impl Catalog {
 
     /// A file's manifest, if the file still is what it was and the digests are sound.
     pub(super) fn find(&self, name: &FileName, identity: &Identity) -> Option<Arc<Manifest>> {
+        self.manifest_of(name, identity, Index::known)
+    }
+
+    fn manifest_of(
+        &self,
+        name: &FileName,
+        identity: &Identity,
+        look: impl for<'i> Fn(&'i mut Index, &FileName, &Identity) -> Option<&'i mut Known>,
+    ) -> Option<Arc<Manifest>> {
         let mut state = self.fresh();
         let State { index, file, .. } = &mut *state;
-        let known = index.known(name, identity)?;
+        let known = look(index, name, identity)?;
         if let Some(manifest) = known.manifest() {
             return Some(manifest);
         }
@@ -97,7 +107,7 @@ impl Catalog {
         if !identity.is_or_grew(now) {
             return None;
         }
-        self.find(name, &identity)
+        self.manifest_of(name, &identity, Index::perhaps)
             .filter(|manifest| manifest.root() == *root)
             .map(|manifest| (identity, manifest))
     }
@@ -114,17 +124,23 @@ impl Catalog {
         Ok(self.readable()?.index.names_by_prefix(prefix))
     }
 
-    /// Remembers a file. When that cannot be written down, it is known until the program ends.
-    pub(super) fn remember(&self, manifest: &Arc<Manifest>, identity: Identity) {
+    /// Remembers a file that was looked at `then`, before it was hashed. What cannot be written down, or might
+    /// be written to unnoticed, is known until the program ends.
+    pub(super) fn remember(&self, manifest: &Arc<Manifest>, identity: Identity, then: SystemTime) {
         let (root, layout) = (manifest.root(), *manifest.layout());
         let head = Head { name: manifest.name().clone(), root, chunk_size: layout.chunk_size(), identity };
         let mut state = locked(&self.state);
-        let appended = state.append(&self.private, &head, manifest.digests());
-        let (digests, size) = appended.unwrap_or_else(|error| {
-            log::warn!("cannot write down in the catalog what {} is: {error}", head.name);
-            (Digests::InMemory(Arc::clone(manifest)), 0)
-        });
-        let known = Known { identity, layout, root, digests, loaded: Arc::downgrade(manifest), size };
+        let in_memory = || (Digests::InMemory(Arc::clone(manifest)), 0);
+        let settled = identity.is_settled(then);
+        let (digests, size) = match settled {
+            true => state.append(&self.private, &head, manifest.digests()).unwrap_or_else(|error| {
+                log::warn!("cannot write down in the catalog what {} is: {error}", head.name);
+                in_memory()
+            }),
+            false => in_memory(),
+        };
+        let loaded = Arc::downgrade(manifest);
+        let known = Known { identity, layout, root, digests, loaded, size, settled };
         state.index.insert(head.name, known);
     }
 
@@ -135,8 +151,17 @@ impl Catalog {
         Ok(roots.iter().map(|root| state.index.places_of(root)).collect())
     }
 
-    /// Remembers many files with one write.
-    pub(super) fn remember_all(&self, files: Vec<(Head, Vec<Digest>)>) {
+    /// Remembers many files that were looked at `then` with one write.
+    pub(super) fn remember_all(&self, mut files: Vec<(Head, Vec<Digest>)>, then: SystemTime) {
+        for (Head { name, root, identity, chunk_size }, digests) in
+            files.extract_if(.., |(head, _)| !head.identity.is_settled(then))
+        {
+            let layout = ChunkLayout::new(identity.length, chunk_size).ok();
+            let manifest = layout.and_then(|layout| Manifest::new(name, layout, root, digests).ok());
+            if let Some(manifest) = manifest {
+                self.remember(&Arc::new(manifest), identity, then);
+            }
+        }
         if files.is_empty() {
             return;
         }
@@ -229,7 +254,8 @@ impl State {
             self.end += size_of_record;
             let Head { name, root, identity, .. } = found.head;
             let loaded = Weak::new();
-            let known = Known { identity, layout, root, digests, loaded, size: size_of_record };
+            let size = size_of_record;
+            let known = Known { identity, layout, root, digests, loaded, size, settled: true };
             self.index.insert(name, known);
         }
         Ok(())
@@ -260,7 +286,8 @@ impl State {
             let digests = Digests::At(self.end + bytes.len() as u64 + digests_at);
             let Head { name, root, identity, .. } = head;
             let size = record.len() as u64;
-            known.push((name, Known { identity, layout, root, digests, loaded: Weak::new(), size }));
+            let loaded = Weak::new();
+            known.push((name, Known { identity, layout, root, digests, loaded, size, settled: true }));
             bytes.extend(record);
         }
         file.write_all_at(&bytes, self.end)?;
@@ -298,7 +325,7 @@ impl State {
         let fresh = private.hold(FRESH_ENTRY)?;
         let mut writer = BufWriter::new(&fresh);
         writer.write_all(MAGIC)?;
-        for (name, known) in self.index.iter() {
+        for (name, known) in self.index.iter().filter(|(_, known)| known.settled) {
             if let Some(manifest) = known.manifest().or_else(|| load(name, known, self.file.as_ref())) {
                 let chunk_size = known.layout.chunk_size();
                 let head =

@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
@@ -144,7 +144,7 @@ impl Group {
             }
         }
         drop(naming);
-        self.disk.catalog.remember_all(known);
+        self.disk.catalog.remember_all(known, SystemTime::now());
         settled
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::disk::Disk;
 use super::identity::Identity;
@@ -248,7 +248,7 @@ fn job_of(
     name: &FileName,
     identity: Identity,
 ) -> Result<Job, StoreError> {
-    let layout = usual_layout(identity.length)?;
+    let (layout, then) = (usual_layout(identity.length)?, SystemTime::now());
     let open: Open = {
         let (disk, name) = (Arc::clone(disk), name.clone());
         Box::new(move || disk.open_at_least(&name, &identity))
@@ -260,7 +260,7 @@ fn job_of(
             let result = result.and_then(|(file, digests)| {
                 unchanged(file, &name, &identity)?;
                 let manifest = manifest_of(&name, identity.length, digests.to_vec())?;
-                disk.catalog.remember(&Arc::new(manifest), identity);
+                disk.catalog.remember(&Arc::new(manifest), identity, then);
                 Ok(())
             });
             if let Some(register) = register.upgrade() {

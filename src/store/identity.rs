@@ -3,8 +3,11 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
+
+use crate::config;
 
 /// What the file system says of a file. While all of it stays equal, so does the content: every
 /// write moves the change time, which nobody can set back.
@@ -42,6 +45,18 @@ impl Identity {
         (self.length, self.mtime_ns, self.inode) == (now.length, now.mtime_ns, now.inode)
     }
 
+    /// Whether a write that follows would be noticed, when the file was looked at `then`. Some file systems
+    /// (exFAT, ext4 with small inodes, several over a network) tell times in seconds, or in hundredths of
+    /// them: there a second write soon after the first leaves all of this as it was.
+    pub(super) fn is_settled(&self, then: SystemTime) -> bool {
+        if self.ctime_ns % COARSE_NS != 0 {
+            return true;
+        }
+        let then = then.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        let written = u128::try_from(self.ctime_ns.max(self.mtime_ns)).unwrap_or_default();
+        written + config::COARSE_TIME.as_nanos() < then
+    }
+
     /// Whether a file that was this has become longer, as a log does. It may still begin with the same
     /// content; nothing but the digests can say whether it does.
     fn grew(&self, now: &Self) -> bool {
@@ -72,6 +87,30 @@ impl Identity {
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
+/// Times that are told in steps of this many nanoseconds, or more, are coarse.
+const COARSE_NS: i64 = 10_000_000;
+
 fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(NANOSECONDS).saturating_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_written_just_now_is_not_believed_where_times_are_coarse() {
+        let at = |seconds: u64, rest: i64| {
+            let ctime_ns = seconds as i64 * NANOSECONDS + rest;
+            Identity { length: 1, mtime_ns: 0, ctime_ns, inode: 1 }
+        };
+        let then = UNIX_EPOCH + Duration::from_secs(1000);
+        assert!(at(1000, 123_456_789).is_settled(then), "fine times");
+        assert!(!at(1000, 0).is_settled(then) && !at(998, 20_000_000).is_settled(then));
+        assert!(at(990, 0).is_settled(then));
+        let later = Identity { mtime_ns: 1001 * NANOSECONDS, ..at(990, 0) };
+        assert!(!later.is_settled(then), "its own time counts, too");
+    }
 }

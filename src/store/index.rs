@@ -17,6 +17,9 @@ pub(super) struct Known {
     pub(super) loaded: Weak<Manifest>,
     /// Bytes of its record in the catalog.
     pub(super) size: u64,
+    /// Whether a later write would have been noticed; if not, it is served as what it was, which
+    /// receivers verify, and hashed again for anything else.
+    pub(super) settled: bool,
 }
 
 /// Where the digests of a file's chunks are.
@@ -48,6 +51,11 @@ pub(super) struct Index {
 impl Index {
     /// What is known of a file, if it still is what it was.
     pub(super) fn known(&mut self, name: &FileName, identity: &Identity) -> Option<&mut Known> {
+        self.by_name.get_mut(name).filter(|known| known.settled && known.identity == *identity)
+    }
+
+    /// What was known of a name last if the file may still be that, for serving it.
+    pub(super) fn perhaps(&mut self, name: &FileName, identity: &Identity) -> Option<&mut Known> {
         self.by_name.get_mut(name).filter(|known| known.identity == *identity)
     }
 

@@ -36,8 +36,8 @@ impl Store {
         let name = last_part(&path)?;
         let file = open_anywhere(&path, &name)?;
         let metadata = file.metadata().map_err(cannot())?;
-        if metadata.len() == 0 && file.read_at(&mut [0], 0).is_ok_and(|got| got > 0) {
-            return Err(StoreError::NoSize { name });
+        if metadata.len() == 0 {
+            check_empty(&file, &name)?;
         }
         let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
         let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
@@ -52,6 +52,14 @@ impl Store {
         let lent = Lent { path, identity, mode, manifest: Arc::clone(&manifest) };
         locked(&self.now().lent).insert(manifest.root(), lent);
         Ok(manifest)
+    }
+}
+
+/// [`StoreError::NoSize`] when a file that says it is empty is not.
+pub(super) fn check_empty(file: &File, name: &FileName) -> Result<(), StoreError> {
+    match file.read_at(&mut [0], 0) {
+        Ok(got) if got > 0 => Err(StoreError::NoSize { name: name.clone() }),
+        _ => Ok(()),
     }
 }
 

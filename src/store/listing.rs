@@ -207,6 +207,13 @@ impl Walk<'_> {
         if self.folder.is_private(place) {
             return Ok(());
         }
+        if is_new_device(visit, place) && is_made_up(dir)? {
+            let name = visit.prefix.trim_end_matches('/');
+            let name = if name.is_empty() { "." } else { name }.to_owned();
+            let reason = Reason::MadeUp;
+            self.names.left_out.push(LeftOut { name, reason, unknown_folder: true });
+            return Ok(());
+        }
         if visit.within.contains(&place) {
             let name = visit.prefix.trim_end_matches('/').to_owned();
             self.leave_out(name, Reason::Circle);
@@ -279,6 +286,28 @@ impl Walk<'_> {
     fn leave_out(&mut self, name: String, reason: Reason) {
         self.names.left_out.push(LeftOut { name, reason, unknown_folder: false });
     }
+}
+
+/// Whether a folder is the first one of its file system.
+fn is_new_device(visit: &Visit, (device, _): (u64, u64)) -> bool {
+    visit.within.last().is_none_or(|(above, _)| *above != device)
+}
+
+/// Whether the files of a folder are made up by the system while they are read: they say that they have no
+/// bytes, and have some.
+#[cfg(target_os = "linux")]
+fn is_made_up(dir: &File) -> io::Result<bool> {
+    // proc, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2 (magic.h of Linux)
+    const MADE_UP: [u64; 8] =
+        [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6265_6570, 0x27_e0eb, 0x6367_7270];
+    #[allow(clippy::unnecessary_cast, reason = "the type of this field differs between systems")]
+    let kind = rustix::fs::fstatfs(dir)?.f_type as u64;
+    Ok(MADE_UP.contains(&(kind & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_made_up(_: &File) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Why something on the way is left out; `None` when it is not there. An error of the system's own

@@ -192,6 +192,9 @@ impl Store {
         let inner = self.looked_at()?;
         let Inner { disk, hashing, .. } = &*inner;
         let identity = disk.folder.identity(name)?;
+        if identity.length == 0 {
+            lent::check_empty(&disk.folder.open_file(name)?.0, name)?;
+        }
         let (manifest, identity) = match disk.catalog.find(name, &identity) {
             Some(manifest) => (manifest, identity),
             None => hashing.manifest_as(name, identity, progress)?,

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::deliveries::Deliveries;
 use super::disk::Disk;
@@ -222,7 +222,7 @@ impl PartFile {
                 Placed::Renamed => self.identity()?,
                 Placed::Copied(copy) => Identity::of(&copy).map_err(|error| self.unplaceable(error))?,
             };
-            self.disk.catalog.remember(&manifest, after);
+            self.disk.catalog.remember(&manifest, after, SystemTime::now());
         }
         let synced = self.forget_journal().and_then(|()| folder.sync_all());
         synced.map_err(|error| self.unplaceable(error))?;

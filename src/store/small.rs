@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
 
 use super::StoreError;
 use super::disk::Disk;
@@ -25,14 +26,14 @@ pub(super) fn is_small(length: u64) -> bool {
 /// What these files are, after hashing them here and now; in their order. One that changed meanwhile
 /// or cannot be read is an error of its own.
 pub(super) fn hash(disk: &Disk, files: &[(FileName, Identity)]) -> Vec<Result<Root, StoreError>> {
-    let mut roots = Vec::with_capacity(files.len());
+    let (mut roots, then) = (Vec::with_capacity(files.len()), SystemTime::now());
     let (mut rest, mut known) = (files, Vec::new());
     while !rest.is_empty() {
         let (some, more) = rest.split_at(how_many(rest));
         hash_some(disk, some, &mut roots, &mut known);
         rest = more;
     }
-    disk.catalog.remember_all(known);
+    disk.catalog.remember_all(known, then);
     roots
 }
 

@@ -65,5 +65,5 @@ pub(super) fn file_among_folders(folder: &Folder, name: &FileName) -> String {
     above.reverse();
     let is_file = |part: &&Path| folder.look(part).is_ok_and(|metadata| !metadata.is_dir());
     let found = above.into_iter().filter(|part| !part.as_os_str().is_empty()).find(is_file);
-    found.map_or_else(|| name.folder().unwrap_or_default().to_owned(), |part| part.display().to_string())
+    found.map_or_else(|| name.folder().unwrap_or(name.as_str()).to_owned(), |part| part.display().to_string())
 }

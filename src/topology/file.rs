@@ -118,7 +118,7 @@ fn beside(path: &Path) -> PathBuf {
 fn load(path: &Path) -> Result<Topology, SettingsError> {
     let mut topology: Topology = parse(path, read(path)?)?;
     let beside = beside(path);
-    match fs::read_to_string(&beside) {
+    match read_regular(&beside) {
         Ok(text) => {
             let apart: KeptApart = parse(&beside, text)?;
             topology.add(&apart).map_err(|bad| SettingsError::Bad { path: beside, bad })?;
@@ -130,7 +130,15 @@ fn load(path: &Path) -> Result<Topology, SettingsError> {
 }
 
 fn read(path: &Path) -> Result<String, SettingsError> {
-    fs::read_to_string(path).map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })
+    read_regular(path).map_err(|error| SettingsError::Unreadable { path: path.to_owned(), error })
+}
+
+/// Reads a file that is one: opening a FIFO waits for somebody who writes into it.
+fn read_regular(path: &Path) -> io::Result<String> {
+    match fs::metadata(path)?.is_file() {
+        true => fs::read_to_string(path),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 fn parse<T: FromStr<Err = BadLine>>(path: &Path, text: String) -> Result<T, SettingsError> {

@@ -199,3 +199,47 @@ fn a_folder_larger_than_the_disk_is_not_begun() {
     }
     assert_eq!(begun, [false, false]);
 }
+
+#[test]
+fn what_may_not_be_read_elsewhere_is_in_the_way_of_no_pattern() {
+    let site = Site::new();
+    site.put("a", "1.txt", b"1");
+    site.put("a", "photos/p", b"p");
+    site.put("a", "lost+found/x", b"x");
+    fs::set_permissions(site.path("a/lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
+    let server = Running::start(site.ordinary_server_command("a").args(["--listen", "127.0.0.1:0"]));
+    site.list_peers(&[("a", server.port())]);
+    site.client(&["download", "*.txt"]).success();
+    site.client(&["download", "photos/*"]).success();
+    let listed = site.client(&["filelist", "*.txt"]).success();
+    assert!(listed.get_output().stdout.starts_with(b"1.txt\t"), "{listed}");
+    site.client(&["download", "nope*"]).code(4);
+    // What may be meant is told.
+    site.client(&["download", "**"]).code(8);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn files_that_the_system_makes_up_are_no_empty_files() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.list_peers(&[("a", server.port)]);
+    let told = site.client(&["upload", "/proc/sys/net/core", "a"]).code(8);
+    assert!(String::from_utf8_lossy(&told.get_output().stderr).contains("the system makes its files up"));
+    assert!(!site.path("a/core/rmem_max").exists());
+    site.client(&["upload", "/proc/sys/net/core/rmem_max", "a"]).failure();
+}
+
+#[test]
+fn one_that_has_it_and_cannot_give_it_says_more_than_one_that_has_it_not() {
+    let site = Site::new();
+    site.put("a", "secret", b"x");
+    fs::set_permissions(site.path("a/secret"), fs::Permissions::from_mode(0o000)).unwrap();
+    let a = Running::start(site.ordinary_server_command("a").args(["--listen", "127.0.0.1:0"]));
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    let b = site.server("b");
+    site.list_peers(&[("a", a.port()), ("b", b.port)]);
+    let told = site.client(&["download", "secret"]).code(5);
+    let err = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    assert!(err.contains("Permission denied") && !err.contains("no peer has"), "{err}");
+}

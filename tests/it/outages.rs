@@ -139,7 +139,8 @@ fn a_server_that_is_killed_and_started_again_is_used_again() {
 
 #[test]
 fn ctrl_c_ends_the_waiting_at_once() {
-    let (site, data) = (Site::new(), bytes(1, LONG));
+    // More than sockets hold, so that it cannot all have left the server when that is killed.
+    let (site, data) = (Site::new(), bytes(1, 8 * LONG));
     site.put("a", "x", &data);
     let a = site.server("a");
     let (held, holding) = crossbeam_channel::bounded(1);

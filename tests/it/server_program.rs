@@ -249,3 +249,18 @@ fn a_server_and_a_client_may_use_the_same_folder_at_once() {
     site.client(&["--peer", "me", "download", "y"]).success();
     assert!(site.read("me", "y").is_some_and(|found| found == data));
 }
+
+#[test]
+fn settings_that_become_a_fifo_stop_nothing() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.put("a", "x", b"x");
+    site.list_peers(&[("a", server.port)]);
+    let settings = site.path("peer_settings.txt");
+    fs::rename(&settings, site.path("good.txt")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &settings, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+    server.running.wait_for("it is no regular file; the peers stay as they were");
+    fs::remove_file(&settings).unwrap();
+    fs::rename(site.path("good.txt"), &settings).unwrap();
+    site.client(&["download", "x"]).success();
+}

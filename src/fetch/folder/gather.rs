@@ -19,6 +19,7 @@ use crate::content::{Root, WholeFile, whole};
 use crate::fetch::engine::TransferError;
 use crate::fetch::outage::Waits;
 use crate::fetch::progress::{Counter, Event, Progress};
+use crate::fetch::source::SourceError;
 use crate::store::{Group, Salvage, Store, StoreError};
 use crate::transport::Cancel;
 
@@ -235,8 +236,22 @@ impl Gather<'_> {
 
     fn tell_failures(&self) {
         let failed: Vec<Content> = locked(&self.batches).failed().collect();
+        if failed.is_empty() {
+            return;
+        }
+        let (mut why, mut integrity, mut passing) = (Vec::new(), false, false);
+        for (peer, error) in &self.record.outcome().lost {
+            why.push(format!("{peer}: {error}"));
+            integrity |= error.is_integrity();
+            passing |= error.is_passing() || matches!(error, SourceError::GaveUp { .. });
+        }
+        let why = why.join("; ");
+        let error = || match why.is_empty() {
+            true => FileError::NoSource,
+            false => FileError::Lost { why: why.clone(), integrity, passing },
+        };
         for small in failed.into_iter().filter_map(|content| self.contents.get(content)) {
-            small.names.iter().for_each(|(name, _)| self.record.fail(name, FileError::NoSource));
+            small.names.iter().for_each(|(name, _)| self.record.fail(name, error()));
         }
     }
 }

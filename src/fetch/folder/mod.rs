@@ -86,8 +86,18 @@ pub enum FileError {
     #[error("it is being received already, by this peer's server or another client")]
     Busy,
     /// All that had it are lost, or have it no more.
-    #[error("no peer has it any more")]
+    #[error("no peer has it any more; it may have been changed meanwhile")]
     NoSource,
+    /// All that had it are lost, for these reasons.
+    #[error("no source is left: {why}")]
+    Lost {
+        /// Each with its reason.
+        why: String,
+        /// One of them sent other bytes than it said.
+        integrity: bool,
+        /// One of them may be back later.
+        passing: bool,
+    },
     /// The transfer of a large file failed.
     #[error(transparent)]
     Transfer(TransferError),
