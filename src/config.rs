@@ -135,6 +135,12 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// believed later. FAT tells them in steps of two seconds.
 pub const COARSE_TIME: Duration = Duration::from_secs(3);
 
+/// How often a line says how far a transfer is where there is no terminal.
+pub const PROGRESS_LINE: Duration = Duration::from_secs(5);
+
+/// How often an object says so to a program.
+pub const PROGRESS_EVENT: Duration = Duration::from_secs(1);
+
 /// How long it is believed that none of our own folders is on the way to files that are only read.
 pub const WAY_KEPT: Duration = Duration::from_secs(1);
 

@@ -134,11 +134,8 @@ impl Demo {
 
     fn typed(&self, command: Option<Command>) -> Typed {
         let (peer_settings, served_files) = (Some(self.settings()), self.folder_of(YOU));
-        Typed {
-            program: Program { peer_settings, served_files, ..Program::default() },
-            manner: Manner { logging: self.logging, ..Manner::default() },
-            command,
-        }
+        let program = Program { peer_settings, served_files, logging: self.logging, ..Program::default() };
+        Typed { program, manner: Manner::default(), command }
     }
 
     fn settings(&self) -> PathBuf {

@@ -26,7 +26,7 @@ pub fn named(name: &str) -> String {
 pub type Shown = fn(&str) -> Cow<'_, str>;
 
 /// What the command line says about the log.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct Logging {
     /// Say more; repeat for still more
     #[arg(short, action = clap::ArgAction::Count, global = true)]

@@ -33,6 +33,7 @@
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
+//! | `it/scripts.rs` | what scripts are told with `--json` |
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
 //! | `it/access_log.rs` | what a server writes about who took and gave what |
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
@@ -68,6 +69,7 @@ mod it {
     mod prompt;
     mod resuming;
     mod routes;
+    mod scripts;
     mod server_program;
     mod simulation;
     mod sizes_and_names;

@@ -7,7 +7,7 @@ use peershare::{client, demo};
 
 fn main() -> ExitCode {
     let status = match client::parse(env::args_os().skip(1)) {
-        Ok(typed) if typed.program.demo => demo::run(typed.manner.logging),
+        Ok(typed) if typed.program.demo => demo::run(typed.program.logging),
         Ok(typed) => client::run(&typed),
         Err(status) => status,
     };

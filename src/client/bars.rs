@@ -11,6 +11,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{print_to, report};
+use super::said::Said;
 use super::text::{clipped, files, percents, shown, size, span};
 use super::{ExitStatus, Layout};
 use crate::config;
@@ -22,6 +23,8 @@ pub struct Bars {
     multi: MultiProgress,
     drawn: bool,
     quiet: bool,
+    /// Whether programs listen: then all is said in objects on `out`.
+    json: bool,
     layout: Layout,
     out: Sink,
     err: Sink,
@@ -48,13 +51,15 @@ impl fmt::Debug for Sink {
 }
 
 impl Bars {
-    /// Bars on stderr when that is a terminal. When quiet, no bars and no notes.
-    pub fn new(quiet: bool) -> Self {
-        let drawn = !quiet && io::stderr().is_terminal();
+    /// Bars on stderr when that is a terminal. When quiet, no bars and no notes; with `json`, all is said to a
+    /// program.
+    pub fn new(quiet: bool, json: bool) -> Self {
+        let drawn = !quiet && !json && io::stderr().is_terminal();
         let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let multi = MultiProgress::with_draw_target(target);
         let (out, err) = (Sink::of(io::stdout()), Sink::of(io::stderr()));
-        Self { multi, drawn, quiet, layout: Layout::of_stdout(), out, err }
+        let layout = if json { Layout::Json } else { Layout::of_stdout() };
+        Self { multi, drawn, quiet, json, layout, out, err }
     }
 
     /// No bars, but all that is said, to whoever runs commands within this process: results to
@@ -62,7 +67,7 @@ impl Bars {
     pub fn told_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let (out, err) = (Sink::of(out), Sink::of(err));
-        Self { multi, drawn: false, quiet: false, layout: Layout::Tabs, out, err }
+        Self { multi, drawn: false, quiet: false, json: false, layout: Layout::Tabs, out, err }
     }
 
     /// For whom tables are made: whoever reads the results.
@@ -89,9 +94,21 @@ impl Bars {
         }
     }
 
-    /// Writes the line that says how a command went, unless quiet.
-    pub fn say(&self, line: &str) -> ExitStatus {
-        if self.quiet { ExitStatus::Success } else { self.print(|out| writeln!(out, "{line}")) }
+    /// Writes the line that says how a command went, unless quiet; to a program, `said` instead.
+    pub fn say(&self, line: &str, said: &Said<'_>) -> ExitStatus {
+        match (self.json, self.quiet) {
+            (true, _) => self.emit(said),
+            (false, true) => ExitStatus::Success,
+            (false, false) => self.print(|out| writeln!(out, "{line}")),
+        }
+    }
+
+    /// Says something that only programs are told.
+    pub fn emit(&self, said: &Said<'_>) -> ExitStatus {
+        match self.json {
+            true => self.print(|out| out.write_all(said.line().as_bytes())),
+            false => ExitStatus::Success,
+        }
     }
 
     /// A bar for one transfer; nothing is drawn before [`config::BAR_DELAY`].
@@ -101,7 +118,9 @@ impl Bars {
 
     /// Says something that is worth knowing, unless quiet.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
+        if self.json {
+            self.emit(&Said::Note { text });
+        } else if !self.quiet {
             // Nobody is left to be told when stderr is gone.
             let _ = self.aside(|| self.err.with(|err| writeln!(err, "{text}")));
         }
@@ -109,7 +128,10 @@ impl Bars {
 
     /// Says what went wrong, always.
     pub fn error(&self, text: &str) {
-        self.aside(|| self.err.with(|err| report(err, text)));
+        match self.json {
+            true => drop(self.emit(&Said::Error { text })),
+            false => self.aside(|| self.err.with(|err| report(err, text))),
+        }
     }
 
     /// Does something that writes to the terminal while no bar is in the way.
@@ -146,22 +168,31 @@ pub struct Bar {
 #[derive(Debug, Default)]
 struct State {
     drawn: Option<ProgressBar>,
-    drawn_at: Duration,
+    /// When it was shown last, from the beginning of the transfer.
+    shown_at: Option<Duration>,
     rate: Rate,
 }
 
 impl Bar {
     /// Shows where the transfer stands. Cheap enough to be called often.
     pub fn update(&self, snapshot: &Snapshot) {
-        if !self.bars.drawn || snapshot.elapsed < config::BAR_DELAY {
-            return;
-        }
+        let (delay, interval) = match (self.bars.drawn, self.bars.json) {
+            (true, _) => (config::BAR_DELAY, config::BAR_INTERVAL),
+            (false, true) => (config::PROGRESS_EVENT, config::PROGRESS_EVENT),
+            (false, false) => (config::PROGRESS_LINE, config::PROGRESS_LINE),
+        };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.drawn.is_some() && snapshot.elapsed < state.drawn_at + config::BAR_INTERVAL {
+        let before = state.shown_at;
+        if snapshot.elapsed < before.map_or(delay, |before| before + interval) {
             return;
         }
-        state.drawn_at = snapshot.elapsed;
-        let message = message(snapshot, state.rate.update(snapshot));
+        state.shown_at = Some(snapshot.elapsed);
+        let rate = state.rate.update(snapshot);
+        if !self.bars.drawn {
+            drop(state);
+            return self.say_progress(snapshot, rate);
+        }
+        let message = message(snapshot, rate);
         match &state.drawn {
             Some(bar) => {
                 // The total of a folder grows while it is listed.
@@ -170,6 +201,18 @@ impl Bar {
                 bar.set_message(message);
             }
             None => state.drawn = Some(self.draw(snapshot, message)),
+        }
+    }
+
+    /// Where there is no bar: a line, or an object.
+    fn say_progress(&self, snapshot: &Snapshot, rate: u64) {
+        let Snapshot { done, total, files, of_files, ref sources, .. } = *snapshot;
+        if self.bars.json {
+            let transfer = self.label.as_str();
+            self.bars.emit(&Said::Progress { transfer, done, total, files, of_files, rate, sources });
+        } else {
+            let message = message(snapshot, rate).replace("\n ", "");
+            self.bars.note(&format!("{}: {message}", self.label));
         }
     }
 
@@ -371,7 +414,7 @@ mod tests {
 
     #[test]
     fn nothing_is_drawn_without_a_terminal_or_before_the_delay() {
-        let mut bars = Bars::new(true);
+        let mut bars = Bars::new(true, false);
         let bar = bars.transfer("a");
         bar.update(&at(5, 200 * MIB));
         assert!(bar.state.lock().unwrap().drawn.is_none());

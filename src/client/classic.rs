@@ -8,7 +8,7 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 
-use super::download::{say, status_of, summary};
+use super::download::{say_downloaded, status_of};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, shown};
 use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
@@ -179,7 +179,7 @@ pub(super) fn receive_unproven(
         Ok(Arrival::Ready(incoming)) => match fetch(work, holders, &name, incoming) {
             Ok(snapshot) => {
                 bars.note(&unverified);
-                say(bars, summary(&name, &snapshot))
+                say_downloaded(bars, &name, &snapshot)
             }
             Err(TransferError::Interrupted) => {
                 let what = "interrupted; what came is not kept, because nothing proves it";

@@ -7,6 +7,7 @@ use std::thread;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::meaning::Tried;
+use super::said::{Said, Transferred};
 use super::text::{quoted, size};
 use super::transfers::Work;
 use super::{Bar, Bars, ExitStatus, classic, shown, text};
@@ -223,7 +224,10 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     let received = |store: Store| store.receive_after(early, manifest.clone(), replace);
     match work.transfers.store().and_then(received) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
-        Ok(Reception::AlreadyHere) => say(bars, format!("{} is already here", shown(name.as_str()))),
+        Ok(Reception::AlreadyHere) => {
+            let line = format!("{} is already here", shown(name.as_str()));
+            bars.say(&line, &Said::Transferred(transferred(&name, &Snapshot::default(), 1)))
+        }
         Ok(Reception::Busy) => fail(
             ExitStatus::Refused,
             "is being received already, by this peer's server or another client".to_owned(),
@@ -233,14 +237,28 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
             fail(ExitStatus::Refused, what)
         }
         Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes), progress) {
-            Ok(snapshot) => say(bars, summary(&name, &snapshot)),
+            Ok(snapshot) => say_downloaded(bars, &name, &snapshot),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
     }
 }
 
-pub(super) fn say(bars: &Bars, line: String) -> ExitStatus {
-    bars.say(&line)
+/// Says that a file is here now.
+pub(super) fn say_downloaded(bars: &Bars, name: &FileName, snapshot: &Snapshot) -> ExitStatus {
+    bars.say(&summary(name, snapshot), &Said::Transferred(transferred(name, snapshot, 0)))
+}
+
+fn transferred<'a>(name: &'a FileName, snapshot: &'a Snapshot, there: u64) -> Transferred<'a> {
+    Transferred {
+        direction: "download",
+        name: name.as_str(),
+        bytes: came(snapshot),
+        seconds: snapshot.elapsed.as_secs_f64(),
+        files: 1 - there,
+        there,
+        sources: &snapshot.sources,
+        ..Transferred::default()
+    }
 }
 
 /// Fetches what is missing, with a bar, and makes the file visible.

@@ -104,7 +104,9 @@ impl Attempt<'_> {
                 asking.push(scope.spawn(move || ask(work, peer, request, &send)));
             }
             match self.layout {
-                Layout::Tabs | Layout::Null => written = stream(bars, &mut streams, self.layout),
+                Layout::Tabs | Layout::Null | Layout::Json => {
+                    written = stream(bars, &mut streams, self.layout)
+                }
                 Layout::Aligned => all = gather(&mut streams, self.within.as_deref()),
             }
             // Whoever still lists is told that nobody reads any more.

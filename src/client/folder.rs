@@ -9,6 +9,7 @@ use super::download::{came, shares, status_of, watch};
 use super::local::Several;
 use super::meaning::Tried;
 use super::omissions;
+use super::said::{Said, Transferred};
 use super::text::{self, files, quoted, size};
 use super::transfers::Work;
 use super::upload::{Failure, wait_out};
@@ -114,7 +115,20 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
         shares(snapshot),
         others(outcome.here, outcome.failures.len() as u64),
     );
-    let printed = bars.say(&line);
+    let printed = bars.say(
+        &line,
+        &Said::Transferred(Transferred {
+            direction: "download",
+            name: wanted,
+            bytes: came(snapshot),
+            seconds: snapshot.elapsed.as_secs_f64(),
+            files: outcome.received,
+            there: outcome.here,
+            failed: outcome.failures.len() as u64,
+            sources: &snapshot.sources,
+            ..Transferred::default()
+        }),
+    );
     let statuses = outcome.failures.iter().map(|(_, error)| ExitStatus::from(error));
     let succeeded = (outcome.received + outcome.here > 0).then_some(ExitStatus::Success);
     match ExitStatus::of_peers(statuses.chain(succeeded)) {
@@ -269,7 +283,18 @@ impl Upload<'_> {
         let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
         let line = format!("{id}: uploaded {label}: {}, {}{rate}{rest}", files(*received), size(*bytes));
         let bars = &self.work.transfers.surroundings.bars;
-        let printed = bars.say(&line);
+        let said = Transferred {
+            direction: "upload",
+            name: label,
+            peer: Some(id.as_str()),
+            bytes: *bytes,
+            seconds: started.elapsed().as_secs_f64(),
+            files: *received,
+            there: *here,
+            failed: *failed,
+            ..Transferred::default()
+        };
+        let printed = bars.say(&line, &Said::Transferred(said));
         let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
         let succeeded = (received + here > 0).then_some(ExitStatus::Success);
         ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)

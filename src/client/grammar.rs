@@ -56,6 +56,12 @@ pub struct Program {
     /// Print the manual page
     #[arg(long)]
     pub man: bool,
+    /// Say everything in objects, one a line on stdout, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How much is said.
+    #[command(flatten)]
+    pub logging: Logging,
 }
 
 impl Default for Program {
@@ -67,6 +73,8 @@ impl Default for Program {
             demo: false,
             completions: None,
             man: false,
+            json: false,
+            logging: Logging::default(),
         }
     }
 }
@@ -78,9 +86,6 @@ pub struct Manner {
     /// [default: 2m]
     #[arg(long, value_name = "TIME", global = true, value_parser = seconds)]
     pub timeout: Option<Duration>,
-    /// How much is said.
-    #[command(flatten)]
-    pub logging: Logging,
 }
 
 /// What the user asks for.
@@ -149,6 +154,19 @@ pub struct Choice {
     /// Leave out what fits a pattern, or a peer
     #[arg(short = 'x', long, value_name = "PATTERN|PEER")]
     pub exclude: Vec<String>,
+}
+
+impl Command {
+    /// What it is called, in lower case and without `#`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Filelist(_) => "filelist",
+            Self::Upload(_) => "upload",
+            Self::Download(_) => "download",
+            Self::Help { .. } => "help",
+            Self::Quit => "quit",
+        }
+    }
 }
 
 impl Typed {

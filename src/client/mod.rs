@@ -27,6 +27,7 @@ mod omissions;
 pub mod outcome;
 pub mod output;
 pub mod prompt;
+pub mod said;
 pub mod select;
 pub mod table;
 pub mod targets;
@@ -131,8 +132,8 @@ pub fn run(typed: &Typed) -> ExitStatus {
     if typed.program.man {
         return output::print(|out| manual::write(out));
     }
-    let bars = Bars::new(typed.manner.logging.quiet);
-    logging::start_beside(bars.stderr(), typed.manner.logging, shown);
+    let bars = Bars::new(typed.program.logging.quiet, typed.program.json);
+    logging::start_beside(bars.stderr(), typed.program.logging, shown);
     start(typed, bars.clone()).unwrap_or_else(|error| {
         bars.error(&error.to_string());
         ExitStatus::Usage
@@ -159,7 +160,7 @@ fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
     Ok(match command {
         Some(command) => shell.perform(command, &Manner::default()),
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
-            if !manner.logging.quiet {
+            if !program.logging.quiet {
                 shell.say(&greeting(own.as_ref(), shell.topology()));
             }
             editor::converse(&mut shell)

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal};
 
+use super::said::Said;
 use super::text::{files, pad, quoted, size, width};
 use crate::config;
 use crate::content::{FileName, Root};
@@ -91,6 +92,8 @@ pub enum Layout {
     Tabs,
     /// The same with names as they are, whatever they hold, and a NUL behind each line.
     Null,
+    /// For programs: objects, see [`Said`].
+    Json,
 }
 
 impl Layout {
@@ -146,6 +149,7 @@ pub fn write(listed: &[Listed], layout: Layout, out: &mut Vec<u8>) {
     match layout {
         Layout::Tabs => rows(&sorted).for_each(|row| out.extend(row.tabs().as_bytes())),
         Layout::Null => rows(&sorted).for_each(|row| out.extend(row.null().as_bytes())),
+        Layout::Json => rows(&sorted).for_each(|row| out.extend(row.json().as_bytes())),
         Layout::Aligned if sorted.is_empty() => out.extend(b"no files\n"),
         Layout::Aligned => write_aligned(&sorted, out),
     }
@@ -206,6 +210,13 @@ impl Row<'_> {
         format!("{}\t{length}\t{id}\t{}\0", self.first.name, self.peers(","))
     }
 
+    fn json(&self) -> String {
+        let (size, root, _) = self.first.content();
+        let peers = self.ids();
+        Said::File { name: self.first.name.as_str(), size, id: root.map(|root| root.to_string()), peers }
+            .line()
+    }
+
     fn aligned(&self, columns: &Columns) -> String {
         let (length, root, folder) = self.first.content();
         let unknown = if length.is_some() { "not hashed" } else { "classic" };
@@ -225,11 +236,15 @@ impl Row<'_> {
         columns.line(&format!("{}{slash}", quoted(self.first.name.as_str())), rest)
     }
 
-    fn peers(&self, separator: &str) -> String {
+    fn ids(&self) -> Vec<&str> {
         let mut ids: Vec<&str> = self.copies.iter().map(|listed| listed.peer.as_str()).collect();
         // A peer that lists a name twice is still one peer.
         ids.dedup();
-        ids.join(separator)
+        ids
+    }
+
+    fn peers(&self, separator: &str) -> String {
+        self.ids().join(separator)
     }
 }
 

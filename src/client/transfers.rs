@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::grammar::{Choice, Command, List, Manner, Transfer};
 use super::interrupts::{Interrupts, Watched};
 use super::local::Given;
+use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
 use super::{Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, shown, upload};
@@ -97,10 +98,13 @@ impl Execute for Transfers {
             Command::Download(typed) => self.download(typed, manner, topology),
             Command::Help { .. } | Command::Quit => Ok(ExitStatus::Success),
         };
-        done.unwrap_or_else(|error| {
-            self.surroundings.bars.error(&error.to_string());
+        let bars = &self.surroundings.bars;
+        let status = done.unwrap_or_else(|error| {
+            bars.error(&error.to_string());
             ExitStatus::Usage
-        })
+        });
+        let (command, exit, meaning) = (command.name(), status.code(), status.meaning());
+        status.then(bars.emit(&Said::Summary { command, exit, meaning }))
     }
 }
 

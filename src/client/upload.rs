@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::said::{Said, Transferred};
 use super::text::{self, quoted, size};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, classic, shown};
@@ -129,8 +130,16 @@ impl Upload<'_> {
         let result = self.send(&bar, started);
         bar.finish();
         let rate = text::rate(self.offer.manifest.length(), started.elapsed());
+        let mut said = Transferred {
+            direction: "upload",
+            name: self.offer.manifest.name().as_str(),
+            peer: Some(id.as_str()),
+            seconds: started.elapsed().as_secs_f64(),
+            ..Transferred::default()
+        };
         let line = match result {
             Ok((Offered::Delivered, came)) => {
+                (said.files, said.bytes) = (1, self.offer.manifest.length().saturating_sub(came.before));
                 let from = match self.file {
                     From::Served(_) => String::new(),
                     From::Elsewhere(_) => format!(" (from {})", self.file),
@@ -141,7 +150,10 @@ impl Upload<'_> {
                     came.shares()
                 )
             }
-            Ok((Offered::AlreadyThere, _)) => format!("{id}: already serving {name}"),
+            Ok((Offered::AlreadyThere, _)) => {
+                said.there = 1;
+                format!("{id}: already serving {name}")
+            }
             Err(_) if self.work.cancel.is_cancelled() => {
                 bars.error(&format!(
                     "{id}: interrupted; what is verified there is kept, the same command continues"
@@ -153,7 +165,7 @@ impl Upload<'_> {
                 return failure.status;
             }
         };
-        bars.say(&line)
+        bars.say(&line, &Said::Transferred(said))
     }
 
     /// Sends the file in the dialect that the peer speaks.

@@ -84,7 +84,7 @@ impl Net {
         Transfers::new(Surroundings {
             own: None,
             served_files: self.path("client", ""),
-            bars: Bars::new(true),
+            bars: Bars::new(true, false),
             network: self.network.clone(),
             waits: Waits::brief(config::STALL_TIMEOUT),
         })

@@ -1,0 +1,109 @@
+//! What a command says to a program: with `--json`, one object a line on stdout, and nothing else there.
+//!
+//! Every object has `schema`, the number of this description (`docs/client-json.schema.json`), which changes
+//! when a field changes its meaning or goes; new fields and events may come at any time. Bytes are integers,
+//! times seconds, ids all 64 digits, and names as they are. What is not UTF-8 has no name that could be asked
+//! for; it is told in omissions, its bytes escaped as `\xHH`.
+
+use serde::Serialize;
+
+use crate::fetch::Contribution;
+
+/// The number of the description.
+const SCHEMA: u32 = 1;
+
+/// One thing that is said.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Said<'a> {
+    /// Something worth knowing.
+    Note {
+        /// In words.
+        text: &'a str,
+    },
+    /// Something went wrong.
+    Error {
+        /// In words.
+        text: &'a str,
+    },
+    /// Where a transfer stands.
+    Progress {
+        /// Which one.
+        transfer: &'a str,
+        /// Verified bytes, those of earlier attempts included.
+        done: u64,
+        /// All bytes; grows while a folder is listed.
+        total: u64,
+        /// Complete files of a folder.
+        files: u64,
+        /// All files of a folder; 0 for a single file.
+        of_files: u64,
+        /// Bytes a second, smoothed.
+        rate: u64,
+        /// What each source contributes.
+        sources: &'a [Contribution],
+    },
+    /// A file that peers have, all of which have the same content, as far as that is known.
+    File {
+        /// Its name.
+        name: &'a str,
+        /// Bytes; null at peers of the classic dialect, which do not say.
+        size: Option<u64>,
+        /// Its content id; null while it is not hashed.
+        id: Option<String>,
+        /// Who has it.
+        peers: Vec<&'a str>,
+    },
+    /// A file or folder was transferred, or is there already.
+    Transferred(Transferred<'a>),
+    /// A command is done.
+    Summary {
+        /// Which command, in lower case and without `#`.
+        command: &'a str,
+        /// Its exit code.
+        exit: u8,
+        /// What that means.
+        meaning: &'a str,
+    },
+}
+
+/// How one transfer ended well.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Transferred<'a> {
+    /// `download` or `upload`.
+    pub direction: &'static str,
+    /// The file, or what was typed of a folder.
+    pub name: &'a str,
+    /// To whom, of an upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<&'a str>,
+    /// Bytes that came in this transfer.
+    pub bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Files that came, of a folder 0 or more.
+    pub files: u64,
+    /// Files that were there already.
+    pub there: u64,
+    /// Files that failed.
+    pub failed: u64,
+    /// From whom, of a download.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub sources: &'a [Contribution],
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    said: &'a Said<'a>,
+}
+
+impl Said<'_> {
+    /// The object as a line.
+    pub fn line(&self) -> String {
+        let line = serde_json::to_string(&Line { schema: SCHEMA, said: self });
+        // Nothing in here can fail to be written.
+        line.map(|line| line + "\n").unwrap_or_default()
+    }
+}
