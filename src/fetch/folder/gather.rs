@@ -4,6 +4,7 @@
 //! What is in memory is bounded: an answer is at most [`config::GATHER_BYTES`] long, every source's
 //! thread has one in hand, and two for each writing thread wait in the channel between them.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -46,6 +47,7 @@ pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record, cou
         record,
         cancel,
         waits: fetch.waits,
+        bad_came: AtomicBool::new(false),
     };
     gather.take_what_is_here(fetch.store.salvage());
     gather.fetch(&mut supplies);
@@ -71,6 +73,8 @@ pub(super) struct Gather<'a> {
     /// Ends this part of the transfer.
     pub(super) cancel: Cancel,
     pub(super) waits: Waits,
+    /// Bytes came that were not what they were said to be; their source may have ended before that was seen.
+    bad_came: AtomicBool,
 }
 
 /// An answer as it came, not proven yet.
@@ -194,6 +198,7 @@ impl Gather<'_> {
                     Some(_) => {}
                     None => {
                         batches.missed(content, source);
+                        self.bad_came.store(true, Relaxed);
                         // A worker that has left already needs no word.
                         let _ = bad.try_send(());
                     }
@@ -239,11 +244,15 @@ impl Gather<'_> {
         if failed.is_empty() {
             return;
         }
-        let (mut why, mut integrity, mut passing) = (Vec::new(), false, false);
+        let (mut why, mut passing) = (Vec::new(), false);
+        let mut integrity = self.bad_came.load(Relaxed);
         for (peer, error) in &self.record.outcome().lost {
             why.push(format!("{peer}: {error}"));
             integrity |= error.is_integrity();
             passing |= error.is_passing() || matches!(error, SourceError::GaveUp { .. });
+        }
+        if integrity && why.is_empty() {
+            why.push("what came is not what it was said to be".to_owned());
         }
         let why = why.join("; ");
         let error = || match why.is_empty() {
