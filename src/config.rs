@@ -135,6 +135,18 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 /// believed later. FAT tells them in steps of two seconds.
 pub const COARSE_TIME: Duration = Duration::from_secs(3);
 
+/// Longest journal of a part file in bytes that is read.
+pub const MAX_JOURNAL: u64 = 1 << 20;
+
+/// How long it is believed how many files are served.
+pub const SUMMARY_KEPT: Duration = Duration::from_secs(10);
+
+/// How often peers that are watched are asked how they are.
+pub const WATCH_PEERS: Duration = Duration::from_secs(2);
+
+/// Contents found by a search of which other peers are asked whether they have a part.
+pub const SEARCHED_PARTS: usize = 20;
+
 /// How often a line says how far a transfer is where there is no terminal.
 pub const PROGRESS_LINE: Duration = Duration::from_secs(5);
 

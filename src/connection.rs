@@ -61,7 +61,8 @@ pub struct Identity {
     pub read_only: bool,
 }
 
-fn agent() -> String {
+/// Program and version, as a peer says them.
+pub fn agent() -> String {
     concat!("peershare/", env!("CARGO_PKG_VERSION")).to_owned()
 }
 

@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{print_to, report};
 use super::said::Said;
-use super::text::{clipped, files, percents, shown, size, span};
+use super::text::{self, clipped, files, percents, shown, size, span};
 use super::{ExitStatus, Layout};
 use crate::config;
 use crate::fetch::{Contribution, Event, Snapshot};
@@ -101,6 +101,19 @@ impl Bars {
             (false, true) => ExitStatus::Success,
             (false, false) => self.print(|out| writeln!(out, "{line}")),
         }
+    }
+
+    /// Writes a result, whether quiet or not; to a program, `said` instead.
+    pub fn result(&self, line: &str, said: &Said<'_>) -> ExitStatus {
+        match self.json {
+            true => self.emit(said),
+            false => self.print(|out| writeln!(out, "{line}")),
+        }
+    }
+
+    /// How wide a line of a result may be for eyes.
+    pub fn columns(&self) -> usize {
+        text::columns_of_stdout()
     }
 
     /// Says something that only programs are told.

@@ -102,6 +102,42 @@ pub enum Command {
     /// Fetch files or folders from all who have them
     #[command(after_help = "Examples:\n  #DOWNLOAD big.iso\n  #DOWNLOAD photos/ -x '*.tmp' peer1 peer2")]
     Download(Transfer),
+    /// Find out which peer has something that is called so, or has that id
+    #[command(after_help = "Examples:\n  #SEARCH report\n  #SEARCH '*.iso' @lab")]
+    Search(Search),
+    /// Show which peers are up, and how they are doing
+    #[command(after_help = "Examples:\n  #PEERS\n  #PEERS --watch @lab")]
+    Peers(Peers),
+    /// Ask peers whether they are there, and how long an answer takes
+    #[command(after_help = "Examples:\n  #PING\n  #PING peer1 192.168.1.7:7001")]
+    Ping {
+        /// Whom [default: all others]
+        #[arg(value_name = "PEER")]
+        words: Vec<String>,
+    },
+    /// List what is served from here
+    #[command(after_help = "Examples:\n  #FILES\n  #FILES photos/")]
+    Files {
+        /// Files, folders or patterns [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// End every line with a NUL and print names as they are
+        #[arg(short = '0', long)]
+        null: bool,
+    },
+    /// Show what is begun and not complete, or delete it
+    #[command(after_help = "Examples:\n  #PARTS\n  #PARTS --clean --older 3h '*.iso'")]
+    Parts(Parts),
+    /// Put a file or folder from anywhere into the served folder
+    #[command(after_help = "Examples:\n  #PUBLISH /data/big.iso\n  #PUBLISH ~/photos holiday")]
+    Publish(Publish),
+    /// Hash files of the served folder again, and tell which are not what they were
+    #[command(after_help = "Examples:\n  #VERIFY\n  #VERIFY big.iso photos/")]
+    Verify {
+        /// Files, folders or patterns [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Explain a command, or show all
     #[command(after_help = "Examples:\n  #HELP\n  #HELP download")]
     Help {
@@ -126,6 +162,56 @@ pub struct List {
     /// End every line with a NUL and print names as they are, for programs that take any name
     #[arg(short = '0', long)]
     pub null: bool,
+}
+
+/// What is searched for, and where.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Search {
+    /// A part of the name, a pattern, or an id or its first six digits
+    #[arg(value_name = "TEXT")]
+    pub wanted: String,
+    /// Whom to ask [default: all others]
+    #[arg(value_name = "PEER")]
+    pub words: Vec<String>,
+    /// Leave out what fits a pattern, or a peer
+    #[arg(short = 'x', long, value_name = "PATTERN|PEER")]
+    pub exclude: Vec<String>,
+}
+
+/// Who is looked at.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Peers {
+    /// Whom [default: all others]
+    #[arg(value_name = "PEER")]
+    pub words: Vec<String>,
+    /// Go on, and say when one comes or goes, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What is begun.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Parts {
+    /// Names or patterns [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Delete them; never what is in use
+    #[arg(long)]
+    pub clean: bool,
+    /// Only what nobody has touched for so long, such as 90s, 5m or 3h
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub older: Option<Duration>,
+}
+
+/// What is published.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Publish {
+    /// A file or folder on this machine
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// What it is to be called [default: as it is]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// What is transferred, and among whom.
@@ -163,6 +249,13 @@ impl Command {
             Self::Filelist(_) => "filelist",
             Self::Upload(_) => "upload",
             Self::Download(_) => "download",
+            Self::Search(_) => "search",
+            Self::Peers(_) => "peers",
+            Self::Ping { .. } => "ping",
+            Self::Files { .. } => "files",
+            Self::Parts(_) => "parts",
+            Self::Publish(_) => "publish",
+            Self::Verify { .. } => "verify",
             Self::Help { .. } => "help",
             Self::Quit => "quit",
         }

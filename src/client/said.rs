@@ -8,6 +8,7 @@
 use serde::Serialize;
 
 use crate::fetch::Contribution;
+use crate::wire::State;
 
 /// The number of the description.
 const SCHEMA: u32 = 1;
@@ -53,6 +54,91 @@ pub enum Said<'a> {
         id: Option<String>,
         /// Who has it.
         peers: Vec<&'a str>,
+    },
+    /// How a peer is doing.
+    Peer {
+        /// Its id.
+        id: &'a str,
+        /// Its address in the settings.
+        address: &'a str,
+        /// Its port.
+        port: u16,
+        /// `up`, `hashing`, `classic`, `busy`, `another` or `down`.
+        standing: &'a str,
+        /// From a question to its answer, in milliseconds.
+        trip_ms: Option<f64>,
+        /// Whether it refuses uploads.
+        read_only: bool,
+        /// What it says of itself.
+        #[serde(flatten)]
+        state: &'a State,
+        /// Why it is not up.
+        why: Option<&'a str>,
+    },
+    /// A file was found at a peer.
+    Found {
+        /// Its name there.
+        name: &'a str,
+        /// Bytes.
+        size: Option<u64>,
+        /// Its content id; null while it is not hashed.
+        id: Option<String>,
+        /// Who has it.
+        peer: &'a str,
+        /// How much of it.
+        percent: u32,
+    },
+    /// Something is begun here and not complete.
+    Part {
+        /// What it is to be called.
+        name: Option<&'a str>,
+        /// What it is.
+        id: Option<String>,
+        /// Its length in bytes.
+        size: Option<u64>,
+        /// Bytes of it that are good for certain.
+        good: u64,
+        /// Bytes that it takes on the disk.
+        stored: u64,
+        /// Seconds since it was written to.
+        age: u64,
+        /// Whether somebody is at it.
+        in_use: bool,
+        /// Whether it was deleted.
+        cleared: bool,
+    },
+    /// Something was put into the served folder.
+    Published {
+        /// What it is called there.
+        name: &'a str,
+        /// Files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// How, in words.
+        how: &'a str,
+        /// What could not be published.
+        left_out: u64,
+    },
+    /// A file here is not what it was, though nothing says that it was written to.
+    Damaged {
+        /// Its name.
+        name: &'a str,
+        /// What it was.
+        was: &'a str,
+        /// What it is.
+        is: &'a str,
+    },
+    /// Files were hashed again.
+    Verified {
+        /// Files that are what they were.
+        same: u64,
+        /// Files that were hashed for the first time, or written to since.
+        fresh: u64,
+        /// Files that are damaged or cannot be read.
+        failed: u64,
+        /// Bytes of all.
+        bytes: u64,
     },
     /// A file or folder was transferred, or is there already.
     Transferred(Transferred<'a>),

@@ -161,6 +161,14 @@ pub fn clipped(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(clipped)
 }
 
+/// Columns of the terminal that stdout is; many where it is none.
+pub fn columns_of_stdout() -> usize {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => usize::MAX,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::grammar::{Choice, Command, List, Manner, Transfer};
+use super::grammar::{Choice, Command, List, Manner, Search, Transfer};
 use super::interrupts::{Interrupts, Watched};
 use super::local::Given;
 use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
-use super::{Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, shown, upload};
+use super::{
+    Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, own, ping, search, shown,
+    upload,
+};
 use crate::connection::Identity;
 use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
@@ -96,6 +99,19 @@ impl Execute for Transfers {
             Command::Filelist(typed) => self.filelist(typed, manner, topology),
             Command::Upload(typed) => self.upload(typed, manner, topology),
             Command::Download(typed) => self.download(typed, manner, topology),
+            Command::Search(typed) => self.search(typed, manner, topology),
+            Command::Peers(typed) => self.ping(&typed.words, typed.watch, topology),
+            Command::Ping { words } => self.ping(words, false, topology),
+            Command::Files { names, null } => {
+                let (cancel, _watched) = self.begin();
+                Ok(own::list(self, names, *null, &cancel))
+            }
+            Command::Parts(typed) => Ok(own::parts(self, typed)),
+            Command::Publish(typed) => Ok(own::publish(self, typed)),
+            Command::Verify { names } => {
+                let (cancel, _watched) = self.begin();
+                Ok(own::verify(self, names, &cancel))
+            }
             Command::Help { .. } | Command::Quit => Ok(ExitStatus::Success),
         };
         let bars = &self.surroundings.bars;
@@ -165,6 +181,21 @@ impl Transfers {
             self.leave_nothing();
         }
         Ok(status)
+    }
+
+    fn search(&self, typed: &Search, manner: &Manner, topology: &Topology) -> Result<ExitStatus, UsageError> {
+        let choice = Choice { peers: Vec::new(), exclude: typed.exclude.clone() };
+        let chosen = self.choose(&typed.words, &choice, Names::Nowhere, topology)?;
+        let (cancel, _watched) = self.begin();
+        let work = self.work(chosen.peers, &cancel, manner, topology);
+        Ok(search::run(&work, &typed.wanted, &chosen.except))
+    }
+
+    fn ping(&self, words: &[String], watch: bool, topology: &Topology) -> Result<ExitStatus, UsageError> {
+        let chosen = self.choose(words, &Choice::default(), Names::Nowhere, topology)?;
+        let (cancel, _watched) = self.begin();
+        let work = self.work(chosen.peers, &cancel, &Manner::default(), topology);
+        Ok(if watch { ping::watch(&work) } else { ping::run(&work) })
     }
 
     fn choose(

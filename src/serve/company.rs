@@ -2,6 +2,7 @@
 //! handed out to several peers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -18,6 +19,18 @@ pub struct Company {
     state: Arc<Mutex<State>>,
     /// What goes out to members of swarms.
     pub(super) gate: Arc<Gate>,
+    /// Sessions in which something is being transferred.
+    transfers: Arc<AtomicU64>,
+}
+
+/// Counts as a transfer while it is there.
+#[derive(Debug)]
+pub struct Transferring(Arc<AtomicU64>);
+
+impl Drop for Transferring {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -44,6 +57,17 @@ impl Company {
     pub fn among(expected: Vec<String>) -> Self {
         let state = Arc::new(Mutex::new(State { expected, ..State::default() }));
         Self { state, ..Self::default() }
+    }
+
+    /// Something is being transferred from now on.
+    pub fn transferring(&self) -> Transferring {
+        self.transfers.fetch_add(1, Relaxed);
+        Transferring(self.transfers.clone())
+    }
+
+    /// How many transfers there are.
+    pub(super) fn transfers(&self) -> u64 {
+        self.transfers.load(Relaxed)
     }
 
     /// That peer does not have what is handed out, and will not have it.

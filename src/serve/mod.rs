@@ -23,7 +23,7 @@ pub mod rights;
 mod routes;
 
 pub use account::Account;
-pub use company::Company;
+pub use company::{Company, Transferring};
 pub use refusals::refusal_of;
 pub use responder::Responder;
 pub use rights::Rights;

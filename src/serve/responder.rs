@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::account::Account;
-use super::company::Company;
+use super::company::{Company, Transferring};
 use super::describe::without_more;
 use super::handout::{Handout, News};
 use super::many;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
-use crate::connection::Framed;
+use crate::connection::{Framed, agent};
 use crate::content::{ChunkLayout, ChunkSet, FileName, Root};
 use crate::store::{Content, ListQuery, Opened, Partial, Store, StoreError};
 use crate::topology::PeerId;
-use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
+use crate::wire::{ErrorCode, Refusal, Request, Response, State, WireError};
 
 /// Answers requests from a store. One for each connection: it keeps the file that was read last
 /// open.
@@ -31,6 +31,8 @@ pub struct Responder {
     handout: Option<(Root, Arc<Mutex<Handout>>)>,
     /// Where it is counted what is given; not for what the user of this machine gives himself.
     account: Option<Account>,
+    /// Chunks were given.
+    transferring: Option<Transferring>,
 }
 
 /// What is read from: a whole file, or one that is being received.
@@ -60,7 +62,16 @@ impl Responder {
     /// Answers from that store. Connections with the same `company` know of one another's readers, and
     /// hand every chunk out once among them.
     pub fn new(store: Store, company: Company) -> Self {
-        Self { store, open: None, named: None, reader: None, company, handout: None, account: None }
+        Self {
+            store,
+            open: None,
+            named: None,
+            reader: None,
+            company,
+            handout: None,
+            account: None,
+            transferring: None,
+        }
     }
 
     /// The same, which tells the log what it gives.
@@ -105,7 +116,7 @@ impl Responder {
                 many::gather(&self.store, &roots)
             }
             Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
-            Request::Ping => Ok((Response::Pong, Vec::new())),
+            Request::Ping => Ok((Response::Pong(Box::new(self.state())), Vec::new())),
             // A report gets no answer, and outside of an offer it means nothing.
             Request::Report { .. } => return Ok(()),
             Request::Hello { .. } | Request::Offer { .. } | Request::OfferFolder { .. } => {
@@ -132,6 +143,19 @@ impl Responder {
         }
     }
 
+    /// How we are doing; what cannot be told now is left out.
+    fn state(&self) -> State {
+        let summary = self.store.summary().ok();
+        State {
+            files: summary.map(|summary| summary.files),
+            bytes: summary.map(|summary| summary.bytes),
+            free: summary.map(|summary| summary.free),
+            hashing: summary.map(|summary| summary.hashing),
+            transfers: Some(self.company.transfers()),
+            version: Some(agent()),
+        }
+    }
+
     /// Says no, and tells the log.
     fn refuse(&self, connection: &mut Framed, refusal: Refusal) -> Result<(), WireError> {
         // That a name is not here, or not yet, is an answer like others.
@@ -145,6 +169,7 @@ impl Responder {
 
     /// Counts what was given of the file that is open, asked for at `asked`.
     fn gave(&mut self, bytes: usize, asked: Instant) {
+        self.transferring.get_or_insert_with(|| self.company.transferring());
         if let (Some(account), Some((_, open))) = (&mut self.account, &self.open) {
             account.gave(open.file(), bytes as u64, asked);
         }

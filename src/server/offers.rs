@@ -138,7 +138,7 @@ fn fetch(
     let progress = &*place.transfer.progress.clone();
     progress.resume(part.received());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
-    let quoted = named(name.as_str());
+    let (quoted, _transferring) = (named(name.as_str()), shared.company.transferring());
     log::info!("receiving {quoted} ({} bytes) from {who}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
     let report = || progress_report(progress, &peer);
@@ -190,7 +190,7 @@ fn receive_folder(
 ) -> Result<(), WireError> {
     let (peer, who) = (uploader(connection), connection.who());
     connection.send(&Response::Accepted { have: 0 }, &[])?;
-    let what = what(share);
+    let (what, _transferring) = (what(share), shared.company.transferring());
     log::info!("receiving {what} from {who}");
     let mut tally = Tally::since(Instant::now());
     let progress = Progress::new(0);

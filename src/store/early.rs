@@ -19,6 +19,9 @@ use super::reception::written_chunks;
 use super::{StoreError, locked, sparse, way};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, merkle};
 
+/// What such a file is called behind the digest of its name.
+pub(super) const EARLY: &str = ".early";
+
 /// A file whose chunks come before anybody can say what they are. Nobody else can begin the same name
 /// in this way while it lives. Dropping it keeps what came.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub struct EarlyPart {
 
 /// What it is called in `.peershare/parts`.
 fn entry(name: &FileName) -> String {
-    format!("{}.early", Digest::of(name.as_str().as_bytes()))
+    format!("{}{EARLY}", Digest::of(name.as_str().as_bytes()))
 }
 
 /// Begins such a file, or goes on with it. `None` when that is not worth it or not possible: something

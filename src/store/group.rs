@@ -307,6 +307,21 @@ pub(super) fn sweep(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) ->
     disk.parts.remove_folder(entry)
 }
 
+/// What an abandoned group holds: its bytes, when it was touched, and whether somebody is at it. `None` when it
+/// is gone.
+pub(super) fn stored(disk: &Disk, entry: &str) -> io::Result<Option<(u64, SystemTime, bool)>> {
+    if !disk.parts.has(entry)? {
+        return Ok(None);
+    }
+    let folder = PrivateFolder::open(disk.parts.dir(), entry)?;
+    let in_use = folder.dir().try_lock().is_err();
+    let mut bytes = 0;
+    for file in folder.entries()? {
+        bytes += folder.file(&file)?.map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()))?;
+    }
+    Ok(Some((bytes, super::begun::touched(folder.dir())?, in_use)))
+}
+
 fn is_empty(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.len() == 0)
 }

@@ -61,6 +61,11 @@ impl Hashing {
         Ok((job, begun))
     }
 
+    /// Whether anything is being hashed.
+    pub(super) fn is_busy(&self) -> bool {
+        self.pool.is_busy()
+    }
+
     /// The same, and waits for the manifest.
     pub(super) fn manifest(
         &self,

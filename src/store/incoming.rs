@@ -18,6 +18,9 @@ use super::{StoreError, placing, way};
 use crate::config;
 use crate::content::{Digest, FileName};
 
+/// What such a file is called behind the digest of its name.
+pub(super) const UNPROVEN: &str = ".unproven";
+
 /// How such a reception can begin.
 #[derive(Debug)]
 pub enum Arrival {
@@ -65,7 +68,7 @@ pub(super) fn begin(
     let Some(lock) = lock_name(disk, &name).map_err(StoreError::io(what.clone()))? else {
         return Ok(Arrival::Busy);
     };
-    let entry = format!("{}.unproven", Digest::of(name.as_str().as_bytes()));
+    let entry = format!("{}{UNPROVEN}", Digest::of(name.as_str().as_bytes()));
     // What a killed process left may already have its name; nobody else can have this one now.
     let claimed = disk.parts.remove(&entry).and_then(|()| disk.parts.claim(&entry));
     let Some(file) = claimed.map_err(StoreError::io(what))? else { return Ok(Arrival::Busy) };

@@ -53,8 +53,8 @@ pub(super) fn name_of(bytes: &[u8]) -> Option<FileName> {
     serde_json::from_slice::<Head>(line).ok().map(|head| head.name)
 }
 
-/// The chunks that a journal vouches for. `None` when it is damaged or about something else.
-pub(super) fn decode(manifest: &Manifest, inode: u64, bytes: &[u8]) -> Option<ChunkSet> {
+/// What an undamaged journal is about, and the bytes of its chunk set.
+pub(super) fn read(bytes: &[u8]) -> Option<(Head, &[u8])> {
     let (body, check) = bytes.split_last_chunk::<{ Digest::LEN }>()?;
     if Digest::of(body).0 != *check {
         return None;
@@ -62,7 +62,12 @@ pub(super) fn decode(manifest: &Manifest, inode: u64, bytes: &[u8]) -> Option<Ch
     let rest = body.strip_prefix(MAGIC)?;
     let line_end = rest.iter().position(|byte| *byte == b'\n')?;
     let (line, chunks) = rest.split_at_checked(line_end)?;
-    let head: Head = serde_json::from_slice(line).ok()?;
+    Some((serde_json::from_slice(line).ok()?, chunks.strip_prefix(b"\n")?))
+}
+
+/// The chunks that a journal vouches for. `None` when it is damaged or about something else.
+pub(super) fn decode(manifest: &Manifest, inode: u64, bytes: &[u8]) -> Option<ChunkSet> {
+    let (head, chunks) = read(bytes)?;
     let expected = Head { name: head.name.clone(), ..Head::of(manifest, inode) };
-    if head == expected { ChunkSet::from_bytes(manifest.layout(), chunks.strip_prefix(b"\n")?) } else { None }
+    if head == expected { ChunkSet::from_bytes(manifest.layout(), chunks) } else { None }
 }

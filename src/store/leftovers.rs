@@ -20,9 +20,6 @@ const UNFINISHED_JOURNAL: &str = ".journal.new";
 /// What the lock of a name is called behind the name's digest.
 pub(super) const NAME_LOCK: &str = ".name";
 
-/// Longest journal in bytes that is read.
-const MAX_JOURNAL: u64 = 1 << 20;
-
 /// Deletes what killed processes left that nobody can continue, and what could be continued but was not
 /// for a long time.
 pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
@@ -66,7 +63,7 @@ pub(super) fn begun_for(disk: &Disk, name: &FileName, own: &Root) -> io::Result<
         }
         let Some(file) = disk.parts.file(&entry)? else { continue };
         let mut bytes = Vec::new();
-        file.take(MAX_JOURNAL).read_to_end(&mut bytes)?;
+        file.take(config::MAX_JOURNAL).read_to_end(&mut bytes)?;
         if journal::name_of(&bytes).as_ref() == Some(name) {
             found.push(root);
         }
@@ -89,12 +86,16 @@ fn is_old(file: &File, now: SystemTime) -> bool {
     now.duration_since(touched).is_ok_and(|age| age >= config::PART_KEPT)
 }
 
-fn is_locked(disk: &Disk, entry: &str) -> io::Result<bool> {
+pub(super) fn is_locked(disk: &Disk, entry: &str) -> io::Result<bool> {
     Ok(disk.parts.file(entry)?.is_some_and(|file| file.try_lock().is_err()))
 }
 
 /// Deletes an entry, with its journal, if it is of no use and nobody is at it; says whether it did.
-fn remove_unlocked(disk: &Disk, entry: &str, is_useless: impl Fn(&File) -> bool) -> io::Result<bool> {
+pub(super) fn remove_unlocked(
+    disk: &Disk,
+    entry: &str,
+    is_useless: impl Fn(&File) -> bool,
+) -> io::Result<bool> {
     let Some(file) = disk.parts.file(entry)? else { return Ok(false) };
     let mine = is_useless(&file) && file.try_lock().is_ok() && disk.parts.is_current(entry, &file)?;
     if mine {

@@ -18,6 +18,10 @@
 //! * `early`: a file while it is fetched from a peer that still hashes it
 //! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process or
 //!   another
+//! * `summary`: how much is served
+//! * `begun`: what is not complete, shown and cleared
+//! * `publish`: files from elsewhere put into the served folder
+//! * `checking`: files hashed again and compared with what is known of them
 //! * `way`: what has the name of a file that is to come
 //! * `leftovers`: what receptions left, and when it goes
 //! * `placing`: giving it its name
@@ -44,7 +48,9 @@
 //! its own.
 
 mod attributes;
+mod begun;
 mod catalog;
+mod checking;
 mod content;
 // Public for `benches/` alone.
 #[doc(hidden)]
@@ -72,10 +78,12 @@ mod part;
 mod placing;
 mod pool;
 mod private;
+mod publish;
 mod reception;
 mod record;
 mod small;
 mod sparse;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -88,6 +96,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use begun::Begun;
+pub use checking::Checked;
 pub use content::{Content, Extent, Opened};
 pub use early::EarlyPart;
 pub use error::StoreError;
@@ -100,7 +110,9 @@ pub use many::{Standing, Wanted};
 pub use opening::Held;
 pub use part::PartFile;
 pub use placing::survive_size_limit;
+pub use publish::{Publication, Published};
 pub use reception::Reception;
+pub use summary::Summary;
 
 pub use crate::content::Entry;
 pub use way::FOLDER;
@@ -138,6 +150,7 @@ struct Inner {
     /// What was described last, with what its file was then: one that grows is described anew all the time,
     /// and what was described before is to be had still.
     described: Mutex<VecDeque<(Identity, Arc<Manifest>)>>,
+    counted: summary::Counted,
 }
 
 /// What can be said of a file without waiting.

@@ -156,7 +156,7 @@ impl Inner {
     fn over(disk: Arc<Disk>) -> Self {
         let hashing = Hashing::new(Arc::clone(&disk));
         let (listing, lent, described) = (Listing::default(), Mutex::default(), Mutex::default());
-        Self { disk, hashing, listing, lent, described }
+        Self { disk, hashing, listing, lent, described, counted: Mutex::default() }
     }
 
     /// Remembers what a file was when it was described.

@@ -161,10 +161,10 @@ fn sweep_arriving(folder: &File) {
 }
 
 /// What is locked while a file gets its name on a file system that cannot refuse a name that is taken.
-const NAMING_LOCK: &str = "naming";
+pub(super) const NAMING_LOCK: &str = "naming";
 
 /// Copies all bytes of a file into an empty one, and its holes as holes.
-fn copy_bytes(source: &File, copy: &File) -> io::Result<()> {
+pub(super) fn copy_bytes(source: &File, copy: &File) -> io::Result<()> {
     let length = source.metadata()?.len();
     copy.set_len(length)?;
     let (mut buffer, mut offset) = (vec![0; config::HASH_PIECE], 0);

@@ -43,6 +43,15 @@ impl HashPool {
         started
     }
 
+    /// Whether anything is being hashed, or is to be.
+    pub(super) fn is_busy(&self) -> bool {
+        let mut busy = false;
+        let looked = self.queue.change(|state| {
+            busy = !state.asked_for.is_empty() || state.current.is_some() || !state.backlogs.is_empty();
+        });
+        looked.is_ok() && busy
+    }
+
     /// Adds to what is hashed when nothing else is to be done.
     pub(super) fn submit_backlog(&self, backlog: Backlog) -> Result<(), StoreError> {
         self.queue.change(|state| state.backlogs.push_back(backlog))?;

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{ErrorCode, Refusal};
+use super::state::State;
 use crate::content::{Attributes, Digest, FileName, Manifest, Root, RootPrefix};
 
 /// What the asking side sends.
@@ -327,7 +328,7 @@ pub enum Response {
     /// The offered content is here under that name.
     AlreadyHere,
     /// The answer to a ping.
-    Pong,
+    Pong(Box<State>),
     /// The request was not done.
     Error(Refusal),
     /// A response of a later version.

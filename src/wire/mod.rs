@@ -56,7 +56,7 @@
 //! | `have` root, chunk_size | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
 //! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace, swarm | digests | `accepted` have, or `already_here` | |
 //! | `offer_folder` pattern, except, beneath, replace | | `accepted` | |
-//! | `ping` | | `pong` | |
+//! | `ping` | | `pong` files, bytes, free, hashing, transfers, version | |
 //! | `report` … | | none | |
 //!
 //! Instead of any of these an answer may be `error` with a code ([`ErrorCode`]) and a message for
@@ -154,10 +154,12 @@
 mod frame;
 mod message;
 mod refusal;
+mod state;
 
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
 pub use message::{Failed, Report, Request, Response, Share, Subject};
 pub use refusal::{ErrorCode, Refusal};
+pub use state::State;
 
 /// What every framed connection begins with.
 pub const MAGIC: [u8; 4] = [0xF0, 0x9F, 0xA7, 0xA9];

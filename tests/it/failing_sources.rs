@@ -205,7 +205,7 @@ fn a_manifest_that_cannot_be_is_not_believed() {
         (manifest("x", u64::MAX, 16 << 10), digests.clone(), "too many"),
         (manifest("x", LONG as u64, CHUNK as u32), vec![0; 31], "odd digests"),
         (manifest("x", LONG as u64, CHUNK as u32), vec![0; Digest::LEN], "a manifest without digests"),
-        (Response::Pong, vec![], "in answer to describe"),
+        (Response::Pong(Default::default()), vec![], "in answer to describe"),
     ] {
         let lie = move |_: &Request, _| Deed::Say(response.clone(), payload.clone());
         alone(&Rogue::new("x", &data, lie), ExitStatus::Failed, words);

@@ -69,9 +69,14 @@ impl Site {
 
     /// The client, whose folder is that of `me`.
     pub fn client_command(&self) -> Command {
+        self.client_command_of("me")
+    }
+
+    /// The client, whose folder is that of a peer.
+    pub fn client_command_of(&self, peer: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
         command.arg("--peer-settings").arg(self.path("peer_settings.txt"));
-        command.arg("--served-files").arg(self.path("me"));
+        command.arg("--served-files").arg(self.path(peer));
         command.env_remove("RUST_LOG").env_remove("PEERSHARE_PEER_SETTINGS").current_dir(self.root.path());
         command
     }

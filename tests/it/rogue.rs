@@ -261,7 +261,7 @@ impl Rogue {
                 let payload = serde_json::to_vec(&[entry]).unwrap();
                 Some((Response::Listing { next: None, left_out: 0 }, payload))
             }
-            Request::Ping => plain(Response::Pong),
+            Request::Ping => plain(Response::Pong(Default::default())),
             Request::Gather => not_found(),
             Request::Offer { .. } | Request::OfferFolder { .. } => {
                 plain(Response::error(ErrorCode::Refused, "no offers"))

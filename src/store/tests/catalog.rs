@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use super::*;
 
 fn catalog(served: &Served) -> PathBuf {
@@ -124,4 +126,21 @@ fn files_are_found_by_the_beginning_of_their_content_id() {
         assert_eq!(found, expected);
     }
     assert!(found("ffffff").is_empty());
+}
+
+#[test]
+fn a_file_that_is_not_what_it_was_though_its_time_says_so_is_found() {
+    let served = Served::new();
+    served.write("f", b"as it is");
+    let (name, inner) = (name("f"), served.store.now());
+    assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Fresh(_))));
+    assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Same);
+    let identity = inner.disk.folder.identity(&name).unwrap();
+    let was = manifest_of("f", b"as it WS").into();
+    inner.disk.catalog.remember(&was, identity, SystemTime::now());
+    let is = manifest_of("f", b"as it is").root();
+    let found = served.store.verify(&name, &mut |_, _| true).unwrap();
+    assert_eq!(found, Checked::Damaged { was: was.root(), is });
+    assert_eq!(hashed(&served.store, "f").root(), is, "it is served as what it is");
+    assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Same);
 }

@@ -1,0 +1,144 @@
+//! Puts a file or a folder from anywhere on this machine into the served folder, without a copy where the
+//! file system can share its bytes.
+
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, linkat};
+use rustix::io::Errno;
+
+use super::disk::Disk;
+use super::placing::{Placing, copy_bytes};
+use super::{Store, StoreError, attributes};
+use crate::content::FileName;
+
+/// What a copy is called before it has its name.
+pub(super) const PUBLISHED: &str = ".published";
+
+/// How something came into the served folder.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Published {
+    /// The bytes are shared until one of both files is written to.
+    Reflink,
+    /// It is the same file under one more name; a write to one is a write to both.
+    HardLink,
+    /// It is a copy.
+    Copy,
+}
+
+/// What became of publishing a folder or a file.
+#[derive(Clone, Debug, Default)]
+pub struct Publication {
+    /// Files that are there now, and how; the dearest way that was needed.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The way that cost most.
+    pub way: Option<Published>,
+    /// What was not published, and why.
+    pub left_out: Vec<(String, String)>,
+}
+
+impl Store {
+    /// Publishes a file or a folder as `name`; another file of that name is never replaced. Links, FIFOs and
+    /// the like within a folder are left out and told.
+    pub fn publish(&self, path: &Path, name: &FileName) -> Result<Publication, StoreError> {
+        let disk = &self.looked_at()?.disk;
+        disk.check_open()?;
+        let cannot = |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
+        let real = path.canonicalize().map_err(cannot)?;
+        let metadata = fs::metadata(&real).map_err(cannot)?;
+        let top = disk.folder.path();
+        if metadata.is_dir() && top.starts_with(&real) {
+            return Err(StoreError::Io {
+                what: format!("cannot publish {}", path.display()),
+                error: io::Error::other("the served folder lies within it"),
+            });
+        }
+        let mut done = Publication::default();
+        match metadata.is_dir() {
+            true => self.publish_folder(&real, name, &mut done)?,
+            false if metadata.is_file() => self.publish_file(&real, name, &mut done)?,
+            false => return Err(StoreError::NotAFile { name: name.clone() }),
+        }
+        Ok(done)
+    }
+
+    fn publish_folder(&self, path: &Path, name: &FileName, done: &mut Publication) -> Result<(), StoreError> {
+        self.make_folder(name)?;
+        let cannot = |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
+        for entry in fs::read_dir(path).map_err(cannot)? {
+            let entry = entry.map_err(cannot)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(cannot)?);
+            let part = entry.file_name();
+            let below = part.to_str().and_then(|part| format!("{name}/{part}").parse::<FileName>().ok());
+            let result = match below {
+                None => Err("its name cannot be asked for".to_owned()),
+                Some(below) if kind.is_dir() => {
+                    self.publish_folder(&path, &below, done).map_err(|error| error.to_string())
+                }
+                Some(below) if kind.is_file() => {
+                    self.publish_file(&path, &below, done).map_err(|error| error.to_string())
+                }
+                Some(_) => Err("a link or no ordinary file".to_owned()),
+            };
+            if let Err(why) = result {
+                done.left_out.push((path.display().to_string(), why));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_file(&self, path: &Path, name: &FileName, done: &mut Publication) -> Result<(), StoreError> {
+        let disk = &self.now().disk;
+        let cannot = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => StoreError::InTheWay { name: name.clone() },
+            _ => super::placing::unplaceable(disk, name, 0, error),
+        };
+        let source = File::open(path).map_err(cannot)?;
+        let length = source.metadata().map_err(cannot)?.len();
+        let parent = disk.folder.make_parent(name).map_err(cannot)?;
+        let way = place(disk, &source, path, (&parent, name.last_part())).map_err(cannot)?;
+        done.files += 1;
+        done.bytes = done.bytes.saturating_add(length);
+        done.way = done.way.max(Some(way));
+        Ok(())
+    }
+}
+
+/// Tries the ways from the cheapest on. What is copied gets its name when all of it is there.
+fn place(disk: &Disk, source: &File, path: &Path, to: (&File, &str)) -> io::Result<Published> {
+    let entry = format!("{:016x}{PUBLISHED}", RandomState::new().build_hasher().finish());
+    let copy = disk.parts.claim(&entry)?.ok_or(io::ErrorKind::AlreadyExists)?;
+    let placed = place_over(disk, (source, path), (&copy, &entry), to);
+    // Renamed, or of no use.
+    disk.parts.remove(&entry)?;
+    placed
+}
+
+fn place_over(
+    disk: &Disk,
+    (source, path): (&File, &Path),
+    (copy, entry): (&File, &str),
+    to: (&File, &str),
+) -> io::Result<Published> {
+    let give_name = || {
+        attributes::take_over(source, copy)?;
+        copy.sync_all()?;
+        Placing { disk, from: (disk.parts.dir(), entry), to, replace: false }.place().map(drop)
+    };
+    #[cfg(target_os = "linux")]
+    if rustix::fs::ioctl_ficlone(copy, source).is_ok() {
+        return give_name().map(|()| Published::Reflink);
+    }
+    match linkat(CWD, path, to.0, to.1, AtFlags::empty()) {
+        Ok(()) => return Ok(Published::HardLink),
+        Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
+        // Another file system, or one without links, or not ours to link.
+        Err(_) => {}
+    }
+    copy_bytes(source, copy)?;
+    give_name().map(|()| Published::Copy)
+}
