@@ -18,7 +18,7 @@ fn lab() -> Lab {
 #[track_caller]
 fn still_serves(lab: &Lab) {
     let mut speaker = Speaker::introduced(lab, "a");
-    assert_eq!(speaker.ask(&Request::Ping, &[]), Response::Pong(Default::default()));
+    assert!(matches!(speaker.ask(&Request::Ping, &[]), Response::Pong(_)));
     let data = bytes(9, 1000);
     lab.put("me", "from me", &data);
     lab.client().run("upload 'from me' a").succeeded();
@@ -110,7 +110,7 @@ fn an_unknown_request_is_unsupported_and_the_connection_goes_on() {
     speaker.send_header(r#"{"type":"sing","song":"of the sea"}"#);
     assert_eq!(code_of(speaker.answer()), ErrorCode::Unsupported);
     speaker.send_header(r#"{"type":"ping","loudly":true}"#);
-    assert_eq!(speaker.answer(), Response::Pong(Default::default()));
+    assert!(matches!(speaker.answer(), Response::Pong(_)));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_report_outside_of_an_offer_does_no_harm() {
     speaker.send(&Request::Report { report: Report::Finished }, &[]);
     // A report gets no answer; whatever is said to it must not be taken for that of the ping.
     let answer = speaker.ask(&Request::Ping, &[]);
-    assert_eq!(answer, Response::Pong(Default::default()), "a report outside of an offer is answered");
+    assert!(matches!(answer, Response::Pong(_)), "a report outside of an offer is answered");
     still_serves(&lab);
 }
 
@@ -304,7 +304,7 @@ fn one_connection_too_many_is_told_busy_and_the_others_go_on() {
     assert_eq!(code_of(third.answer()), ErrorCode::Busy);
     third.until_end();
     lab.client().run("download x").is(ExitStatus::Unreachable).tells("all 2 connections are taken");
-    assert_eq!(first.ask(&Request::Ping, &[]), Response::Pong(Default::default()));
+    assert!(matches!(first.ask(&Request::Ping, &[]), Response::Pong(_)));
     drop(second);
     eventually("the place is free again", || lab.client().run("filelist").status.is_success());
 }

@@ -136,7 +136,7 @@ fn a_file_that_is_not_what_it_was_though_its_time_says_so_is_found() {
     assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Fresh(_))));
     assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Same);
     let identity = inner.disk.folder.identity(&name).unwrap();
-    let was = manifest_of("f", b"as it WS").into();
+    let was = manifest_of("f", b"as it WS");
     inner.disk.catalog.remember(&was, identity, SystemTime::now());
     let is = manifest_of("f", b"as it is").root();
     let found = served.store.verify(&name, &mut |_, _| true).unwrap();
