@@ -147,6 +147,12 @@ pub const WATCH_PEERS: Duration = Duration::from_secs(2);
 /// Contents found by a search of which other peers are asked whether they have a part.
 pub const SEARCHED_PARTS: usize = 20;
 
+/// Names offered by peers that are kept for completing what is typed.
+pub const OFFERED_KEPT: usize = 20_000;
+
+/// Lines that the prompt remembers between runs.
+pub const HISTORY_LINES: usize = 1000;
+
 /// How often a line says how far a transfer is where there is no terminal.
 pub const PROGRESS_LINE: Duration = Duration::from_secs(5);
 

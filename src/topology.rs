@@ -214,6 +214,15 @@ impl Topology {
         Ok(())
     }
 
+    /// The same with further peers, of which none may have an id that is known.
+    #[must_use]
+    pub fn with(&self, more: &[Peer]) -> Self {
+        let mut all = self.clone();
+        let unknown = more.iter().filter(|peer| self.find(&peer.id).is_none());
+        all.peers.extend(unknown.cloned());
+        all
+    }
+
     /// The peer of that id.
     pub fn find(&self, id: &PeerId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.id == *id)

@@ -1,21 +1,18 @@
-//! The prompt on a terminal: line editing, history in memory, completion.
+//! The prompt on a terminal: line editing, and a history that is kept between runs.
 
 use std::io::ErrorKind;
 
-use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
-use rustyline::history::MemHistory;
-use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use rustyline::history::{FileHistory, History};
+use rustyline::{CompletionType, Config, Editor};
 
 use super::Execute;
+use super::completion::Completion;
 use super::echo::NoEcho;
 use super::outcome::ExitStatus;
 use super::prompt::{Shell, Step};
-use super::usage;
-use crate::topology::Topology;
+use crate::config;
+use crate::store;
 
 const PROMPT: &str = "peershare> ";
 
@@ -31,11 +28,34 @@ pub fn converse<E: Execute>(shell: &mut Shell<'_, E>) -> ExitStatus {
 }
 
 fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), ReadlineError> {
-    let config = Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
-    let history = MemHistory::with_config(&config);
-    let mut editor: Editor<Completion, MemHistory> = Editor::with_history(config, history)?;
+    let config = Config::builder()
+        .auto_add_history(true)
+        .max_history_size(config::HISTORY_LINES)?
+        .completion_type(CompletionType::List)
+        .build();
+    let history = FileHistory::with_config(&config);
+    let mut editor: Editor<Completion, FileHistory> = Editor::with_history(config, history)?;
+    let kept = store::state_file("history");
+    if let Some(kept) = &kept {
+        // The first time there is none.
+        let _ = editor.load_history(kept);
+    }
+    let ended = read_lines(shell, &mut editor);
+    if let Some(kept) = &kept
+        && !editor.history().is_empty()
+        && let Err(error) = editor.append_history(kept)
+    {
+        log::warn!("cannot keep the history in {}: {error}", kept.display());
+    }
+    ended
+}
+
+fn read_lines<E: Execute>(
+    shell: &mut Shell<'_, E>,
+    editor: &mut Editor<Completion, FileHistory>,
+) -> Result<(), ReadlineError> {
     loop {
-        editor.set_helper(Some(Completion::of(shell.topology())));
+        editor.set_helper(Some(Completion::of(&shell.known(), shell.offered())));
         match editor.readline(PROMPT) {
             Ok(typed) if perform_lines(shell, &typed) == Step::Leave => return Ok(()),
             Ok(_) => {}
@@ -61,77 +81,4 @@ fn perform_lines<E: Execute>(shell: &mut Shell<'_, E>, typed: &str) -> Step {
         }
     }
     step
-}
-
-/// Completes names of commands in the first word, and ids of peers in the others.
-struct Completion {
-    peers: Vec<String>,
-}
-
-impl Completion {
-    fn of(topology: &Topology) -> Self {
-        Self { peers: topology.peers().iter().map(|peer| peer.id.to_string()).collect() }
-    }
-
-    /// Where the word before the cursor starts, and how it may go on.
-    fn candidates(&self, before: &str) -> (usize, Vec<Pair>) {
-        let start = before.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
-        let (earlier, word) = before.split_at(start);
-        let found = if earlier.trim().is_empty() {
-            let bare = word.trim_start_matches('#').to_ascii_uppercase();
-            let names = usage::names();
-            let fits = |name: &&String| name.trim_start_matches('#').starts_with(&bare);
-            names.iter().filter(fits).map(|name| pair(name)).collect()
-        } else {
-            let ids = self.peers.iter().map(String::as_str);
-            ids.filter(|id| !word.is_empty() && id.starts_with(word)).map(pair).collect()
-        };
-        (start, found)
-    }
-}
-
-fn pair(word: &str) -> Pair {
-    Pair { display: word.to_owned(), replacement: format!("{word} ") }
-}
-
-impl Completer for Completion {
-    type Candidate = Pair;
-
-    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
-        Ok(self.candidates(line.get(..pos).unwrap_or(line)))
-    }
-}
-
-impl Hinter for Completion {
-    type Hint = String;
-}
-
-impl Highlighter for Completion {}
-
-impl Validator for Completion {}
-
-impl Helper for Completion {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn completed(before: &str) -> (usize, Vec<String>) {
-        let topology = "lab1 127.0.0.1 1\nlab2 127.0.0.1 2\nhome 127.0.0.1 3\n".parse().unwrap();
-        let (start, pairs) = Completion::of(&topology).candidates(before);
-        (start, pairs.into_iter().map(|pair| pair.replacement).collect())
-    }
-
-    #[test]
-    fn the_first_word_completes_to_commands() {
-        assert_eq!(completed("#do"), (0, vec!["#DOWNLOAD ".to_owned()]));
-        assert_eq!(completed(" Up"), (1, vec!["#UPLOAD ".to_owned()]));
-        assert_eq!(completed("").1.len(), usage::names().len());
-    }
-
-    #[test]
-    fn later_words_complete_to_peers() {
-        assert_eq!(completed("filelist la"), (9, vec!["lab1 ".to_owned(), "lab2 ".to_owned()]));
-        assert!(completed("download x ").1.is_empty());
-    }
 }

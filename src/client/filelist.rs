@@ -173,7 +173,10 @@ fn ask_framed(work: &Work<'_>, peer: &Peer, request: &ListRequest, pages: &Sende
         length: Some(length),
         root,
     };
-    let mut each = |page: Vec<Entry>| drop(pages.send(page.into_iter().map(row).collect()));
+    let mut each = |page: Vec<Entry>| {
+        work.transfers.note_offered(page.iter().map(|entry| entry.name.as_str()));
+        drop(pages.send(page.into_iter().map(row).collect()));
+    };
     list(peer, request, &work.caller, &work.cancel, &mut each)
 }
 

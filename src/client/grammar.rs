@@ -115,6 +115,9 @@ pub enum Command {
         #[arg(value_name = "PEER")]
         words: Vec<String>,
     },
+    /// Know a peer for this session that the settings do not list
+    #[command(after_help = "Examples:\n  #CONNECT 192.168.1.7:7001\n  #CONNECT nas.local:7001 nas")]
+    Connect(Connect),
     /// List what is served from here
     #[command(after_help = "Examples:\n  #FILES\n  #FILES photos/")]
     Files {
@@ -189,6 +192,17 @@ pub struct Peers {
     pub watch: bool,
 }
 
+/// Whom to know.
+#[derive(Args, Clone, PartialEq, Eq, Debug)]
+pub struct Connect {
+    /// Where it listens
+    #[arg(value_name = "ADDRESS:PORT")]
+    pub place: String,
+    /// What to call it [default: after its address]
+    #[arg(value_name = "ID")]
+    pub id: Option<PeerId>,
+}
+
 /// What is begun.
 #[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Parts {
@@ -252,6 +266,7 @@ impl Command {
             Self::Search(_) => "search",
             Self::Peers(_) => "peers",
             Self::Ping { .. } => "ping",
+            Self::Connect(_) => "connect",
             Self::Files { .. } => "files",
             Self::Parts(_) => "parts",
             Self::Publish(_) => "publish",

@@ -13,6 +13,7 @@
 
 pub mod bars;
 mod classic;
+mod completion;
 mod download;
 mod echo;
 pub mod editor;
@@ -68,6 +69,16 @@ pub trait Execute {
     /// Performs a listing, an upload or a download, and says how it ended. It has told the user by
     /// then; help and leaving never come here.
     fn execute(&mut self, command: &Command, manner: &Manner, topology: &Topology) -> ExitStatus;
+
+    /// Names that peers offered in their last answers, for completing what is typed.
+    fn offered(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The peers that can be named, of which the settings list `topology`.
+    fn known(&self, topology: &Topology) -> Topology {
+        topology.clone()
+    }
 }
 
 /// What every command is executed with.

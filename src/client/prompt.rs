@@ -69,6 +69,16 @@ impl<'a, E: Execute> Shell<'a, E> {
         self.settings.current()
     }
 
+    /// The peers that can be named, those that were connected to included.
+    pub fn known(&self) -> Topology {
+        self.execute.known(self.settings.current())
+    }
+
+    /// Names that peers offered in their last answers.
+    pub fn offered(&self) -> Vec<String> {
+        self.execute.offered()
+    }
+
     /// Performs one typed line; `place` stands before its errors.
     pub fn perform_line(&mut self, line: &str, place: &str) -> Step {
         if words::is_idle(line) {

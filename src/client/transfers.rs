@@ -1,9 +1,10 @@
 //! Does the commands: decides whom to ask, has it done, and tells how it went.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::grammar::{Choice, Command, List, Manner, Search, Transfer};
+use super::grammar::{Choice, Command, Connect, List, Manner, Search, Transfer};
 use super::interrupts::{Interrupts, Watched};
 use super::local::Given;
 use super::said::Said;
@@ -13,6 +14,7 @@ use super::{
     Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, own, ping, search, shown,
     upload,
 };
+use crate::config;
 use crate::connection::Identity;
 use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
@@ -26,6 +28,10 @@ pub struct Transfers {
     store: Mutex<Option<Store>>,
     pub(super) classic: classic::Known,
     interrupts: Interrupts,
+    /// Peers of this session that the settings do not list.
+    connected: Vec<Peer>,
+    /// Names that peers have listed.
+    offered: Mutex<BTreeSet<String>>,
 }
 
 /// What one command works with.
@@ -59,7 +65,21 @@ impl Transfers {
     /// Nothing is opened before a command needs it.
     pub fn new(surroundings: Surroundings) -> Self {
         let (classic, interrupts) = (classic::Known::default(), Interrupts::default());
-        Self { surroundings, store: Mutex::default(), classic, interrupts }
+        Self {
+            surroundings,
+            store: Mutex::default(),
+            classic,
+            interrupts,
+            connected: Vec::new(),
+            offered: Mutex::default(),
+        }
+    }
+
+    /// Remembers what a peer offers, for completing what is typed.
+    pub(super) fn note_offered<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = config::OFFERED_KEPT.saturating_sub(offered.len());
+        offered.extend(names.take(room).map(str::to_owned));
     }
 
     /// The own served folder for what only reads: where there is none, none is made.
@@ -94,7 +114,16 @@ impl Transfers {
 }
 
 impl Execute for Transfers {
+    fn offered(&self) -> Vec<String> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn known(&self, topology: &Topology) -> Topology {
+        topology.with(&self.connected)
+    }
+
     fn execute(&mut self, command: &Command, manner: &Manner, topology: &Topology) -> ExitStatus {
+        let topology = &topology.with(&self.connected);
         let done = match command {
             Command::Filelist(typed) => self.filelist(typed, manner, topology),
             Command::Upload(typed) => self.upload(typed, manner, topology),
@@ -102,6 +131,7 @@ impl Execute for Transfers {
             Command::Search(typed) => self.search(typed, manner, topology),
             Command::Peers(typed) => self.ping(&typed.words, typed.watch, topology),
             Command::Ping { words } => self.ping(words, false, topology),
+            Command::Connect(typed) => self.connect(typed, topology),
             Command::Files { names, null } => {
                 let (cancel, _watched) = self.begin();
                 Ok(own::list(self, names, *null, &cancel))
@@ -189,6 +219,22 @@ impl Transfers {
         let (cancel, _watched) = self.begin();
         let work = self.work(chosen.peers, &cancel, manner, topology);
         Ok(search::run(&work, &typed.wanted, &chosen.except))
+    }
+
+    fn connect(&mut self, typed: &Connect, topology: &Topology) -> Result<ExitStatus, UsageError> {
+        let peer = Peer::anybody_at(&typed.place, typed.id.clone()).map_err(UsageError::NoPeer)?;
+        let is_taken =
+            |known: &&Peer| known.id == peer.id && (&known.address, known.port) != (&peer.address, peer.port);
+        if let Some(known) = topology.peers().iter().find(is_taken) {
+            return Err(UsageError::NoPeer(format!("{} is called so already; choose another id", known)));
+        }
+        let (cancel, _watched) = self.begin();
+        let work = self.work(vec![peer.clone()], &cancel, &Manner::default(), topology);
+        let status = ping::run(&work);
+        if status == ExitStatus::Success && topology.find(&peer.id).is_none() {
+            self.connected.push(peer);
+        }
+        Ok(status)
     }
 
     fn ping(&self, words: &[String], watch: bool, topology: &Topology) -> Result<ExitStatus, UsageError> {

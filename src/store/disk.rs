@@ -15,6 +15,7 @@ use super::folder::{Folder, Place, place_in, place_of};
 use super::identity::Identity;
 use super::live::Live;
 use super::private::PrivateFolder;
+use super::xdg::cache_folder;
 use crate::content::name::PRIVATE_FOLDER;
 use crate::content::{Digest, FileName};
 
@@ -292,10 +293,4 @@ fn temporary_private(closed: io::Error) -> io::Result<Private> {
     let scratch = tempfile::tempdir()?;
     let folder = PrivateFolder::open(Folder::open(scratch.path())?.dir(), PRIVATE_FOLDER)?;
     Ok(Private { folder, closed: Some(closed), scratch: Some(scratch) })
-}
-
-/// Where programs of this user keep what can be made again (XDG base directories).
-fn cache_folder() -> Option<PathBuf> {
-    let set = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))
 }

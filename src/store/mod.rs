@@ -29,7 +29,7 @@
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
 //! * `opening`, `disk`: opening a folder, and looking whether it is still there; what lies in it
-//! * `private`: our own files in `.peershare`
+//! * `private`: our own files in `.peershare`; `xdg`: elsewhere
 //!
 //! # How a byte reaches the disk
 //!
@@ -88,6 +88,7 @@ mod summary;
 mod tests;
 mod watched;
 mod way;
+mod xdg;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -116,6 +117,7 @@ pub use summary::Summary;
 
 pub use crate::content::Entry;
 pub use way::FOLDER;
+pub use xdg::state_file;
 
 use crate::config;
 use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix};

@@ -125,3 +125,21 @@ fn every_command_explains_itself() {
     let man = site.client(&["--man"]).success();
     assert!(out_of(&man).contains(".TH client 1") && out_of(&man).contains("no\\-swarm"), "{}", out_of(&man));
 }
+
+#[test]
+fn a_peer_that_is_connected_to_is_known_for_the_session() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.put("a", "x.txt", b"x");
+    site.list_peers(&[("other", 1)]);
+    let typed = format!(
+        "filelist nas\nconnect 127.0.0.1:{} nas\nfilelist x.txt nas\nconnect 127.0.0.1:1 other\nconnect 127.0.0.1:1\n",
+        server.port
+    );
+    let mut client = assert_cmd::Command::from_std(site.client_command());
+    let done = client.write_stdin(typed).timeout(super::lab::DEADLINE).assert().code(2);
+    let (out, err) = (out_of(&done), err_of(&done));
+    assert!(err.contains("unknown peer nas; known: other"), "{err}");
+    assert!(out.contains("nas\tup\t") && out.contains("x.txt\t1\t"), "{out}");
+    assert!(out.contains("127-0-0-1-1\tdown"), "{out}");
+}

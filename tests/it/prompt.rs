@@ -1,5 +1,7 @@
 //! A session at the prompt, on a pseudo-terminal.
 
+use std::fs;
+
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 use expectrl::{ControlCode, Eof, Expect};
@@ -10,7 +12,7 @@ use super::programs::Site;
 /// The prompt, after it greeted.
 fn prompt(site: &Site) -> OsSession {
     let mut command = site.client_command();
-    command.env("TERM", "xterm");
+    command.env("TERM", "xterm").env("XDG_STATE_HOME", site.path("state"));
     let mut session = OsSession::spawn(command).unwrap();
     session.set_expect_timeout(Some(DEADLINE));
     session.expect("peershare> ").unwrap();
@@ -93,4 +95,35 @@ fn an_edit_of_the_settings_is_noticed_at_the_prompt() {
     session.expect("peershare> ").unwrap();
     session.send_line("quit").unwrap();
     exits_well(session);
+}
+
+#[test]
+fn what_was_typed_is_remembered_by_the_next_session_and_names_complete() {
+    let site = Site::new();
+    let server = site.server("a");
+    site.list_peers(&[("a", server.port)]);
+    site.put("a", "zeta file.txt", b"x");
+    let mut session = prompt(&site);
+    session.send_line("ping a").unwrap();
+    session.expect("up").unwrap();
+    session.expect("peershare> ").unwrap();
+    session.send_line("quit").unwrap();
+    exits_well(session);
+    assert!(fs::read_to_string(site.path("state/peershare/history")).unwrap().contains("ping a"));
+    let mut session = prompt(&site);
+    // Up twice, past the line that left.
+    session.send("\x1b[A\x1b[A\r").unwrap();
+    session.expect("ping a").unwrap();
+    session.expect("up").unwrap();
+    session.expect("peershare> ").unwrap();
+    session.send_line("filelist").unwrap();
+    session.expect("zeta file.txt").unwrap();
+    session.expect("peershare> ").unwrap();
+    session.send("download z\t").unwrap();
+    session.expect("'zeta file.txt'").unwrap();
+    session.send("\r").unwrap();
+    session.expect("downloaded zeta file.txt").unwrap();
+    session.send_line("quit").unwrap();
+    exits_well(session);
+    assert!(site.read("me", "zeta file.txt").is_some());
 }
