@@ -136,10 +136,7 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
         assert_eq!(code_of(speaker.ask(&request, &[])), code, "{request:?}");
     }
     assert_eq!(speaker.ask(&read(root, 19, usual), &[]), Response::Chunk { chunk: 19, shared: false });
-    assert_eq!(
-        speaker.ask(&Request::Ping, b"a payload that nobody reads"),
-        Response::Pong(Default::default())
-    );
+    assert!(matches!(speaker.ask(&Request::Ping, b"a payload that nobody reads"), Response::Pong(_)));
 }
 
 #[test]

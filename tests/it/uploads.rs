@@ -142,7 +142,7 @@ fn a_target_that_leaves_is_told() {
 #[test]
 fn a_target_that_answers_something_else_is_told() {
     let pong = || Deed::Say(Response::Pong(Default::default()), vec![]);
-    target(pong, ExitStatus::Failed, "it broke the protocol (an unexpected message came: Pong in answer to");
+    target(pong, ExitStatus::Failed, "it broke the protocol (an unexpected message came: Pong(State {");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn mistakes_are_one_line_that_says_what_was_expected() {
     one_line(&lab, "upload x a nobody", "unknown peer nobody; known: a, b");
     lab.client().run("filelist c").is(ExitStatus::Usage).tells("unknown peer c; known: a, b; and no file");
     one_line(&lab, "downlaod x", "did you mean #DOWNLOAD?");
-    one_line(&lab, "frobnicate", "expected #FILELIST, #UPLOAD, #DOWNLOAD, #HELP or #QUIT");
+    one_line(&lab, "frobnicate", "expected #FILELIST, #UPLOAD, #DOWNLOAD, #SEARCH,");
     one_line(&lab, "download", "<NAME|PEER>... is missing; expected: #DOWNLOAD [OPTIONS] <NAME|PEER>...");
     one_line(&lab, "#UPLOAD", "is missing; expected: #UPLOAD");
     one_line(&lab, "download x --force", "unknown flag \"--force\"");
