@@ -153,6 +153,15 @@ pub const OFFERED_KEPT: usize = 20_000;
 /// Lines that the prompt remembers between runs.
 pub const HISTORY_LINES: usize = 1000;
 
+/// The lowest limit of a rate that can be set, in bytes a second.
+pub const SLOWEST_LIMIT: u64 = 1024;
+
+/// Pieces a second that are sent or received where the rate is limited.
+pub const PIECES_A_SECOND: u32 = 50;
+
+/// Bytes of such a piece, at least.
+pub const SMALLEST_PIECE: usize = 1024;
+
 /// How often a line says how far a transfer is where there is no terminal.
 pub const PROGRESS_LINE: Duration = Duration::from_secs(5);
 

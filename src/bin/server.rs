@@ -7,6 +7,7 @@ use clap::Parser;
 use peershare::client::shown;
 use peershare::logging::{self, Logging};
 use peershare::server::{self, Options};
+use peershare::transport::shaping::Limits;
 use peershare::{config, topology::PeerId};
 
 /// Serve a folder to machines that know one another
@@ -28,6 +29,9 @@ struct Arguments {
     /// Connections at once; the next one is told to come back later
     #[arg(long, value_name = "N", default_value_t = config::MAX_CONNECTIONS)]
     max_connections: usize,
+    /// Send and receive no faster than so many bytes a second, as in 2M:10M, 500K: or :20mbit
+    #[arg(long, value_name = "UP:DOWN")]
+    bwlimit: Option<Limits>,
     /// Refuse uploads
     #[arg(long)]
     read_only: bool,
@@ -36,8 +40,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let Arguments { peer, peer_settings, served_files, listen, max_connections, read_only, logging } =
+    let Arguments { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only, logging } =
         Arguments::parse();
     logging::start(logging, shown);
-    server::run(Options { peer, peer_settings, served_files, listen, max_connections, read_only })
+    let bwlimit = bwlimit.unwrap_or_default();
+    server::run(Options { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only })
 }

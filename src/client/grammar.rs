@@ -13,6 +13,7 @@ use super::{seconds, words};
 use crate::config;
 use crate::logging::Logging;
 use crate::topology::PeerId;
+use crate::transport::shaping::Limits;
 
 /// List, upload and download files among machines that know one another
 #[derive(Parser, Clone, Debug)]
@@ -53,6 +54,9 @@ pub struct Program {
     /// Print what the shell needs to complete commands and flags
     #[arg(long, value_name = "SHELL")]
     pub completions: Option<clap_complete::Shell>,
+    /// Send and receive no faster than so many bytes a second, as in 2M:10M, 500K: or :20mbit
+    #[arg(long, value_name = "UP:DOWN", global = true)]
+    pub bwlimit: Option<Limits>,
     /// Print the manual page
     #[arg(long)]
     pub man: bool,
@@ -72,6 +76,7 @@ impl Default for Program {
             peer: None,
             demo: false,
             completions: None,
+            bwlimit: None,
             man: false,
             json: false,
             logging: Logging::default(),

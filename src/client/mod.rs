@@ -52,7 +52,7 @@ use crate::fetch::Waits;
 use crate::logging;
 use crate::store::survive_size_limit;
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
-use crate::transport::{Network, Tcp};
+use crate::transport::{Network, Tcp, shaping};
 
 pub use bars::{Bar, Bars};
 pub use grammar::{Command, Manner, Program, Typed};
@@ -162,6 +162,7 @@ fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
         return Ok(output::print(|out| out.write_all(help.as_bytes())));
     }
     survive_size_limit();
+    shaping::limit(program.bwlimit.unwrap_or_default());
     let mut settings = TopologyFile::find(program.peer_settings.as_deref())?;
     let own = own_id(program.peer.as_ref(), settings.current())?;
     let served_files = program.served_files.clone();

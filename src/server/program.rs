@@ -16,6 +16,7 @@ use crate::serve::Rights;
 use crate::store::{Held, Store, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::Tcp;
+use crate::transport::shaping::{self, Limits};
 use crate::transport::tcp::Listener;
 
 /// What the command line says.
@@ -30,6 +31,8 @@ pub struct Options {
     pub listen: Option<String>,
     /// Connections kept at once.
     pub max_connections: usize,
+    /// How fast it sends and receives.
+    pub bwlimit: Limits,
     /// Takes no uploads.
     pub read_only: bool,
 }
@@ -78,6 +81,7 @@ fn start(options: Options) -> Result<Started, String> {
         }
     };
     raise_open_files();
+    shaping::limit(options.bwlimit);
     survive_size_limit();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
     let who = format!("{id} (process {})", std::process::id());

@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod dial;
 mod lookup;
 pub mod memory;
+pub mod shaping;
 pub mod tcp;
 
 use std::io::{self, Read, Write};

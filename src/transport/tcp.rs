@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{Closer, Stream};
+use super::{Closer, Stream, shaping};
 
 /// Connections that may wait to be accepted; a peer of the classic dialect opens one a chunk, all
 /// at once.
@@ -59,13 +59,20 @@ impl TcpLink {
 
 impl Read for TcpLink {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        retried(|| (&*self.stream).read(buffer))
+        let most = buffer.len().min(shaping::piece_down());
+        let (piece, _) = buffer.split_at_mut(most);
+        let got = retried(|| (&*self.stream).read(piece))?;
+        shaping::received(got);
+        Ok(got)
     }
 }
 
 impl Write for TcpLink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        retried(|| (&*self.stream).write(bytes))
+        let (piece, _) = bytes.split_at(bytes.len().min(shaping::piece_up()));
+        let sent = retried(|| (&*self.stream).write(piece))?;
+        shaping::sent(sent);
+        Ok(sent)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,7 +91,9 @@ impl Stream for TcpLink {
 
     fn write_more(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = self.send_more(bytes)?;
+            let (piece, _) = bytes.split_at(bytes.len().min(shaping::piece_up()));
+            let sent = self.send_more(piece)?;
+            shaping::sent(sent);
             bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())
@@ -94,11 +103,15 @@ impl Stream for TcpLink {
     fn send_file(&mut self, file: BorrowedFd<'_>, mut offset: u64, mut len: usize) -> io::Result<()> {
         while len > 0 {
             let sent = rustix::io::retry_on_intr(|| {
-                rustix::fs::sendfile(&self.stream, file, Some(&mut offset), len)
+                let piece = len.min(shaping::piece_up());
+                rustix::fs::sendfile(&self.stream, file, Some(&mut offset), piece)
             });
             match sent {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(sent) => len -= sent.min(len),
+                Ok(sent) => {
+                    len -= sent.min(len);
+                    shaping::sent(sent);
+                }
                 // Some file systems cannot; nothing has been sent by this call then.
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
                     return super::copy_file(self, file, offset, len);
