@@ -162,6 +162,9 @@ pub const PIECES_A_SECOND: u32 = 50;
 /// Bytes of such a piece, at least.
 pub const SMALLEST_PIECE: usize = 1024;
 
+/// The pause before a command that reached nobody is tried again.
+pub const COMMAND_PAUSE: Duration = Duration::from_secs(2);
+
 /// How often a line says how far a transfer is where there is no terminal.
 pub const PROGRESS_LINE: Duration = Duration::from_secs(5);
 

@@ -9,6 +9,7 @@ use std::thread;
 use crossbeam_channel::bounded;
 
 use super::download::{say_downloaded, status_of};
+use super::said::{Said, Transferred};
 use super::transfers::Work;
 use super::{Bar, ExitStatus, shown};
 use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
@@ -158,7 +159,8 @@ pub(super) fn receive_unproven(
         ));
         return ExitStatus::Refused;
     }
-    let Ok(name) = wanted.parse::<FileName>() else { return ExitStatus::Usage };
+    let Ok(there) = wanted.parse::<FileName>() else { return ExitStatus::Usage };
+    let name = work.name.clone().unwrap_or_else(|| there.clone());
     let ids: Vec<&str> = holders.iter().map(|holder| holder.asker.peer.id.as_str()).collect();
     let unverified = format!(
         "{}: not verified, because the classic dialect has no checksums and no other peer has the file (it came from {})",
@@ -166,7 +168,12 @@ pub(super) fn receive_unproven(
         ids.join(", ")
     );
     let length = holders.first().map(|holder| holder.length);
-    match work.transfers.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
+    if work.dry_run {
+        let line = format!("would download {}, unverified, from {}", shown(wanted), ids.join(", "));
+        let said = Transferred { direction: "download", name: wanted, files: 1, ..Transferred::default() };
+        return bars.result(&line, &Said::Planned(said));
+    }
+    match work.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
         Ok(Arrival::Exists) => {
             let what = "already exists; --replace overwrites it";
@@ -176,7 +183,7 @@ pub(super) fn receive_unproven(
             ExitStatus::Refused,
             "is being received already, by this peer's server or another client".to_owned(),
         ),
-        Ok(Arrival::Ready(incoming)) => match fetch(work, holders, &name, incoming) {
+        Ok(Arrival::Ready(incoming)) => match fetch(work, holders, &there, incoming) {
             Ok(snapshot) => {
                 bars.note(&unverified);
                 say_downloaded(bars, &name, &snapshot)
@@ -201,7 +208,7 @@ pub(super) fn fetch(
     let from: Vec<Asker> = holders.into_iter().map(|holder| holder.asker).collect();
     let progress = Progress::new(length);
     let bar: Bar = work.transfers.surroundings.bars.transfer(name.as_str());
-    let store = work.transfers.store()?;
+    let store = work.store()?;
     let observer = |event: Event| bar.tell(&event);
     let (done, finished) = bounded(1);
     thread::scope(|scope| {

@@ -10,7 +10,7 @@ use super::meaning::Tried;
 use super::said::{Said, Transferred};
 use super::text::{quoted, size};
 use super::transfers::Work;
-use super::{Bar, Bars, ExitStatus, classic, shown, text};
+use super::{Bar, Bars, ExitStatus, classic, planned, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
@@ -88,8 +88,8 @@ fn take(work: &Work<'_>, wanted: &FileName, found: Found, replace: bool) -> Exit
 /// Fails when nothing can be put under that name here; an id will have a name that is not known yet.
 fn check_way(work: &Work<'_>, wanted: &FileName, replace: bool) -> Result<(), StoreError> {
     match wanted.as_str().parse::<RootPrefix>() {
-        Ok(_) => Ok(()),
-        Err(_) => work.transfers.store()?.check_way(wanted, replace),
+        Ok(_) if work.name.is_none() => Ok(()),
+        _ => work.store()?.check_way(work.name.as_ref().unwrap_or(wanted), replace),
     }
 }
 
@@ -101,10 +101,11 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
     let bar = work.transfers.surroundings.bars.transfer(name.as_str());
     let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
     let waits = work.waits;
-    let begin = |length| work.transfers.store()?.receive_early(name.clone(), length);
+    let here = work.name.as_ref().unwrap_or(name);
+    let begin = |length| work.store()?.receive_early(here.clone(), length);
     let ask = |subject| {
         let early = Early::new(&begin, name, &work.caller, waits, &watch);
-        let early = matches!(subject, Subject::Name(_)).then_some(early);
+        let early = (matches!(subject, Subject::Name(_)) && !work.dry_run).then_some(early);
         let (peers, caller, cancel) = (&peers[..], &work.caller, &work.cancel);
         let find = Find {
             peers,
@@ -208,9 +209,16 @@ fn manifest(work: &Work<'_>, found: &mut Found) -> Option<Manifest> {
 /// Opens the part file and fetches into it.
 fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
-    let Some(manifest) = manifest(work, &mut found).map(Arc::new) else {
+    let Some(manifest) = manifest(work, &mut found) else {
         return ExitStatus::of_peers(found.failures.iter().map(|(_, error)| ExitStatus::from(error)));
     };
+    let manifest = Arc::new(match &work.name {
+        Some(name) => manifest.renamed(name.clone()),
+        None => manifest,
+    });
+    if work.dry_run {
+        return planned::download(work, &manifest, &found.holders);
+    }
     let attributes = found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();
     let name = manifest.name().clone();
     let fail = |status, message: String| {
@@ -222,7 +230,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
         None => (None, Progress::new(manifest.length())),
     };
     let received = |store: Store| store.receive_after(early, manifest.clone(), replace);
-    match work.transfers.store().and_then(received) {
+    match work.store().and_then(received) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
         Ok(Reception::AlreadyHere) => {
             let line = format!("{} is already here", shown(name.as_str()));

@@ -13,10 +13,10 @@ use super::said::{Said, Transferred};
 use super::text::{self, files, quoted, size};
 use super::transfers::Work;
 use super::upload::{Failure, wait_out};
-use super::{Bar, ExitStatus, shown};
+use super::{Bar, ExitStatus, planned, shown};
 use crate::config;
 use crate::content::FileName;
-use crate::content::Selection;
+use crate::content::{Selection, pattern};
 use crate::fetch::{
     Event, FileError, FolderFetch, FolderOutcome, Outage, Progress, Snapshot, SourceError, Supply,
     TransferError,
@@ -48,7 +48,7 @@ pub(super) fn download(
         return fail(&bad, ExitStatus::Usage);
     }
     let share = Share { pattern: Some(pattern.to_owned()), except: except.to_vec(), beneath: None };
-    let store = match work.transfers.store() {
+    let store = match work.store() {
         Ok(store) => store,
         Err(error) => return fail(&error, ExitStatus::from(&error)),
     };
@@ -80,13 +80,31 @@ fn fetch(
     thread::scope(|scope| {
         let (cancel, observer) = (&work.cancel, &observer);
         let waits = work.waits;
+        let (dry_run, renamed) = (work.dry_run, renamed(work, share));
         scope.spawn(move || {
-            let fetch = FolderFetch { store, share, replace, supplies, progress, cancel, waits, observer };
+            let fetch = FolderFetch {
+                store,
+                share,
+                replace,
+                supplies,
+                progress,
+                cancel,
+                waits,
+                observer,
+                renamed,
+                dry_run,
+            };
             // The other end waits for exactly this.
             let _ = done.send(fetch.run());
         });
         watch(bar, progress, &finished)
     })
+}
+
+/// The folder that is called otherwise here, and how.
+fn renamed(work: &Work<'_>, share: &Share) -> Option<(FileName, FileName)> {
+    let folder = pattern::folder_of(share.pattern.as_deref()?)?;
+    Some((folder.parse().ok()?, work.name.clone()?))
 }
 
 fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapshot: &Snapshot) -> ExitStatus {
@@ -106,6 +124,21 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     let failures: Vec<(FileName, String)> =
         outcome.failures.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
     tell_failures(work, "", &failures, outcome.failures.len() as u64);
+    if work.dry_run {
+        let (count, bytes) = (outcome.received, outcome.bytes);
+        let said = Transferred {
+            direction: "download",
+            name: wanted,
+            bytes,
+            files: count,
+            there: outcome.here,
+            failed: outcome.failures.len() as u64,
+            ..Transferred::default()
+        };
+        let rest = others(outcome.here, outcome.failures.len() as u64);
+        let line = format!("would download {wanted}: {}, {}{rest}", files(count), size(bytes));
+        return bars.result(&line, &Said::Planned(said));
+    }
     let rate = text::rate(came(snapshot), snapshot.elapsed);
     let line = format!(
         "downloaded {}: {}, {}{rate}{}{}",
@@ -171,15 +204,15 @@ impl From<&FileError> for ExitStatus {
 
 /// Offers a folder to all peers in parallel and serves each until it has it. What cannot be given is told
 /// once, whatever the number of peers.
-pub(super) fn upload(work: &Work<'_>, shared: Several, replace: bool) -> ExitStatus {
+pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitStatus {
+    if work.dry_run {
+        return planned::upload_of_folder(work, shared).then(tell_left_out(work, shared));
+    }
     let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
         let targets: Vec<_> = work
             .peers
             .iter()
-            .map(|peer| {
-                let shared = &shared;
-                scope.spawn(move || Upload { work, peer, shared, replace }.run())
-            })
+            .map(|peer| scope.spawn(move || Upload { work, peer, shared, replace }.run()))
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
     });
@@ -187,7 +220,7 @@ pub(super) fn upload(work: &Work<'_>, shared: Several, replace: bool) -> ExitSta
         return ExitStatus::Interrupted;
     }
     // What failed says more than what was never there to be copied.
-    match (ExitStatus::of_peers(outcomes), tell_left_out(work, &shared)) {
+    match (ExitStatus::of_peers(outcomes), tell_left_out(work, shared)) {
         (ExitStatus::Success, left_out) => left_out,
         (failed, _) => failed,
     }

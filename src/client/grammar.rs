@@ -91,6 +91,9 @@ pub struct Manner {
     /// [default: 2m]
     #[arg(long, value_name = "TIME", global = true, value_parser = seconds)]
     pub timeout: Option<Duration>,
+    /// Try a transfer again so many times when peers cannot be reached [default: 0]
+    #[arg(long, value_name = "N", global = true)]
+    pub retries: Option<u32>,
 }
 
 /// What the user asks for.
@@ -248,6 +251,18 @@ pub struct Transfer {
     /// Have every peer fetch from the source alone, and not from one another
     #[arg(long)]
     pub no_swarm: bool,
+    /// Put it into this folder: of this machine where you download, at the peers where you upload
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<String>,
+    /// Call it so where it arrives; goes with one file or folder
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Wait until all of the peers are up, and then begin
+    #[arg(long)]
+    pub wait: bool,
+    /// Say what would be transferred, and transfer nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Which peers, and what is left out.

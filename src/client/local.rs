@@ -28,6 +28,31 @@ pub(super) struct Several {
     pub(super) label: String,
     pub(super) store: Store,
     pub(super) share: Share,
+    /// The folder of the store that it is, if it is one.
+    pub(super) folder: Option<FileName>,
+}
+
+impl Several {
+    /// Puts all of it into a folder at the peers, and calls it `name` there, which only one folder can be.
+    pub(super) fn place(&mut self, to: Option<&FileName>, name: Option<&FileName>) -> Result<(), NotGiven> {
+        if let Some(name) = name {
+            if let Some(folder) = &self.folder {
+                // It is given as what lies in it, beneath another name.
+                self.store = Store::borrow(&self.store.folder().join(folder.as_path()))?;
+                self.share = Share { pattern: None, ..self.share.clone() };
+            } else if self.share.beneath.is_none() {
+                let what = format!("--as goes with a file or a folder, not with the pattern {}", self.label);
+                return Err(NotGiven::Missing(what));
+            }
+            self.share.beneath = Some(name.clone());
+        }
+        if let Some(to) = to {
+            let beneath =
+                self.share.beneath.as_ref().map_or_else(|| to.to_string(), |own| format!("{to}/{own}"));
+            self.share.beneath = Some(beneath.parse().map_err(StoreError::BadName)?);
+        }
+        Ok(())
+    }
 }
 
 /// Why it is not clear, or not possible.
@@ -105,11 +130,8 @@ fn in_folder(
     }
     let pattern = Some(beneath(name.as_str()));
     let label = format!("{}/", quoted(name.as_str()));
-    Ok(Given::Several(Several {
-        label,
-        store,
-        share: Share { pattern, except: except.to_vec(), beneath: None },
-    }))
+    let share = Share { pattern, except: except.to_vec(), beneath: None };
+    Ok(Given::Several(Several { label, store, share, folder: Some(name) }))
 }
 
 fn at_path(store: Store, top: &Path, path: &Path, except: &[String]) -> Result<Given, NotGiven> {
@@ -126,7 +148,7 @@ fn at_path(store: Store, top: &Path, path: &Path, except: &[String]) -> Result<G
     let beneath: FileName = name.parse().map_err(StoreError::BadName)?;
     let label = format!("{}/ (from {})", quoted(beneath.as_str()), shown(&real.display().to_string()));
     let share = Share { pattern: None, except: except.to_vec(), beneath: Some(beneath) };
-    Ok(Given::Several(Several { label, store: Store::borrow(&real)?, share }))
+    Ok(Given::Several(Several { label, store: Store::borrow(&real)?, share, folder: None }))
 }
 
 fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> Result<Given, NotGiven> {
@@ -143,7 +165,8 @@ fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> 
         let page = store.list(&query)?;
         if !page.entries.is_empty() || page.left_out > 0 {
             let share = Share { pattern, except: except.to_vec(), beneath: None };
-            return Ok(Given::Several(Several { label: quoted(typed).into_owned(), store, share }));
+            let label = quoted(typed).into_owned();
+            return Ok(Given::Several(Several { label, store, share, folder: None }));
         }
     }
     if let Some(why) = why_unseen(Path::new(typed)) {

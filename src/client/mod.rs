@@ -29,10 +29,13 @@ pub mod outcome;
 pub mod output;
 mod own;
 mod ping;
+mod place;
+mod planned;
 pub mod prompt;
 pub mod said;
 mod search;
 pub mod select;
+mod statuses;
 pub mod table;
 pub mod targets;
 pub mod text;
@@ -173,7 +176,7 @@ fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {
-        Some(command) => shell.perform(command, &Manner::default()),
+        Some(command) => shell.perform(command, manner),
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => {
             if !program.logging.quiet {
                 shell.say(&greeting(own.as_ref(), shell.topology()));

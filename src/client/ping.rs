@@ -94,6 +94,26 @@ pub(super) fn watch(work: &Work<'_>) -> ExitStatus {
     }
 }
 
+/// Waits until all peers of the command are up; says whether they are, and it was not interrupted.
+pub(super) fn wait_for_all(work: &Work<'_>) -> bool {
+    let mut told = false;
+    loop {
+        let standings = look_at_all(work, &mut |_, _| {});
+        let away = standings.iter().filter(|(_, standing)| standing.outcome() != ExitStatus::Success);
+        let away: Vec<&str> = away.map(|(peer, _)| peer.id.as_str()).collect();
+        if away.is_empty() {
+            return true;
+        }
+        if !std::mem::replace(&mut told, true) {
+            let who = select::folded(&away).join(", ");
+            work.transfers.surroundings.bars.note(&format!("waiting until these are up: {who}"));
+        }
+        if work.cancel.wait(config::WATCH_PEERS) {
+            return false;
+        }
+    }
+}
+
 /// Each peer with how it stands, in the order in which they are named; `each` hears of them as they answer.
 fn look_at_all(work: &Work<'_>, each: &mut dyn FnMut(&Peer, &Standing)) -> Vec<(Peer, Standing)> {
     let (tell, told) = unbounded();

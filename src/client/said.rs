@@ -142,6 +142,8 @@ pub enum Said<'a> {
     },
     /// A file or folder was transferred, or is there already.
     Transferred(Transferred<'a>),
+    /// What would be transferred, with `--dry-run`.
+    Planned(Transferred<'a>),
     /// A command is done.
     Summary {
         /// Which command, in lower case and without `#`.

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::grammar::{Choice, Command, Connect, List, Manner, Search, Transfer};
 use super::interrupts::{Interrupts, Watched};
 use super::local::Given;
+use super::place::Place;
 use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
@@ -16,11 +17,12 @@ use super::{
 };
 use crate::config;
 use crate::connection::Identity;
+use crate::content::FileName;
+use crate::content::name::PRIVATE_FOLDER;
 use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, PeerId, Topology};
 use crate::transport::Cancel;
-use crate::wire::{ErrorCode, Refusal, WireError};
 
 /// Does listings, uploads and downloads, one after the other.
 pub struct Transfers {
@@ -46,6 +48,12 @@ pub(super) struct Work<'a> {
     pub(super) swarm: bool,
     /// How long is waited for what.
     pub(super) waits: Waits,
+    /// Where downloads go, if not into the own served folder.
+    pub(super) to: Option<Store>,
+    /// What the one file or folder is called where it arrives.
+    pub(super) name: Option<FileName>,
+    /// Nothing is transferred; it is only said what would be.
+    pub(super) dry_run: bool,
 }
 
 impl Work<'_> {
@@ -57,7 +65,19 @@ impl Work<'_> {
 
     /// The same with other peers.
     pub(super) fn among(&self, peers: Vec<Peer>) -> Work<'_> {
-        Work { peers, caller: self.caller.clone(), cancel: self.cancel.clone(), ..*self }
+        Work {
+            peers,
+            caller: self.caller.clone(),
+            cancel: self.cancel.clone(),
+            to: self.to.clone(),
+            name: self.name.clone(),
+            ..*self
+        }
+    }
+
+    /// Where what is downloaded goes.
+    pub(super) fn store(&self) -> Result<Store, StoreError> {
+        self.to.clone().map_or_else(|| self.transfers.store(), Ok)
     }
 }
 
@@ -175,11 +195,14 @@ impl Transfers {
         let is_here = |word: &str| local::is_here(self, word);
         let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&is_here), topology)?;
         let (cancel, _watched) = self.begin();
-        let work = Work { swarm: !typed.no_swarm, ..self.work(chosen.peers, &cancel, manner, topology) };
+        let place = Place::of(typed, &chosen.names)?;
+        let work = self.work(chosen.peers, &cancel, manner, topology);
+        let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, ..work };
         // All of them are looked for before any of them is sent.
         let mut given = Vec::new();
         for name in &chosen.names {
-            match local::find(&work, name, &chosen.except) {
+            let found = local::find(&work, name, &chosen.except).and_then(|found| place.of_upload(found));
+            match found {
                 Ok(found) => given.push(found),
                 Err(error) => {
                     let bars = &self.surroundings.bars;
@@ -188,10 +211,19 @@ impl Transfers {
                 }
             }
         }
-        Ok(one_after_the_other(given, &cancel, |given| match given {
-            Given::Several(several) => folder::upload(&work, several, typed.replace),
-            Given::Served(name) => upload::run(&work, upload::From::Served(name), typed.replace),
-            Given::Elsewhere(path) => upload::run(&work, upload::From::Elsewhere(path), typed.replace),
+        if typed.wait && !ping::wait_for_all(&work) {
+            return Ok(ExitStatus::Interrupted);
+        }
+        let retries = manner.retries.unwrap_or(0);
+        Ok(one_after_the_other(&given, &cancel, |(given, name)| {
+            let work = Work { name: name.clone(), ..work.among(work.peers.clone()) };
+            retried(retries, &work, || match given {
+                Given::Several(several) => folder::upload(&work, several, typed.replace),
+                Given::Served(name) => upload::run(&work, &upload::From::Served(name.clone()), typed.replace),
+                Given::Elsewhere(path) => {
+                    upload::run(&work, &upload::From::Elsewhere(path.clone()), typed.replace)
+                }
+            })
         }))
     }
 
@@ -203,12 +235,33 @@ impl Transfers {
     ) -> Result<ExitStatus, UsageError> {
         let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&|_| false), topology)?;
         let (cancel, _watched) = self.begin();
-        let work = Work { swarm: !typed.no_swarm, ..self.work(chosen.peers, &cancel, manner, topology) };
-        let was_there = Path::new(&self.surroundings.served_files).exists();
-        let fetch = |name: &String| meaning::download(&work, name, &chosen.except, typed.replace);
+        let name = Place::of(typed, &chosen.names)?.name;
+        let bars = &self.surroundings.bars;
+        let folder = typed.to.as_ref().map_or(self.surroundings.served_files.as_path(), Path::new).to_owned();
+        let (was_there, was_kept) = (folder.exists(), folder.join(PRIVATE_FOLDER).exists());
+        let to = match typed.to.as_ref().map(|_| Store::open(&folder)).transpose() {
+            Ok(to) => to,
+            Err(error) => {
+                bars.error(&shown(&error.to_string()));
+                return Ok(ExitStatus::from(&error));
+            }
+        };
+        let work = self.work(chosen.peers, &cancel, manner, topology);
+        let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, to: to.clone(), name, ..work };
+        if typed.wait && !ping::wait_for_all(&work) {
+            return Ok(ExitStatus::Interrupted);
+        }
+        let retries = manner.retries.unwrap_or(0);
+        let fetch = |name: &String| {
+            retried(retries, &work, || meaning::download(&work, name, &chosen.except, typed.replace))
+        };
         let status = one_after_the_other(&chosen.names, &cancel, fetch);
-        if !was_there {
-            self.leave_nothing();
+        match to {
+            // What is fetched once into some folder leaves nothing of ours there.
+            Some(to) if !was_kept => to.leave_no_trace(),
+            Some(_) => {}
+            None if !was_there => self.leave_nothing(),
+            None => {}
         }
         Ok(status)
     }
@@ -272,8 +325,32 @@ impl Transfers {
         let identity = Identity { peer: own.clone(), read_only: false };
         let caller = Caller { identity, network: network.clone() };
         let waits = Waits { outage: manner.timeout.unwrap_or(waits.outage), ..*waits };
-        Work { transfers: self, peers, topology, caller, cancel: cancel.clone(), swarm: false, waits }
+        Work {
+            transfers: self,
+            peers,
+            topology,
+            caller,
+            cancel: cancel.clone(),
+            swarm: false,
+            waits,
+            to: None,
+            name: None,
+            dry_run: false,
+        }
     }
+}
+
+/// Does it again while peers cannot be reached, so many times.
+fn retried(times: u32, work: &Work<'_>, mut attempt: impl FnMut() -> ExitStatus) -> ExitStatus {
+    let mut status = attempt();
+    for time in 1..=times {
+        if status != ExitStatus::Unreachable || work.cancel.wait(config::COMMAND_PAUSE) {
+            break;
+        }
+        work.transfers.surroundings.bars.note(&format!("trying again, {time} of {times}"));
+        status = attempt();
+    }
+    status
 }
 
 /// Does the same with each; the first failure counts, and an interruption ends it.
@@ -290,64 +367,4 @@ fn one_after_the_other<T>(
         }
     }
     ExitStatus::of_peers(outcomes)
-}
-
-impl From<&SourceError> for ExitStatus {
-    fn from(error: &SourceError) -> Self {
-        match error {
-            SourceError::Unreachable(_)
-            | SourceError::Lost(_)
-            | SourceError::Stalled
-            | SourceError::GaveUp { .. } => Self::Unreachable,
-            SourceError::Refused(refusal) => refusal.into(),
-            SourceError::AnotherPeer(_) => Self::Refused,
-            SourceError::Changed | SourceError::BadChunk => Self::Integrity,
-            SourceError::NotServing | SourceError::NotYet => Self::NoSuchFile,
-            SourceError::Foreign(WireError::NoGreeting(_)) => Self::Unreachable,
-            SourceError::Misbehaved(_) | SourceError::Foreign(_) => Self::Failed,
-        }
-    }
-}
-
-impl From<&Refusal> for ExitStatus {
-    fn from(refusal: &Refusal) -> Self {
-        match refusal.code {
-            ErrorCode::NotFound | ErrorCode::NotYet => Self::NoSuchFile,
-            ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => {
-                Self::Refused
-            }
-            ErrorCode::Changed | ErrorCode::Integrity => Self::Integrity,
-            ErrorCode::Busy => Self::Unreachable,
-            ErrorCode::NoSpace => Self::NoSpace,
-            ErrorCode::BadRequest | ErrorCode::Unsupported | ErrorCode::Internal | ErrorCode::Unknown => {
-                Self::Failed
-            }
-        }
-    }
-}
-
-impl From<&StoreError> for ExitStatus {
-    fn from(error: &StoreError) -> Self {
-        match error {
-            StoreError::NotFound { .. }
-            | StoreError::NoSuchContent { .. }
-            | StoreError::NotAFile { .. }
-            | StoreError::DeadLink { .. } => Self::NoSuchFile,
-            StoreError::InTheWay { .. }
-            | StoreError::Blocked { .. }
-            | StoreError::NotAFolder { .. }
-            | StoreError::Unholdable { .. }
-            | StoreError::Outside { .. } => Self::Refused,
-            StoreError::Changed { .. } => Self::Integrity,
-            StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
-                Self::NoSpace
-            }
-            StoreError::Interrupted => Self::Interrupted,
-            StoreError::BadName(_) | StoreError::BadPattern { .. } | StoreError::NoFolder { .. } => {
-                Self::Usage
-            }
-            StoreError::Closed { .. } => Self::Refused,
-            _ => Self::Failed,
-        }
-    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::said::{Said, Transferred};
 use super::text::{self, quoted, size};
 use super::transfers::Work;
-use super::{Bar, ExitStatus, classic, shown};
+use super::{Bar, ExitStatus, classic, planned, shown};
 use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Contribution, Outage, Snapshot, SourceError, Verdict};
@@ -17,9 +17,12 @@ use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
-pub(super) fn run(work: &Work<'_>, file: From, replace: bool) -> ExitStatus {
+pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
-    let (store, manifest) = match hash(work, &file) {
+    if work.dry_run {
+        return planned::upload(work, file);
+    }
+    let (store, manifest) = match hash(work, file) {
         Ok(hashed) => hashed,
         Err(error) => {
             bars.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
@@ -40,6 +43,10 @@ pub(super) fn run(work: &Work<'_>, file: From, replace: bool) -> ExitStatus {
         false => manifest,
     };
     let attributes = store.attributes_of(manifest.name(), &manifest.root());
+    let manifest = match &work.name {
+        Some(name) => Arc::new(Manifest::clone(&manifest).renamed(name.clone())),
+        None => manifest,
+    };
     let stall = work.waits.stall;
     let patience = Patience {
         silence: config::OFFER_SILENCE.min(6 * stall),
@@ -54,7 +61,6 @@ pub(super) fn run(work: &Work<'_>, file: From, replace: bool) -> ExitStatus {
             .map(|peer| {
                 let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
                 let (store, company) = (store.clone(), company.clone());
-                let file = &file;
                 scope.spawn(move || Upload { work, peer, file, store, company, offer }.run())
             })
             .collect();

@@ -95,7 +95,10 @@ pub fn beneath(folder: &str) -> String {
 }
 
 /// The folder that a pattern was made for by [`beneath`].
-fn folder_of(pattern: &str) -> Option<String> {
+pub fn folder_of(pattern: &str) -> Option<String> {
+    if is_folder_name(pattern) {
+        return pattern.strip_suffix('/').map(str::to_owned);
+    }
     let inner = pattern.strip_prefix('{')?.strip_suffix("/**}")?;
     let (escaped_folder, again) = inner.split_at_checked(inner.len().checked_sub(1)? / 2)?;
     if again.strip_prefix(',')? != escaped_folder {

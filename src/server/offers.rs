@@ -204,6 +204,8 @@ fn receive_folder(
         cancel: &shared.sessions.cancel,
         waits: Waits::usual(),
         observer: &observer,
+        renamed: None,
+        dry_run: false,
     };
     match fetch.run() {
         Ok(outcome) => {

@@ -217,6 +217,16 @@ impl Disk {
         let _ = std::fs::remove_dir(self.folder.path());
     }
 
+    /// Removes what is known of the folder's files, and our own folders if nothing else is in them.
+    pub(super) fn leave_no_trace(&self) {
+        if self.closed.is_none() {
+            let catalog = Path::new(PRIVATE_FOLDER).join("catalog");
+            // It may not be there.
+            let _ = unlinkat(self.folder.dir(), &catalog, AtFlags::empty());
+            self.leave_nothing();
+        }
+    }
+
     /// Bytes that can still be written.
     pub(super) fn free_space(&self) -> io::Result<u64> {
         free_space(self.parts.dir())

@@ -55,6 +55,12 @@ impl Store {
     }
 }
 
+/// Bytes of a file anywhere on this machine.
+pub fn length_at(path: &Path) -> Result<u64, StoreError> {
+    let metadata = std::fs::metadata(path);
+    metadata.map(|metadata| metadata.len()).map_err(StoreError::io(format!("cannot open {}", path.display())))
+}
+
 /// [`StoreError::NoSize`] when a file that says it is empty is not.
 pub(super) fn check_empty(file: &File, name: &FileName) -> Result<(), StoreError> {
     match file.read_at(&mut [0], 0) {

@@ -104,7 +104,7 @@ pub use early::EarlyPart;
 pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
 pub use incoming::{Arrival, Incoming};
-pub use lent::{names_beside, same_content};
+pub use lent::{length_at, names_beside, same_content};
 pub use listing::{ListPage, ListQuery};
 pub use live::Partial;
 pub use many::{Standing, Wanted};
@@ -176,6 +176,11 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
+    /// Bytes of a served file.
+    pub fn length_of(&self, name: &FileName) -> Result<u64, StoreError> {
+        Ok(self.looked_at()?.disk.folder.identity(name)?.length)
+    }
+
     /// What a file is, if that is known; else it is hashed soon, and this says how far that is.
     /// Waits at most for a file of one chunk, and then not long.
     pub fn describe(&self, name: &FileName) -> Result<Description, StoreError> {

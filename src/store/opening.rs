@@ -62,6 +62,15 @@ impl Store {
         self.now().disk.leave_nothing();
     }
 
+    /// Removes all of our own files from the folder, unless something is begun there.
+    pub fn leave_no_trace(&self) {
+        match self.begun() {
+            Ok(begun) if begun.is_empty() => self.now().disk.leave_no_trace(),
+            Ok(_) => {}
+            Err(error) => log::debug!("cannot see whether anything is begun: {error}"),
+        }
+    }
+
     /// The served folder, as an absolute path without links.
     pub fn folder(&self) -> PathBuf {
         self.now().disk.folder.path().to_owned()

@@ -123,9 +123,11 @@ impl Bucket {
     }
 
     fn pay(&self, bytes: usize) {
-        let wait = self.reserve(bytes, Instant::now());
-        if !wait.is_zero() {
-            thread::sleep(wait);
+        let now = Instant::now();
+        let until = now + self.reserve(bytes, now);
+        // Parking may end early.
+        while let Some(wait) = until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
+            thread::park_timeout(wait);
         }
     }
 

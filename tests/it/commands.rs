@@ -6,7 +6,7 @@ use peershare::client::ExitStatus;
 
 use super::client_program::{err_of, out_of};
 use super::lab::{Lab, bytes};
-use super::programs::Site;
+use super::programs::{Running, Server, Site};
 
 /// Three peers in two groups, with a file each.
 fn lab() -> Lab {
@@ -142,4 +142,92 @@ fn a_peer_that_is_connected_to_is_known_for_the_session() {
     assert!(err.contains("unknown peer nas; known: other"), "{err}");
     assert!(out.contains("nas\tup\t") && out.contains("x.txt\t1\t"), "{out}");
     assert!(out.contains("127-0-0-1-1\tdown"), "{out}");
+}
+
+/// A server `a` with a file and a folder.
+fn served() -> (Site, Server) {
+    let site = Site::new();
+    site.put("a", "x.txt", b"x");
+    site.put("a", "photos/1.jpg", b"one");
+    site.put("a", "photos/deep/2.jpg", b"two");
+    let server = site.server("a");
+    site.list_peers(&[("a", server.port)]);
+    (site, server)
+}
+
+#[test]
+fn downloads_go_where_and_are_called_as_one_says() {
+    let (site, _server) = served();
+    let to = site.path("else where");
+    let words = ["download", "x.txt", "photos/", "--to", to.to_str().unwrap(), "--peers", "a"];
+    site.client(&words).success();
+    assert_eq!(site.read("else where", "photos/deep/2.jpg").unwrap(), b"two");
+    assert_eq!(site.read("else where", "x.txt").unwrap(), b"x");
+    assert!(!to.join(".peershare").exists(), "nothing of ours stays");
+    assert!(!site.path("me").exists());
+    site.client(&["download", "x.txt", "a", "--as", "sub/y.txt"]).success();
+    site.client(&["download", "photos", "--as", "pictures/"]).success();
+    assert_eq!(site.read("me", "sub/y.txt").unwrap(), b"x");
+    assert_eq!(site.read("me", "pictures/deep/2.jpg").unwrap(), b"two");
+    assert!(site.read("me", "photos/1.jpg").is_none());
+    let again = site.client(&["download", "photos", "--as", "pictures"]).success();
+    assert!(out_of(&again).contains("0 files") && out_of(&again).contains("2 files there already"));
+    let two = site.client(&["download", "x.txt", "photos/", "--as", "z", "--peers", "a"]).code(2);
+    assert!(err_of(&two).contains("--as goes with one name"), "{}", err_of(&two));
+    site.client(&["download", "x.txt", "--as", "../out"]).code(2);
+}
+
+#[test]
+fn uploads_go_where_and_are_called_as_one_says() {
+    let (site, _server) = served();
+    site.put("me", "own.txt", b"own");
+    site.put("me", "folder/f", b"f");
+    site.put("away", "other/g", b"g");
+    let away = site.path("away/other");
+    site.client(&["upload", "own.txt", "a", "--as", "theirs.txt"]).success();
+    site.client(&["upload", "own.txt", "folder", "a", "--to", "inbox/today"]).success();
+    site.client(&["upload", "folder", "a", "--as", "renamed"]).success();
+    site.client(&["upload", away.to_str().unwrap(), "a", "--to", "inbox", "--as", "that"]).success();
+    for (name, bytes) in [
+        ("theirs.txt", b"own".as_slice()),
+        ("inbox/today/own.txt", b"own"),
+        ("inbox/today/folder/f", b"f"),
+        ("renamed/f", b"f"),
+        ("inbox/that/g", b"g"),
+    ] {
+        assert_eq!(site.read("a", name).as_deref(), Some(bytes), "{name}");
+    }
+    assert!(site.read("a", "own.txt").is_none() && site.read("a", "folder/f").is_none());
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let (site, _server) = served();
+    site.put("me", "up/1", b"1");
+    site.put("me", "photos/1.jpg", b"one");
+    let planned = site.client(&["download", "photos/", "--dry-run"]).success();
+    let expected = "would download photos/: 1 file, 3 B; 1 file there already\n";
+    assert_eq!(out_of(&planned), expected);
+    let planned = site.client(&["download", "x.txt", "--dry-run"]).success();
+    assert_eq!(out_of(&planned), "would download x.txt, 1 B, from a\n");
+    let planned = site.client(&["upload", "up", "a", "--dry-run"]).success();
+    assert!(out_of(&planned).starts_with("would upload up/: 1 file, 1 B, to a"), "{}", out_of(&planned));
+    site.client(&["download", "gone.txt", "--dry-run"]).code(4);
+    assert!(site.read("me", "x.txt").is_none() && site.read("a", "up/1").is_none());
+}
+
+#[test]
+fn a_peer_that_is_down_is_tried_again_or_waited_for() {
+    let (site, server) = served();
+    let port = server.port;
+    drop(server);
+    let failed = site.client(&["download", "x.txt", "--retries", "1"]).code(3);
+    assert!(err_of(&failed).contains("trying again, 1 of 1"), "{}", err_of(&failed));
+    let mut client = Running::start(site.client_command().args(["download", "x.txt", "--wait"]));
+    client.wait_for("waiting until these are up: a");
+    let mut server = site.server_command("a");
+    let server = Running::start(server.args(["--listen", &format!("127.0.0.1:{port}")]));
+    server.wait_for("listens on");
+    assert!(client.ends().success());
+    assert_eq!(site.read("me", "x.txt").unwrap(), b"x");
 }

@@ -110,7 +110,19 @@ impl Net {
         let (store, share, cancel) = (&store, &share, &Cancel::new());
         let (progress, observer) = (&progress, &|_| ());
         let waits = Waits::brief(config::STALL_TIMEOUT);
-        let result = FolderFetch { store, share, replace, supplies, progress, cancel, waits, observer }.run();
+        let result = FolderFetch {
+            store,
+            share,
+            replace,
+            supplies,
+            progress,
+            cancel,
+            waits,
+            observer,
+            renamed: None,
+            dry_run: false,
+        }
+        .run();
         (result, progress.snapshot().sources.iter().map(|source| source.bytes).collect())
     }
 }

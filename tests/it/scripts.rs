@@ -52,6 +52,8 @@ fn every_command_tells_programs_what_it_did() {
     let folder = said(&site, &["download", "d/"], 0);
     let folder = folder.iter().find(|said| said["event"] == "transferred").unwrap();
     assert_eq!((&folder["files"], &folder["bytes"]), (&2.into(), &3.into()), "{folder}");
+    let planned = said(&site, &["upload", "up", "a", "--dry-run"], 0);
+    assert_eq!(planned[0]["event"], "planned", "{planned:?}");
     let up = said(&site, &["upload", "up", "a"], 0);
     assert_eq!(
         (&up[0]["direction"], &up[0]["peer"], &up[0]["files"]),

@@ -52,6 +52,10 @@ pub struct FolderFetch<'a> {
     pub waits: Waits,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
+    /// A folder at the sources that is called otherwise here: from what to what.
+    pub renamed: Option<(FileName, FileName)>,
+    /// Nothing is fetched; the outcome tells what would be.
+    pub dry_run: bool,
 }
 
 /// How the transfer of a folder ended.
@@ -158,6 +162,11 @@ impl FolderFetch<'_> {
             self.supplies.iter().map(|supply| self.progress.join(supply.peer().clone())).collect();
         let plan = listing::plan(&mut self, &record)?;
         self.check(&record)?;
+        if self.dry_run {
+            let mut outcome = record.outcome();
+            (outcome.received, outcome.bytes) = plan.sums();
+            return Ok(std::mem::take(&mut outcome));
+        }
         if let Some(name) = plan.one_of_them() {
             let mut kept = plan.large.iter().filter_map(|large| large.root);
             self.store.check_room(plan.room, name, &mut kept)?;
@@ -191,6 +200,14 @@ impl FolderFetch<'_> {
 
     /// What a name at a source is here.
     fn local(&self, name: FileName) -> Result<FileName, crate::content::name::BadName> {
+        let name = match &self.renamed {
+            Some((from, to)) if name == *from => to.clone(),
+            Some((from, to)) => match name.as_str().strip_prefix(from.as_str()) {
+                Some(rest) if rest.starts_with('/') => format!("{to}{rest}").parse()?,
+                _ => name,
+            },
+            None => name,
+        };
         match &self.share.beneath {
             Some(folder) => format!("{folder}/{name}").parse(),
             None => Ok(name),

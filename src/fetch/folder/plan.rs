@@ -65,6 +65,13 @@ struct Candidate {
 }
 
 impl Plan {
+    /// Files that are to be fetched, and their bytes; a content under several names crosses once.
+    pub(super) fn sums(&self) -> (u64, u64) {
+        let small = self.small.iter().map(|small| (small.names.len() as u64, small.length));
+        let all = small.chain(self.large.iter().map(|large| (1, large.length)));
+        all.fold((0, 0), |(files, bytes), (more, length)| (files + more, bytes + length))
+    }
+
     /// Any of the names that come here.
     pub(super) fn one_of_them(&self) -> Option<&FileName> {
         let large = self.large.first().map(|large| &large.name);
