@@ -2,12 +2,14 @@
 //! their values.
 
 mod classic;
+mod client;
 
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 pub use classic::*;
+pub use client::*;
 
 /// Where the peers are listed when nobody says otherwise.
 pub const PEER_SETTINGS_FILE: &str = "peer_settings.txt";
@@ -141,18 +143,6 @@ pub const MAX_JOURNAL: u64 = 1 << 20;
 /// How long it is believed how many files are served.
 pub const SUMMARY_KEPT: Duration = Duration::from_secs(10);
 
-/// How often peers that are watched are asked how they are.
-pub const WATCH_PEERS: Duration = Duration::from_secs(2);
-
-/// Contents found by a search of which other peers are asked whether they have a part.
-pub const SEARCHED_PARTS: usize = 20;
-
-/// Names offered by peers that are kept for completing what is typed.
-pub const OFFERED_KEPT: usize = 20_000;
-
-/// Lines that the prompt remembers between runs.
-pub const HISTORY_LINES: usize = 1000;
-
 /// The lowest limit of a rate that can be set, in bytes a second.
 pub const SLOWEST_LIMIT: u64 = 1024;
 
@@ -162,20 +152,8 @@ pub const PIECES_A_SECOND: u32 = 50;
 /// Bytes of such a piece, at least.
 pub const SMALLEST_PIECE: usize = 1024;
 
-/// The pause before a command that reached nobody is tried again.
-pub const COMMAND_PAUSE: Duration = Duration::from_secs(2);
-
-/// How often a line says how far a transfer is where there is no terminal.
-pub const PROGRESS_LINE: Duration = Duration::from_secs(5);
-
-/// How often an object says so to a program.
-pub const PROGRESS_EVENT: Duration = Duration::from_secs(1);
-
 /// How long it is believed that none of our own folders is on the way to files that are only read.
 pub const WAY_KEPT: Duration = Duration::from_secs(1);
-
-/// Peers that one word such as `peer[1-8]` may name.
-pub const RANGE_PEERS: usize = 10_000;
 
 /// Letters of a line of the server's log, at most.
 pub const LOG_LINE: usize = 1000;
@@ -198,25 +176,6 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 // Classic dialect
 
 // Client
-
-/// How long a transfer runs before its bar is drawn, so that quick ones do not flicker.
-pub const BAR_DELAY: Duration = Duration::from_millis(200);
-
-/// How often at most the texts of a bar are made anew.
-pub const BAR_INTERVAL: Duration = Duration::from_millis(80);
-
-/// Columns that a file name takes at most before the columns after it give up their alignment.
-pub const NAME_COLUMNS: usize = 60;
-
-/// Columns of a file name in front of a progress bar.
-pub const LABEL_COLUMNS: usize = 28;
-
-/// Peers whose share a progress bar shows one by one; the others are added up.
-pub const SHOWN_SHARES: usize = 6;
-
-/// Peer ids that a message enumerates; the others are counted.
-pub const SHOWN_PEERS: usize = 20;
-// Store
 
 /// How many bytes are read at once for hashing; a multiple of a leaf. 64 leaves at once took 3.5 to 3.7
 /// GB/s a core from the page cache, 16 leaves 2.7.
@@ -283,26 +242,11 @@ pub const MAX_LISTED: usize = 4 << 20;
 /// Most patterns that one command leaves out.
 pub const MAX_EXCEPTIONS: usize = 64;
 
-/// Files that could not be transferred that are told one by one; the others are counted.
-pub const SHOWN_FAILURES: usize = 100;
-
-/// Names of what was left out that are told at once, unless the user wants to see all.
-pub const SHOWN_OMISSIONS: usize = 10;
-
 /// Entries that were left out that a peer tells of, at most.
 pub const OMISSIONS_TOLD: usize = 10_000;
 
 /// Most bytes of the names of these.
 pub const OMISSION_BYTES: usize = 4 << 20;
-
-/// Names that resemble one that nobody has, told at once.
-pub const SHOWN_LIKE: usize = 3;
-
-/// From which likeness on (0 to 1) a name may have been meant.
-pub const LIKE_ENOUGH: f64 = 0.7;
-
-/// Bytes of a listing that are written at once while it comes.
-pub const LISTING_AT_ONCE: usize = 64 << 10;
 
 /// Longest pattern of a listing in bytes.
 pub const MAX_PATTERN: usize = 16 << 10;

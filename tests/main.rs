@@ -26,6 +26,7 @@
 //! | `it/routes.rs` | uploads to so many peers that each fetches from few |
 //! | `it/simulation.rs` | the same on an invented clock, with the model of `benches/swarm` |
 //! | `it/together.rs` | downloads of one file at the same time, which help one another |
+//! | `it/torrents.rs` | BitTorrent v2 metainfo, made and read |
 //! | `it/sizes_and_names.rs` | lengths around leaf and chunk; names that work and names that are refused |
 //! | `it/names.rs` | what a typed name means: the very name, a pattern, nearly that name, nothing |
 //! | `it/commands.rs` | commands as they are typed: several names, ways to name peers, flags, help |
@@ -76,6 +77,7 @@ mod it {
     mod sparse;
     mod swarms;
     mod together;
+    mod torrents;
     mod uploads;
     mod usage;
 }

@@ -142,6 +142,16 @@ pub enum Command {
     /// Put a file or folder from anywhere into the served folder
     #[command(after_help = "Examples:\n  #PUBLISH /data/big.iso\n  #PUBLISH ~/photos holiday")]
     Publish(Publish),
+    /// Make a BitTorrent v2 torrent of a file or folder
+    #[command(after_help = "Examples:\n  #CREATE big.iso\n  #CREATE photos holiday.torrent")]
+    Create {
+        /// A file or folder, of this machine or of the served folder
+        #[arg(value_name = "PATH")]
+        path: String,
+        /// The torrent file to write [default: the name with .torrent]
+        #[arg(value_name = "FILE")]
+        out: Option<String>,
+    },
     /// Hash files of the served folder again, and tell which are not what they were
     #[command(after_help = "Examples:\n  #VERIFY\n  #VERIFY big.iso photos/")]
     Verify {
@@ -290,6 +300,7 @@ impl Command {
             Self::Files { .. } => "files",
             Self::Parts(_) => "parts",
             Self::Publish(_) => "publish",
+            Self::Create { .. } => "create",
             Self::Verify { .. } => "verify",
             Self::Help { .. } => "help",
             Self::Quit => "quit",

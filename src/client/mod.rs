@@ -39,6 +39,7 @@ mod statuses;
 pub mod table;
 pub mod targets;
 pub mod text;
+mod torrent;
 pub mod transfers;
 mod upload;
 pub mod usage;

@@ -120,6 +120,17 @@ pub enum Said<'a> {
         /// What could not be published.
         left_out: u64,
     },
+    /// A torrent was made.
+    Created {
+        /// The file that describes it.
+        file: &'a str,
+        /// SHA-256 of its info.
+        info_hash: &'a str,
+        /// Files that it describes.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// A file here is not what it was, though nothing says that it was written to.
     Damaged {
         /// Its name.

@@ -13,7 +13,7 @@ use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
 use super::{
     Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, own, ping, search, shown,
-    upload,
+    torrent, upload,
 };
 use crate::config;
 use crate::connection::Identity;
@@ -158,6 +158,10 @@ impl Execute for Transfers {
             }
             Command::Parts(typed) => Ok(own::parts(self, typed)),
             Command::Publish(typed) => Ok(own::publish(self, typed)),
+            Command::Create { path, out } => {
+                let (cancel, _watched) = self.begin();
+                Ok(torrent::create(self, path, out.as_deref(), &cancel))
+            }
             Command::Verify { names } => {
                 let (cancel, _watched) = self.begin();
                 Ok(own::verify(self, names, &cancel))
@@ -253,7 +257,10 @@ impl Transfers {
         }
         let retries = manner.retries.unwrap_or(0);
         let fetch = |name: &String| {
-            retried(retries, &work, || meaning::download(&work, name, &chosen.except, typed.replace))
+            retried(retries, &work, || match torrent::download(&work, name, typed.replace) {
+                Some(status) => status,
+                None => meaning::download(&work, name, &chosen.except, typed.replace),
+            })
         };
         let status = one_after_the_other(&chosen.names, &cancel, fetch);
         match to {

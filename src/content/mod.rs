@@ -26,13 +26,14 @@ pub mod merkle;
 pub mod name;
 pub mod omission;
 pub mod pattern;
+pub mod torrent;
 pub mod whole;
 
 pub use digest::{Digest, Root, RootPrefix};
 pub use entry::{Attributes, Entry};
 pub use layout::{ChunkIndex, ChunkLayout, ChunkSet};
 pub use manifest::{Manifest, VerifiedChunk};
-pub use name::FileName;
+pub use name::{BadName, FileName};
 pub use omission::{Omission, Omissions, Reason};
 pub use pattern::Selection;
 pub use whole::WholeFile;

@@ -20,6 +20,7 @@
 //!   another
 //! * `summary`: how much is served
 //! * `begun`: what is not complete, shown and cleared
+//! * `elsewhere`: small files outside that are read or written whole
 //! * `publish`: files from elsewhere put into the served folder
 //! * `checking`: files hashed again and compared with what is known of them
 //! * `way`: what has the name of a file that is to come
@@ -58,6 +59,7 @@ pub mod deliveries;
 mod disk;
 mod donor;
 mod early;
+mod elsewhere;
 mod error;
 mod folder;
 mod group;
@@ -101,6 +103,7 @@ pub use begun::Begun;
 pub use checking::Checked;
 pub use content::{Content, Extent, Opened};
 pub use early::EarlyPart;
+pub use elsewhere::{is_executable, read_small, write_new};
 pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
 pub use incoming::{Arrival, Incoming};
