@@ -1,9 +1,10 @@
 //! `server`: serves a folder to peers. All it does is read its command line.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use peershare::client::shown;
 use peershare::logging::{self, Logging};
 use peershare::server::{self, Options};
@@ -15,8 +16,8 @@ use peershare::{config, topology::PeerId};
 #[command(name = "server", version)]
 struct Arguments {
     /// Which peer of the settings this is
-    #[arg(value_name = "peerID")]
-    peer: PeerId,
+    #[arg(value_name = "peerID", required_unless_present_any = ["completions", "man"])]
+    peer: Option<PeerId>,
     /// The peers: a line each, peerID address port [default: peer_settings.txt in . or ..]
     #[arg(long, value_name = "FILE")]
     peer_settings: Option<PathBuf>,
@@ -35,14 +36,56 @@ struct Arguments {
     /// Refuse uploads
     #[arg(long)]
     read_only: bool,
+    /// Say whether it could start so, what it would serve and where it would listen, and end
+    #[arg(long)]
+    check: bool,
+    /// Print what the shell needs to complete flags
+    #[arg(long, value_name = "SHELL")]
+    completions: Option<clap_complete::Shell>,
+    /// Print the manual page
+    #[arg(long)]
+    man: bool,
     #[command(flatten)]
     logging: Logging,
 }
 
 fn main() -> ExitCode {
-    let Arguments { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only, logging } =
-        Arguments::parse();
-    logging::start(logging, shown);
+    let arguments = Arguments::parse();
+    if let Some(shell) = arguments.completions {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "server", &mut script);
+        return print(&script);
+    }
+    if arguments.man {
+        let mut page = Vec::new();
+        return match clap_mangen::Man::new(Arguments::command()).render(&mut page) {
+            Ok(()) => print(&page),
+            Err(error) => fail(&error.to_string()),
+        };
+    }
+    let Arguments { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only, .. } =
+        arguments;
+    let Some(peer) = peer else { return fail("which peer of the settings this is, is missing") };
     let bwlimit = bwlimit.unwrap_or_default();
-    server::run(Options { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only })
+    let options = Options { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only };
+    logging::start(arguments.logging, shown);
+    if !arguments.check {
+        return server::run(options);
+    }
+    match server::check(&options) {
+        Ok(report) => print(report.as_bytes()),
+        Err(message) => fail(&message),
+    }
+}
+
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("cannot write to stdout: {error}")),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("server: {message}");
+    ExitCode::from(2)
 }

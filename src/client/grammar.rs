@@ -48,6 +48,9 @@ pub struct Program {
     /// Which peer this is [default: the working folder's name, if that is a peer]
     #[arg(long, value_name = "ID", global = true)]
     pub peer: Option<PeerId>,
+    /// Serve the own files as well, while this runs
+    #[arg(long, conflicts_with = "demo")]
+    pub serve: bool,
     /// Show everything at work, with three peers in a temporary folder
     #[arg(long, exclusive = true)]
     pub demo: bool,
@@ -74,6 +77,7 @@ impl Default for Program {
             peer_settings: None,
             served_files: config::SERVED_FOLDER.into(),
             peer: None,
+            serve: false,
             demo: false,
             completions: None,
             bwlimit: None,
@@ -312,8 +316,10 @@ impl Typed {
     /// Reads a command with its flags from words; the name of a command may be in any case and begin with
     /// `#`. An error is one line that says what is wrong, or the text of a help that was asked for.
     pub fn parse(words: &[String]) -> Result<Self, UsageError> {
-        let words = tidied(words);
-        let matches = Self::grammar().no_binary_name(true).try_get_matches_from(&words);
+        // To make the grammar takes as long as half of a small transfer, so one is enough.
+        let grammar = Self::grammar();
+        let words = tidied(words, &grammar);
+        let matches = grammar.no_binary_name(true).try_get_matches_from(&words);
         let matches = matches.map_err(|error| UsageError::of(&error, &words))?;
         Self::from_arg_matches(&matches).map_err(|error| UsageError::of(&error, &words))
     }
@@ -331,7 +337,7 @@ impl Typed {
 
 /// The words with the name of the command as the grammar has it. A single word may be a whole line, as in
 /// `client '#FILELIST peer1'`.
-fn tidied(typed: &[String]) -> Vec<String> {
+fn tidied(typed: &[String], grammar: &clap::Command) -> Vec<String> {
     let mut words: Vec<String> = typed.iter().map(|word| words::unquoted(word)).collect();
     if let Some(line) = words.pop_if(|last| last.starts_with('#')) {
         match words::split(&line) {
@@ -339,7 +345,6 @@ fn tidied(typed: &[String]) -> Vec<String> {
             Err(_) => words.push(line),
         }
     }
-    let grammar = Typed::grammar();
     let takes_value = |word: &str| {
         let named = |argument: &&clap::Arg| {
             argument.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long))

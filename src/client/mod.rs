@@ -139,6 +139,14 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus>
     })
 }
 
+/// Which peer this is, by the command line, the settings and the working folder; an error for people where that is
+/// none.
+pub fn own_peer(program: &Program) -> Result<PeerId, String> {
+    let settings = TopologyFile::find(program.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let own = own_id(program.peer.as_ref(), settings.current()).map_err(|error| error.to_string())?;
+    own.ok_or_else(|| "say with --peer which peer of the settings this is".to_owned())
+}
+
 /// Runs the client as it was typed: one command, a prompt, or the commands from a pipe.
 pub fn run(typed: &Typed) -> ExitStatus {
     if let Some(shell) = typed.program.completions {

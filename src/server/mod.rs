@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub use program::{Options, run};
+pub use program::{Options, Serving, check, run, serve};
 
 use crate::classic;
 use crate::config;

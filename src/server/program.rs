@@ -40,8 +40,13 @@ pub struct Options {
 /// Serves until SIGTERM or Ctrl-C; SIGHUP makes it read the settings again. What cannot be started is one
 /// line and exit code 2.
 pub fn run(options: Options) -> ExitCode {
-    match start(options) {
-        Ok(Started { server, mut signals, held: _held }) => {
+    // Before the first line is printed, so that whoever reads it may send a signal.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]);
+    let started = signals
+        .map_err(|error| format!("cannot watch for signals: {error}"))
+        .and_then(|signals| Ok((signals, serve(options)?)));
+    match started {
+        Ok((mut signals, Serving { server, held: _held })) => {
             for _hangup in signals.forever().take_while(|signal| *signal == SIGHUP) {
                 server.read_settings_again();
             }
@@ -58,28 +63,66 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
-/// A server that runs.
-struct Started {
+/// A server that runs within this process, until it is dropped.
+pub struct Serving {
     server: Server,
-    signals: Signals,
     /// Keeps other servers from the folder.
     held: Held,
 }
 
-fn start(options: Options) -> Result<Started, String> {
-    let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
-    let id = options.peer;
-    let Some(peer) = topology.current().find(&id).cloned() else {
+/// Says whether a server could start so, and what it would do; what would keep it from starting is an error.
+/// Nothing is served, and nothing is left in the folder.
+pub fn check(options: &Options) -> Result<String, String> {
+    let settings = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let (peer, place, addresses) = own_place(options, &settings)?;
+    let made = !options.served_files.exists();
+    let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
+    let who = format!("{} --check (process {})", options.peer, std::process::id());
+    let held = store.hold_for_server(&who).map_err(|error| error.to_string())?;
+    let listener = Listener::bind(&addresses)
+        .map_err(|error| format!("cannot listen on {place}: {}", unbound(&error)))?;
+    let address = listener.address().map_err(|error| error.to_string())?;
+    let summary = store.summary().map_err(|error| error.to_string())?;
+    let (folder, others) = (store.folder(), settings.current().peers().len().saturating_sub(1));
+    drop((held, listener));
+    if made {
+        store.leave_nothing();
+    }
+    let groups: Vec<String> = peer.groups.iter().map(ToString::to_string).collect();
+    let groups = if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
+    Ok(format!(
+        "settings: {}, {others} other peers\npeer: {peer}{groups}\nlisten: {address}\n\
+         folder: {}, {} files, {} bytes, {} bytes free\n",
+        settings.path().display(),
+        folder.display(),
+        summary.files,
+        summary.bytes,
+        summary.free
+    ))
+}
+
+/// Which peer this is, and where it is to listen.
+fn own_place(options: &Options, topology: &TopologyFile) -> Result<(Peer, String, Vec<SocketAddr>), String> {
+    let id = &options.peer;
+    let Some(peer) = topology.current().find(id).cloned() else {
         let ids: Vec<&str> = topology.current().peers().iter().map(|peer| peer.id.as_str()).collect();
         return Err(format!("no peer {id} in {}; it lists: {}", topology.path().display(), ids.join(", ")));
     };
-    let (place, addresses) = match &options.listen {
-        Some(text) => (text.clone(), resolve(text)?),
+    match &options.listen {
+        Some(text) => Ok((peer, text.clone(), resolve(text)?)),
         None => {
             let addresses = peer.resolve().map_err(|error| format!("cannot look up {peer}: {error}"))?;
-            (peer.to_string(), addresses)
+            let place = peer.to_string();
+            Ok((peer, place, addresses))
         }
-    };
+    }
+}
+
+/// Starts a server and returns; what keeps it from starting is an error for people. Signals are the caller's.
+pub fn serve(options: Options) -> Result<Serving, String> {
+    let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let (peer, place, addresses) = own_place(&options, &topology)?;
+    let id = options.peer;
     raise_open_files();
     shaping::limit(options.bwlimit);
     survive_size_limit();
@@ -89,9 +132,6 @@ fn start(options: Options) -> Result<Started, String> {
     let folder = store.folder();
     let listener = Listener::bind(&addresses)
         .map_err(|error| format!("cannot listen on {place}: {}", unbound(&error)))?;
-    // Before the first line is printed, so that whoever reads it may send a signal.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let identity = Identity { peer: Some(id.clone()), read_only: options.read_only };
     let rights = Rights { read_only: options.read_only };
     let host = Host::new(store.clone(), identity, rights, options.max_connections);
@@ -106,7 +146,7 @@ fn start(options: Options) -> Result<Started, String> {
         warn_if_alone(server.address(), &peer, &others);
     }
     store.hash_all();
-    Ok(Started { server, signals, held })
+    Ok(Serving { server, held })
 }
 
 /// Why a port could not be bound, and what to do.

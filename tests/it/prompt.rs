@@ -5,6 +5,7 @@ use std::fs;
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 use expectrl::{ControlCode, Eof, Expect};
+use peershare::transport::tcp::Listener;
 
 use super::lab::{DEADLINE, bytes};
 use super::programs::Site;
@@ -126,4 +127,31 @@ fn what_was_typed_is_remembered_by_the_next_session_and_names_complete() {
     session.send_line("quit").unwrap();
     exits_well(session);
     assert!(site.read("me", "zeta file.txt").is_some());
+}
+
+#[test]
+fn one_terminal_may_both_ask_and_serve() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.put("me", "mine.txt", b"mine");
+    // A port that was free a moment ago.
+    let port = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().address().unwrap().port();
+    site.list_peers(&[("a", a.port), ("me", port)]);
+    let mut command = site.client_command();
+    command.args(["--serve", "--peer", "me"]);
+    command.env("TERM", "xterm").env("XDG_STATE_HOME", site.path("state"));
+    let mut session = OsSession::spawn(command).unwrap();
+    session.set_expect_timeout(Some(DEADLINE));
+    session.expect("peershare> ").unwrap();
+    let mut other = assert_cmd::Command::from_std(site.client_command_of("other"));
+    other.args(["download", "mine.txt", "me"]).timeout(DEADLINE).assert().success();
+    session.send_line("ping a").unwrap();
+    session.expect("up").unwrap();
+    session.expect("peershare> ").unwrap();
+    let mut second = assert_cmd::Command::from_std(site.client_command());
+    let refused = second.args(["--serve", "--peer", "me", "filelist"]).timeout(DEADLINE).assert().code(2);
+    assert!(super::client_program::err_of(&refused).contains("cannot serve"), "{refused}");
+    session.send_line("quit").unwrap();
+    exits_well(session);
+    assert_eq!(site.read("other", "mine.txt").unwrap(), b"mine");
 }

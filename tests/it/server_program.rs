@@ -264,3 +264,30 @@ fn settings_that_become_a_fifo_stop_nothing() {
     fs::rename(site.path("good.txt"), &settings).unwrap();
     site.client(&["download", "x"]).success();
 }
+
+#[test]
+fn it_can_be_checked_before_it_is_started() {
+    let site = Site::new();
+    site.put("a", "x", b"12345");
+    let check = |words: &[&str]| {
+        let mut command = assert_cmd::Command::from_std(site.server_command("a"));
+        command.args(words).timeout(DEADLINE).assert()
+    };
+    let done = check(&["--check", "--listen", "127.0.0.1:0"]).success();
+    let report = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
+    for words in ["0 other peers", "peer: a at 127.0.0.1:1\n", "listen: 127.0.0.1:", "1 files, 5 bytes"] {
+        assert!(report.contains(words), "{report}");
+    }
+    let server = site.server("a");
+    let told = check(&["--check", "--listen", "127.0.0.1:0"]).code(2);
+    assert!(String::from_utf8_lossy(&told.get_output().stderr).contains("(process "), "{told}");
+    drop(server);
+    check(&["--check", "--listen", "192.0.2.1:1"]).code(2);
+    let mut nobody = assert_cmd::Command::new(env!("CARGO_BIN_EXE_server"));
+    let page = nobody.arg("--man").timeout(DEADLINE).assert().success();
+    assert!(String::from_utf8_lossy(&page.get_output().stdout).contains(".TH server 1"));
+    let mut nobody = assert_cmd::Command::new(env!("CARGO_BIN_EXE_server"));
+    nobody.args(["--completions", "bash"]).timeout(DEADLINE).assert().success();
+    let mut nobody = assert_cmd::Command::new(env!("CARGO_BIN_EXE_server"));
+    nobody.timeout(DEADLINE).assert().code(2);
+}
