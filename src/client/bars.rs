@@ -3,6 +3,7 @@
 //! Everything that is written while bars stand goes through [`Bars`], which takes them away for
 //! that moment, so that no line is torn.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::jobs::Lines;
 use super::output::{print_to, report};
 use super::said::Said;
 use super::text::{self, clipped, files, percents, shown, size, span};
@@ -28,7 +30,15 @@ pub struct Bars {
     layout: Layout,
     out: Sink,
     err: Sink,
+    /// Where it is noted how far transfers are, instead of saying it.
+    board: Option<Board>,
 }
+
+/// How far each transfer of a job is, in words, by its label.
+pub(super) type Board = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Prints lines without tearing one that is being typed.
+pub(super) type Printer = Arc<Mutex<dyn FnMut(String) + Send>>;
 
 /// Where lines go.
 #[derive(Clone)]
@@ -59,7 +69,7 @@ impl Bars {
         let multi = MultiProgress::with_draw_target(target);
         let (out, err) = (Sink::of(io::stdout()), Sink::of(io::stderr()));
         let layout = if json { Layout::Json } else { Layout::of_stdout() };
-        Self { multi, drawn, quiet, json, layout, out, err }
+        Self { multi, drawn, quiet, json, layout, out, err, board: None }
     }
 
     /// No bars, but all that is said, to whoever runs commands within this process: results to
@@ -67,7 +77,17 @@ impl Bars {
     pub fn told_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let (out, err) = (Sink::of(out), Sink::of(err));
-        Self { multi, drawn: false, quiet: false, json: false, layout: Layout::Tabs, out, err }
+        Self { multi, drawn: false, quiet: false, json: false, layout: Layout::Tabs, out, err, board: None }
+    }
+
+    /// The same for a command that runs beside the prompt.
+    pub(super) fn of_job(&self, board: Board, printer: Option<Printer>) -> Self {
+        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let mut bars = Self { multi, drawn: false, board: Some(board), ..self.clone() };
+        if let Some(printer) = printer {
+            (bars.out, bars.err) = (Sink::of(Lines::to(printer.clone())), Sink::of(Lines::to(printer)));
+        }
+        bars
     }
 
     /// For whom tables are made: whoever reads the results.
@@ -189,6 +209,13 @@ struct State {
 impl Bar {
     /// Shows where the transfer stands. Cheap enough to be called often.
     pub fn update(&self, snapshot: &Snapshot) {
+        if let Some(board) = &self.bars.board {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let message = message(snapshot, state.rate.update(snapshot));
+            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+            board.insert(self.label.clone(), format!("{}  {message}", self.label));
+            return;
+        }
         let (delay, interval) = match (self.bars.drawn, self.bars.json) {
             (true, _) => (config::BAR_DELAY, config::BAR_INTERVAL),
             (false, true) => (config::PROGRESS_EVENT, config::PROGRESS_EVENT),
@@ -241,6 +268,9 @@ impl Bar {
 
     /// Takes the bar away.
     pub fn finish(&self) {
+        if let Some(board) = &self.bars.board {
+            board.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.label);
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = state.drawn.take() {
             bar.finish_and_clear();

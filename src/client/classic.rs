@@ -10,7 +10,7 @@ use crossbeam_channel::bounded;
 
 use super::download::{say_downloaded, status_of};
 use super::said::{Said, Transferred};
-use super::transfers::Work;
+use super::work::Work;
 use super::{Bar, ExitStatus, shown};
 use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
 use crate::content::{FileName, Manifest};

@@ -9,7 +9,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::meaning::Tried;
 use super::said::{Said, Transferred};
 use super::text::{quoted, size};
-use super::transfers::Work;
+use super::work::Work;
 use super::{Bar, Bars, ExitStatus, classic, planned, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
-use rustyline::{CompletionType, Config, Editor};
+use rustyline::{CompletionType, Config, Editor, ExternalPrinter};
 
 use super::Execute;
 use super::completion::Completion;
@@ -40,7 +40,15 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
         // The first time there is none.
         let _ = editor.load_history(kept);
     }
+    match editor.create_external_printer() {
+        Ok(mut printer) => shell.print_to(move |lines| {
+            // Nobody is left to be told when the terminal is gone.
+            let _ = printer.print(lines);
+        }),
+        Err(error) => log::warn!("what runs beside the prompt may tear the line that is typed: {error}"),
+    }
     let ended = read_lines(shell, &mut editor);
+    shell.end(true);
     if let Some(kept) = &kept
         && !editor.history().is_empty()
         && let Err(error) = editor.append_history(kept)
@@ -54,11 +62,21 @@ fn read_lines<E: Execute>(
     shell: &mut Shell<'_, E>,
     editor: &mut Editor<Completion, FileHistory>,
 ) -> Result<(), ReadlineError> {
+    let mut warned = false;
     loop {
+        shell.watch();
         editor.set_helper(Some(Completion::of(&shell.known(), shell.offered())));
         match editor.readline(PROMPT) {
-            Ok(typed) if perform_lines(shell, &typed) == Step::Leave => return Ok(()),
-            Ok(_) => {}
+            Ok(typed) if perform_lines(shell, &typed) == Step::Leave => {
+                let running = shell.running();
+                if running == 0 || std::mem::replace(&mut warned, true) {
+                    return Ok(());
+                }
+                shell.say(&format!(
+                    "{running} still run, see #STATUS; #QUIT again ends them, and the same commands continue later"
+                ));
+            }
+            Ok(_) => warned = false,
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
                 // The editor stops at the bad byte, so what is typed now is a new line.
                 shell.report("the line is not UTF-8; it is skipped");

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use super::meaning::{self, Meaning, Nobody};
 use super::omissions;
 use super::table::Fold;
-use super::transfers::Work;
+use super::work::Work;
 use super::{Bars, ExitStatus, Layout, Listed, classic, select, shown, table};
 use crate::config;
 use crate::content::pattern::{beneath, escaped};

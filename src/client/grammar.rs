@@ -163,6 +163,16 @@ pub enum Command {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
+    /// Show what runs beside the prompt: commands that end with &
+    #[command(after_help = "Examples:\n  #DOWNLOAD big.iso &\n  #STATUS")]
+    Status,
+    /// End what runs beside the prompt; what came is kept
+    #[command(after_help = "Examples:\n  #CANCEL 1\n  #CANCEL 2")]
+    Cancel {
+        /// Its number, as #STATUS shows it
+        #[arg(value_name = "NUMBER")]
+        number: u32,
+    },
     /// Explain a command, or show all
     #[command(after_help = "Examples:\n  #HELP\n  #HELP download")]
     Help {
@@ -306,6 +316,8 @@ impl Command {
             Self::Publish(_) => "publish",
             Self::Create { .. } => "create",
             Self::Verify { .. } => "verify",
+            Self::Status => "status",
+            Self::Cancel { .. } => "cancel",
             Self::Help { .. } => "help",
             Self::Quit => "quit",
         }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::meaning::Near;
 use super::text::quoted;
-use super::transfers::{Transfers, Work};
+use super::transfers::Transfers;
+use super::work::Work;
 use super::{ExitStatus, shown};
 use crate::content::FileName;
 use crate::content::pattern::{Selection, beneath, is_pattern};

@@ -10,7 +10,7 @@ use std::thread;
 use unicode_normalization::UnicodeNormalization;
 
 use super::text::quoted;
-use super::transfers::Work;
+use super::work::Work;
 use super::{ExitStatus, download, folder, shown};
 use crate::config;
 use crate::content::name::BadName;

@@ -21,6 +21,7 @@ mod filelist;
 mod folder;
 pub mod grammar;
 mod interrupts;
+mod jobs;
 mod local;
 mod manual;
 mod meaning;
@@ -44,6 +45,7 @@ pub mod transfers;
 mod upload;
 pub mod usage;
 pub mod words;
+mod work;
 
 use std::env;
 use std::ffi::OsString;
@@ -74,6 +76,27 @@ pub trait Execute {
     /// then; help and leaving never come here.
     fn execute(&mut self, command: &Command, manner: &Manner, topology: &Topology) -> ExitStatus;
 
+    /// Begins a command beside the prompt, where that is possible; has told the user.
+    fn begin_beside(&mut self, _: (&Command, &Manner, &str), _: &Topology) -> ExitStatus {
+        ExitStatus::Usage
+    }
+
+    /// Says from now on, beside the prompt, when one of these peers comes or goes.
+    fn watch(&mut self, _: &Topology) {}
+
+    /// Commands that run beside the prompt.
+    fn running(&mut self) -> usize {
+        0
+    }
+
+    /// Waits for them, or ends them `now`; the first failure.
+    fn end(&mut self, _now: bool) -> ExitStatus {
+        ExitStatus::Success
+    }
+
+    /// From now on what they say goes there.
+    fn print_to(&mut self, _print: Box<dyn FnMut(String) + Send>) {}
+
     /// Names that peers offered in their last answers, for completing what is typed.
     fn offered(&self) -> Vec<String> {
         Vec::new()
@@ -86,6 +109,7 @@ pub trait Execute {
 }
 
 /// What every command is executed with.
+#[derive(Clone)]
 pub struct Surroundings {
     /// Which peer we are, if any.
     pub own: Option<PeerId>,

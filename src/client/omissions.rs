@@ -1,6 +1,6 @@
 //! What a peer, or this one, could not give: told by name and reason, and part of the exit code.
 
-use super::transfers::Work;
+use super::work::Work;
 use super::{ExitStatus, shown};
 use crate::config;
 use crate::content::Omissions;

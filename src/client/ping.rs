@@ -10,12 +10,12 @@ use crossbeam_channel::unbounded;
 use super::said::Said;
 use super::table::Layout;
 use super::text::{clipped, files, pad, size, width};
-use super::transfers::Work;
+use super::work::Work;
 use super::{ExitStatus, select, shown};
 use crate::config;
 use crate::connection::Framed;
 use crate::fetch::SourceError;
-use crate::topology::Peer;
+use crate::topology::{Peer, PeerId};
 use crate::wire::{ErrorCode, Request, Response, State, WireError};
 
 /// How a peer stands.
@@ -90,6 +90,28 @@ pub(super) fn watch(work: &Work<'_>) -> ExitStatus {
         look_at_all(work, &mut each);
         if work.cancel.is_cancelled() || work.cancel.wait(config::WATCH_PEERS) {
             return ExitStatus::Success;
+        }
+    }
+}
+
+/// Says when a peer comes or goes, until it is cancelled; nothing of how they stand at first.
+pub(super) fn tell_changes(work: &Work<'_>) {
+    let mut before: BTreeMap<PeerId, bool> = BTreeMap::new();
+    while !work.cancel.is_cancelled() {
+        let mut each = |peer: &Peer, standing: &Standing| {
+            let is_there = standing.outcome() == ExitStatus::Success;
+            let words = match (before.insert(peer.id.clone(), is_there), is_there) {
+                (Some(false), true) => "is up",
+                (Some(true), false) => "went away",
+                _ => return,
+            };
+            if !work.cancel.is_cancelled() {
+                work.transfers.surroundings.bars.note(&format!("{} {words}", peer.id));
+            }
+        };
+        look_at_all(work, &mut each);
+        if work.cancel.wait(config::BACKGROUND_PEERS) {
+            break;
         }
     }
 }

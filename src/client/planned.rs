@@ -3,8 +3,8 @@
 use super::local::Several;
 use super::said::{Said, Transferred};
 use super::text::{files, quoted, size};
-use super::transfers::Work;
 use super::upload::From;
+use super::work::Work;
 use super::{ExitStatus, select, shown};
 use crate::content::Manifest;
 use crate::fetch::find::Holder;

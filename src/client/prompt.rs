@@ -50,7 +50,8 @@ pub fn run<E: Execute>(shell: &mut Shell<'_, E>, mut input: impl BufRead) -> Exi
             break;
         }
     }
-    outcome
+    let now = outcome == ExitStatus::Interrupted;
+    outcome.then(shell.end(now))
 }
 
 impl<'a, E: Execute> Shell<'a, E> {
@@ -84,6 +85,10 @@ impl<'a, E: Execute> Shell<'a, E> {
         if words::is_idle(line) {
             return Step::Done(ExitStatus::Success);
         }
+        let beside = line.trim_end().strip_suffix(BESIDE).filter(|line| line.ends_with(char::is_whitespace));
+        if let Some(line) = beside {
+            return self.begin_line(line.trim(), place);
+        }
         match command_of(line) {
             Ok((Command::Quit, _)) => Step::Leave,
             Ok((command, manner)) => {
@@ -96,6 +101,45 @@ impl<'a, E: Execute> Shell<'a, E> {
                 Step::Done(ExitStatus::Usage)
             }
         }
+    }
+
+    /// Has a line performed beside what is typed next.
+    fn begin_line(&mut self, line: &str, place: &str) -> Step {
+        match command_of(line) {
+            Ok((Command::Quit | Command::Help { .. } | Command::Status | Command::Cancel { .. }, _)) => {
+                self.report(&format!("{place}that is done at once; leave out the {BESIDE}"));
+                Step::Done(ExitStatus::Usage)
+            }
+            Ok((command, manner)) => {
+                self.refresh();
+                Step::Done(self.execute.begin_beside((&command, &manner, line), self.settings.current()))
+            }
+            Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
+            Err(error) => {
+                self.report(&format!("{place}{error}"));
+                Step::Done(ExitStatus::Usage)
+            }
+        }
+    }
+
+    /// Says beside the prompt when a peer comes or goes.
+    pub fn watch(&mut self) {
+        self.execute.watch(self.settings.current());
+    }
+
+    /// Commands that run beside the prompt.
+    pub fn running(&mut self) -> usize {
+        self.execute.running()
+    }
+
+    /// Waits for them, or ends them `now`.
+    pub fn end(&mut self, now: bool) -> ExitStatus {
+        self.execute.end(now)
+    }
+
+    /// From now on what they say goes there.
+    pub fn print_to(&mut self, print: impl FnMut(String) + Send + 'static) {
+        self.execute.print_to(Box::new(print));
     }
 
     /// Performs one command with the topology in force.
@@ -147,6 +191,9 @@ impl<'a, E: Execute> Shell<'a, E> {
         }
     }
 }
+
+/// What a line ends with that is to be done beside the next ones.
+const BESIDE: char = '&';
 
 /// The command of a line.
 fn command_of(line: &str) -> Result<(Command, Manner), UsageError> {

@@ -120,6 +120,17 @@ pub enum Said<'a> {
         /// What could not be published.
         left_out: u64,
     },
+    /// A command that runs beside the prompt.
+    Job {
+        /// Its number, for `#CANCEL`.
+        number: u32,
+        /// As it was typed.
+        line: &'a str,
+        /// How long it runs.
+        seconds: u64,
+        /// How far its transfers are, in words.
+        transfers: &'a [&'a str],
+    },
     /// A torrent was made.
     Created {
         /// The file that describes it.

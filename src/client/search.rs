@@ -7,7 +7,7 @@ use std::thread;
 use super::said::Said;
 use super::table::Layout;
 use super::text::{clipped, quoted, size};
-use super::transfers::Work;
+use super::work::Work;
 use super::{ExitStatus, classic, select, shown};
 use crate::config;
 use crate::content::pattern::{escaped, is_pattern};

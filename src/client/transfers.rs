@@ -6,22 +6,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::grammar::{Choice, Command, Connect, List, Manner, Search, Transfer};
 use super::interrupts::{Interrupts, Watched};
+use super::jobs::{self, Jobs};
 use super::local::Given;
 use super::place::Place;
 use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
+use super::work::Work;
 use super::{
     Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, own, ping, search, shown,
     torrent, upload,
 };
 use crate::config;
 use crate::connection::Identity;
-use crate::content::FileName;
 use crate::content::name::PRIVATE_FOLDER;
-use crate::fetch::{Caller, SourceError, Waits};
+use crate::fetch::{Caller, Waits};
 use crate::store::{Store, StoreError};
-use crate::topology::{Peer, PeerId, Topology};
+use crate::topology::{Peer, Topology};
 use crate::transport::Cancel;
 
 /// Does listings, uploads and downloads, one after the other.
@@ -34,51 +35,9 @@ pub struct Transfers {
     connected: Vec<Peer>,
     /// Names that peers have listed.
     offered: Mutex<BTreeSet<String>>,
-}
-
-/// What one command works with.
-pub(super) struct Work<'a> {
-    pub(super) transfers: &'a Transfers,
-    pub(super) peers: Vec<Peer>,
-    /// All peers that there are.
-    pub(super) topology: &'a Topology,
-    pub(super) caller: Caller,
-    pub(super) cancel: Cancel,
-    /// Whether peers that fetch the same file pass its chunks on to one another.
-    pub(super) swarm: bool,
-    /// How long is waited for what.
-    pub(super) waits: Waits,
-    /// Where downloads go, if not into the own served folder.
-    pub(super) to: Option<Store>,
-    /// What the one file or folder is called where it arrives.
-    pub(super) name: Option<FileName>,
-    /// Nothing is transferred; it is only said what would be.
-    pub(super) dry_run: bool,
-}
-
-impl Work<'_> {
-    /// The peers of these ids.
-    pub(super) fn named(&self, failures: Vec<(PeerId, SourceError)>) -> Vec<(Peer, SourceError)> {
-        let peer = |id: &PeerId| self.peers.iter().find(|peer| peer.id == *id).cloned();
-        failures.into_iter().filter_map(|(id, error)| Some((peer(&id)?, error))).collect()
-    }
-
-    /// The same with other peers.
-    pub(super) fn among(&self, peers: Vec<Peer>) -> Work<'_> {
-        Work {
-            peers,
-            caller: self.caller.clone(),
-            cancel: self.cancel.clone(),
-            to: self.to.clone(),
-            name: self.name.clone(),
-            ..*self
-        }
-    }
-
-    /// Where what is downloaded goes.
-    pub(super) fn store(&self) -> Result<Store, StoreError> {
-        self.to.clone().map_or_else(|| self.transfers.store(), Ok)
-    }
+    jobs: Jobs,
+    /// What ends the one command of a job.
+    ends: Option<Cancel>,
 }
 
 impl Transfers {
@@ -92,7 +51,23 @@ impl Transfers {
             interrupts,
             connected: Vec::new(),
             offered: Mutex::default(),
+            jobs: Jobs::default(),
+            ends: None,
         }
+    }
+
+    /// For one command that runs beside the prompt, and ends with `cancel` instead of by Ctrl-C.
+    pub(super) fn of_job(surroundings: Surroundings, cancel: Cancel) -> Self {
+        Self { ends: Some(cancel), ..Self::new(surroundings) }
+    }
+
+    /// Says when a peer comes or goes, until this is cancelled.
+    pub(super) fn tell_changes(&self, topology: &Topology) {
+        let own = self.surroundings.own.as_ref();
+        let others = topology.peers().iter().filter(|peer| Some(&peer.id) != own && !peer.classic);
+        let (cancel, _) = self.begin();
+        let peers: Vec<Peer> = others.take(config::BACKGROUND_MOST).cloned().collect();
+        ping::tell_changes(&self.work(peers, &cancel, &Manner::default(), topology));
     }
 
     /// Remembers what a peer offers, for completing what is typed.
@@ -134,6 +109,42 @@ impl Transfers {
 }
 
 impl Execute for Transfers {
+    fn begin_beside(
+        &mut self,
+        (command, manner, line): (&Command, &Manner, &str),
+        topology: &Topology,
+    ) -> ExitStatus {
+        let surroundings = self.surroundings.clone();
+        let topology = topology.with(&self.connected);
+        match self.jobs.begin(surroundings, (command, manner, line), &topology) {
+            Ok(number) => {
+                self.surroundings.bars.note(&format!("[{number}] {}", shown(line)));
+                ExitStatus::Success
+            }
+            Err(error) => {
+                self.surroundings.bars.error(&format!("cannot begin {}: {error}", shown(line)));
+                ExitStatus::Failed
+            }
+        }
+    }
+
+    fn running(&mut self) -> usize {
+        self.jobs.running()
+    }
+
+    fn watch(&mut self, topology: &Topology) {
+        let topology = topology.with(&self.connected);
+        self.jobs.watch(self.surroundings.clone(), &topology);
+    }
+
+    fn end(&mut self, now: bool) -> ExitStatus {
+        self.jobs.end(now)
+    }
+
+    fn print_to(&mut self, print: Box<dyn FnMut(String) + Send>) {
+        self.jobs.print_to(jobs::printer(print));
+    }
+
     fn offered(&self) -> Vec<String> {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
@@ -166,6 +177,8 @@ impl Execute for Transfers {
                 let (cancel, _watched) = self.begin();
                 Ok(own::verify(self, names, &cancel))
             }
+            Command::Status => Ok(self.jobs.show(&self.surroundings.bars)),
+            Command::Cancel { number } => Ok(self.cancel(*number)),
             Command::Help { .. } | Command::Quit => Ok(ExitStatus::Success),
         };
         let bars = &self.surroundings.bars;
@@ -315,10 +328,27 @@ impl Transfers {
     }
 
     /// What ends a command, and what has Ctrl-C do so while it is there.
-    fn begin(&self) -> (Cancel, Watched) {
-        let cancel = Cancel::new();
-        let watched = self.interrupts.watch(&cancel);
-        (cancel, watched)
+    fn begin(&self) -> (Cancel, Option<Watched>) {
+        match &self.ends {
+            Some(cancel) => (cancel.clone(), None),
+            None => {
+                let cancel = Cancel::new();
+                let watched = self.interrupts.watch(&cancel);
+                (cancel, Some(watched))
+            }
+        }
+    }
+
+    fn cancel(&mut self, number: u32) -> ExitStatus {
+        match self.jobs.cancel(number) {
+            true => ExitStatus::Success,
+            false => {
+                self.surroundings
+                    .bars
+                    .error(&format!("nothing that runs has the number {number}; see #STATUS"));
+                ExitStatus::Usage
+            }
+        }
     }
 
     fn work<'a>(

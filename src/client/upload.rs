@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::said::{Said, Transferred};
 use super::text::{self, quoted, size};
-use super::transfers::Work;
+use super::work::Work;
 use super::{Bar, ExitStatus, classic, planned, shown};
 use crate::config;
 use crate::content::{FileName, Manifest};

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// Peers that the prompt looks at in the background, at most; each takes a thread for a moment.
+pub const BACKGROUND_MOST: usize = 64;
+
+/// How often the prompt looks in the background whether peers are there.
+pub const BACKGROUND_PEERS: Duration = Duration::from_secs(5);
+
 /// How often peers that are watched are asked how they are.
 pub const WATCH_PEERS: Duration = Duration::from_secs(2);
 

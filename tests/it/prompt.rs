@@ -1,14 +1,15 @@
 //! A session at the prompt, on a pseudo-terminal.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 use expectrl::{ControlCode, Eof, Expect};
 use peershare::transport::tcp::Listener;
 
-use super::lab::{DEADLINE, bytes};
-use super::programs::Site;
+use super::lab::{CHUNK, DEADLINE, LONG, bytes};
+use super::programs::{Running, Site, relay};
 
 /// The prompt, after it greeted.
 fn prompt(site: &Site) -> OsSession {
@@ -154,4 +155,73 @@ fn one_terminal_may_both_ask_and_serve() {
     session.send_line("quit").unwrap();
     exits_well(session);
     assert_eq!(site.read("other", "mine.txt").unwrap(), b"mine");
+}
+
+#[test]
+fn commands_run_beside_the_prompt_and_are_shown_and_ended() {
+    let (site, data) = (Site::new(), bytes(1, 8 * LONG));
+    site.put("a", "slow.bin", &data);
+    site.put("b", "quick.txt", b"x");
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    let (a, b) = (site.server("a"), site.server("b"));
+    let (held, holding) = crossbeam_channel::bounded(1);
+    let (resume, resumed) = crossbeam_channel::bounded::<()>(0);
+    let slow = relay(Arc::new(Mutex::new(a.port)), 8 * CHUNK as u64, held, resumed);
+    site.list_peers(&[("a", slow), ("b", b.port)]);
+    let mut session = prompt(&site);
+    session.send_line("download slow.bin a &").unwrap();
+    session.expect("[1] download slow.bin a").unwrap();
+    holding.recv_timeout(DEADLINE).unwrap();
+    session.send_line("download quick.txt b &").unwrap();
+    session.expect("downloaded quick.txt").unwrap();
+    session.expect("[2] download quick.txt b: all well").unwrap();
+    session.send_line("status").unwrap();
+    session.expect("[1] download slow.bin a").unwrap();
+    session.send_line("cancel 7").unwrap();
+    session.expect("nothing that runs has the number 7").unwrap();
+    session.send_line("quit").unwrap();
+    session.expect("1 still run").unwrap();
+    session.send_line("cancel 1").unwrap();
+    session.expect("[1] download slow.bin a: interrupted").unwrap();
+    drop(resume);
+    session.send_line("quit").unwrap();
+    exits_well(session);
+    assert!(site.read("me", "slow.bin").is_none());
+}
+
+#[test]
+fn lines_of_a_pipe_may_run_beside_one_another_and_all_are_awaited() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.put("a", "1.txt", b"1");
+    site.put("a", "2.txt", b"2");
+    let run = |lines: &'static str, code| {
+        let mut client = assert_cmd::Command::from_std(site.client_command());
+        client.write_stdin(lines).timeout(DEADLINE).assert().code(code);
+    };
+    run("download 1.txt &\ndownload 2.txt &\n", 0);
+    assert!(site.read("me", "1.txt").is_some() && site.read("me", "2.txt").is_some());
+    run("download gone.txt &\nfilelist\n", 4);
+    run("help &\n", 2);
+}
+
+#[test]
+fn a_peer_that_goes_away_or_comes_is_told_at_the_prompt() {
+    let site = Site::new();
+    let a = site.server("a");
+    let port = a.port;
+    site.list_peers(&[("a", port)]);
+    let mut session = prompt(&site);
+    // The first look tells nothing; after it the peer is known to be there.
+    session.send_line("ping").unwrap();
+    session.expect("up").unwrap();
+    drop(a);
+    session.expect("a went away").unwrap();
+    let mut again = site.server_command("a");
+    let again = Running::start(again.args(["--listen", &format!("127.0.0.1:{port}")]));
+    again.wait_for("listens on");
+    session.expect("a is up").unwrap();
+    session.send_line("quit").unwrap();
+    exits_well(session);
 }

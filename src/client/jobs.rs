@@ -1,0 +1,196 @@
+//! Commands that run beside the prompt: `command &`, `#STATUS`, `#CANCEL`.
+//!
+//! A job is done like any command, with an audience of its own: what it says goes to the printer of the prompt,
+//! which does not tear the line that is being typed, and how far it is goes to a board that `#STATUS` reads.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::bars::{Board, Printer};
+use super::grammar::{Command, Manner};
+use super::said::Said;
+use super::text::{clipped, span};
+use super::transfers::Transfers;
+use super::{Bars, Execute, ExitStatus, Surroundings, shown};
+use crate::topology::Topology;
+use crate::transport::Cancel;
+
+/// The jobs of a session.
+#[derive(Default)]
+pub(super) struct Jobs {
+    last: u32,
+    jobs: Vec<Job>,
+    printer: Option<Printer>,
+    watch: Option<Watch>,
+}
+
+/// Looks in the background which peers are there.
+struct Watch {
+    topology: Topology,
+    cancel: Cancel,
+    thread: JoinHandle<()>,
+}
+
+struct Job {
+    number: u32,
+    line: String,
+    cancel: Cancel,
+    board: Board,
+    began: Instant,
+    thread: JoinHandle<ExitStatus>,
+}
+
+impl Jobs {
+    /// From now on what jobs say goes there.
+    pub(super) fn print_to(&mut self, printer: Printer) {
+        self.printer = Some(printer);
+    }
+
+    /// Begins a job; says its number.
+    pub(super) fn begin(
+        &mut self,
+        mut surroundings: Surroundings,
+        (command, manner, line): (&Command, &Manner, &str),
+        topology: &Topology,
+    ) -> io::Result<u32> {
+        self.forget_ended();
+        let (board, cancel) = (Board::default(), Cancel::new());
+        surroundings.bars = surroundings.bars.of_job(board.clone(), self.printer.clone());
+        let bars = surroundings.bars.clone();
+        let mut transfers = Transfers::of_job(surroundings, cancel.clone());
+        self.last += 1;
+        let (number, shown_line) = (self.last, line.to_owned());
+        let (command, manner, topology) = (command.clone(), *manner, topology.clone());
+        let work = move || {
+            let status = transfers.execute(&command, &manner, &topology);
+            bars.note(&format!("[{number}] {}: {}", shown(&shown_line), status.meaning()));
+            status
+        };
+        let thread = thread::Builder::new().name(format!("job-{number}")).spawn(work)?;
+        let (line, began) = (line.to_owned(), Instant::now());
+        self.jobs.push(Job { number, line, cancel, board, began, thread });
+        Ok(number)
+    }
+
+    /// Says from now on when a peer comes or goes; once for the same peers.
+    pub(super) fn watch(&mut self, mut surroundings: Surroundings, topology: &Topology) {
+        if self.watch.as_ref().is_some_and(|watch| watch.topology == *topology) {
+            return;
+        }
+        self.end_watch();
+        let (board, cancel, topology) = (Board::default(), Cancel::new(), topology.clone());
+        surroundings.bars = surroundings.bars.of_job(board, self.printer.clone());
+        let transfers = Transfers::of_job(surroundings, cancel.clone());
+        let known = topology.clone();
+        let work = move || transfers.tell_changes(&known);
+        match thread::Builder::new().name("peers".to_owned()).spawn(work) {
+            Ok(thread) => self.watch = Some(Watch { topology, cancel, thread }),
+            Err(error) => log::warn!("cannot watch which peers are there: {error}"),
+        }
+    }
+
+    fn end_watch(&mut self) {
+        if let Some(Watch { cancel, thread, .. }) = self.watch.take() {
+            cancel.cancel();
+            if thread.join().is_err() {
+                log::warn!("what watched the peers had failed");
+            }
+        }
+    }
+
+    /// Shows the jobs that run, with how far their transfers are.
+    pub(super) fn show(&mut self, bars: &Bars) -> ExitStatus {
+        self.forget_ended();
+        if self.jobs.is_empty() {
+            bars.note("nothing runs beside the prompt");
+        }
+        let mut status = ExitStatus::Success;
+        for job in &self.jobs {
+            let board = job.board.lock().unwrap_or_else(PoisonError::into_inner);
+            let transfers: Vec<&str> = board.values().map(String::as_str).collect();
+            let said = Said::Job {
+                number: job.number,
+                line: &job.line,
+                seconds: job.began.elapsed().as_secs(),
+                transfers: &transfers,
+            };
+            let mut lines =
+                vec![format!("[{}] {}  {}", job.number, shown(&job.line), span(job.began.elapsed()))];
+            lines.extend(transfers.iter().flat_map(|text| text.lines()).map(|line| format!("    {line}")));
+            let lines: Vec<_> = lines.iter().map(|line| clipped(line, bars.columns())).collect();
+            status = status.then(bars.result(&lines.join("\n"), &said));
+        }
+        status
+    }
+
+    /// Ends a job; says whether there is one of that number.
+    pub(super) fn cancel(&mut self, number: u32) -> bool {
+        self.forget_ended();
+        let job = self.jobs.iter().find(|job| job.number == number);
+        job.inspect(|job| job.cancel.cancel()).is_some()
+    }
+
+    /// How many run.
+    pub(super) fn running(&mut self) -> usize {
+        self.forget_ended();
+        self.jobs.len()
+    }
+
+    /// Waits for all; ends them first if `now`. The first failure counts.
+    pub(super) fn end(&mut self, now: bool) -> ExitStatus {
+        let mut status = ExitStatus::Success;
+        for job in self.jobs.drain(..) {
+            if now {
+                job.cancel.cancel();
+            }
+            status = status.then(job.thread.join().unwrap_or(ExitStatus::Failed));
+        }
+        status
+    }
+
+    fn forget_ended(&mut self) {
+        self.jobs.retain(|job| !job.thread.is_finished());
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.end_watch();
+        self.end(true);
+    }
+}
+
+/// Writes whole lines to a printer.
+pub(super) struct Lines {
+    printer: Printer,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn to(printer: Printer) -> Self {
+        Self { printer, rest: Vec::new() }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.rest.extend_from_slice(bytes);
+        if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
+            let lines: Vec<u8> = self.rest.drain(..=end).collect();
+            let mut print = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+            print(String::from_utf8_lossy(&lines).into_owned());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A printer from a function.
+pub(super) fn printer(print: impl FnMut(String) + Send + 'static) -> Printer {
+    Arc::new(Mutex::new(print))
+}

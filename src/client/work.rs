@@ -1,0 +1,53 @@
+//! What one command works with.
+
+use super::transfers::Transfers;
+use crate::content::FileName;
+use crate::fetch::{Caller, SourceError, Waits};
+use crate::store::{Store, StoreError};
+use crate::topology::{Peer, PeerId, Topology};
+use crate::transport::Cancel;
+
+/// What one command works with.
+pub(super) struct Work<'a> {
+    pub(super) transfers: &'a Transfers,
+    pub(super) peers: Vec<Peer>,
+    /// All peers that there are.
+    pub(super) topology: &'a Topology,
+    pub(super) caller: Caller,
+    pub(super) cancel: Cancel,
+    /// Whether peers that fetch the same file pass its chunks on to one another.
+    pub(super) swarm: bool,
+    /// How long is waited for what.
+    pub(super) waits: Waits,
+    /// Where downloads go, if not into the own served folder.
+    pub(super) to: Option<Store>,
+    /// What the one file or folder is called where it arrives.
+    pub(super) name: Option<FileName>,
+    /// Nothing is transferred; it is only said what would be.
+    pub(super) dry_run: bool,
+}
+
+impl Work<'_> {
+    /// The peers of these ids.
+    pub(super) fn named(&self, failures: Vec<(PeerId, SourceError)>) -> Vec<(Peer, SourceError)> {
+        let peer = |id: &PeerId| self.peers.iter().find(|peer| peer.id == *id).cloned();
+        failures.into_iter().filter_map(|(id, error)| Some((peer(&id)?, error))).collect()
+    }
+
+    /// The same with other peers.
+    pub(super) fn among(&self, peers: Vec<Peer>) -> Work<'_> {
+        Work {
+            peers,
+            caller: self.caller.clone(),
+            cancel: self.cancel.clone(),
+            to: self.to.clone(),
+            name: self.name.clone(),
+            ..*self
+        }
+    }
+
+    /// Where what is downloaded goes.
+    pub(super) fn store(&self) -> Result<Store, StoreError> {
+        self.to.clone().map_or_else(|| self.transfers.store(), Ok)
+    }
+}
