@@ -12,7 +12,7 @@ use super::place::Place;
 use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
-use super::work::Work;
+use super::work::{Work, one_after_the_other, retried};
 use super::{
     Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, own, ping, search, shown,
     torrent, upload,
@@ -375,33 +375,4 @@ impl Transfers {
             dry_run: false,
         }
     }
-}
-
-/// Does it again while peers cannot be reached, so many times.
-fn retried(times: u32, work: &Work<'_>, mut attempt: impl FnMut() -> ExitStatus) -> ExitStatus {
-    let mut status = attempt();
-    for time in 1..=times {
-        if status != ExitStatus::Unreachable || work.cancel.wait(config::COMMAND_PAUSE) {
-            break;
-        }
-        work.transfers.surroundings.bars.note(&format!("trying again, {time} of {times}"));
-        status = attempt();
-    }
-    status
-}
-
-/// Does the same with each; the first failure counts, and an interruption ends it.
-fn one_after_the_other<T>(
-    all: impl IntoIterator<Item = T>,
-    cancel: &Cancel,
-    mut each: impl FnMut(T) -> ExitStatus,
-) -> ExitStatus {
-    let mut outcomes = Vec::new();
-    for one in all {
-        outcomes.push(each(one));
-        if cancel.is_cancelled() {
-            break;
-        }
-    }
-    ExitStatus::of_peers(outcomes)
 }

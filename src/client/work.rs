@@ -1,6 +1,8 @@
 //! What one command works with.
 
+use super::ExitStatus;
 use super::transfers::Transfers;
+use crate::config;
 use crate::content::FileName;
 use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
@@ -50,4 +52,33 @@ impl Work<'_> {
     pub(super) fn store(&self) -> Result<Store, StoreError> {
         self.to.clone().map_or_else(|| self.transfers.store(), Ok)
     }
+}
+
+/// Does it again while peers cannot be reached, so many times.
+pub(super) fn retried(times: u32, work: &Work<'_>, mut attempt: impl FnMut() -> ExitStatus) -> ExitStatus {
+    let mut status = attempt();
+    for time in 1..=times {
+        if status != ExitStatus::Unreachable || work.cancel.wait(config::COMMAND_PAUSE) {
+            break;
+        }
+        work.transfers.surroundings.bars.note(&format!("trying again, {time} of {times}"));
+        status = attempt();
+    }
+    status
+}
+
+/// Does the same with each; the first failure counts, and an interruption ends it.
+pub(super) fn one_after_the_other<T>(
+    all: impl IntoIterator<Item = T>,
+    cancel: &Cancel,
+    mut each: impl FnMut(T) -> ExitStatus,
+) -> ExitStatus {
+    let mut outcomes = Vec::new();
+    for one in all {
+        outcomes.push(each(one));
+        if cancel.is_cancelled() {
+            break;
+        }
+    }
+    ExitStatus::of_peers(outcomes)
 }
