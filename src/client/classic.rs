@@ -186,7 +186,7 @@ pub(super) fn receive_unproven(
         Ok(Arrival::Ready(incoming)) => match fetch(work, holders, &there, incoming) {
             Ok(snapshot) => {
                 bars.note(&unverified);
-                say_downloaded(bars, &name, &snapshot)
+                say_downloaded(work, &name, &snapshot)
             }
             Err(TransferError::Interrupted) => {
                 let what = "interrupted; what came is not kept, because nothing proves it";

@@ -10,7 +10,7 @@ use super::meaning::Tried;
 use super::said::{Said, Transferred};
 use super::text::{quoted, size};
 use super::work::Work;
-use super::{Bar, Bars, ExitStatus, classic, planned, shown, text};
+use super::{Bar, ExitStatus, classic, planned, shown, text};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
@@ -245,15 +245,17 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
             fail(ExitStatus::Refused, what)
         }
         Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes), progress) {
-            Ok(snapshot) => say_downloaded(bars, &name, &snapshot),
+            Ok(snapshot) => say_downloaded(work, &name, &snapshot),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
     }
 }
 
 /// Says that a file is here now.
-pub(super) fn say_downloaded(bars: &Bars, name: &FileName, snapshot: &Snapshot) -> ExitStatus {
-    bars.say(&summary(name, snapshot), &Said::Transferred(transferred(name, snapshot, 0)))
+pub(super) fn say_downloaded(work: &Work<'_>, name: &FileName, snapshot: &Snapshot) -> ExitStatus {
+    let line = format!("{}{}", summary(name, snapshot), work.where_it_lies(name.as_str()));
+    let said = Said::Transferred(transferred(name, snapshot, 0));
+    work.transfers.surroundings.bars.say(&line, &said)
 }
 
 fn transferred<'a>(name: &'a FileName, snapshot: &'a Snapshot, there: u64) -> Transferred<'a> {

@@ -141,12 +141,13 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     }
     let rate = text::rate(came(snapshot), snapshot.elapsed);
     let line = format!(
-        "downloaded {}: {}, {}{rate}{}{}",
+        "downloaded {}: {}, {}{rate}{}{}{}",
         wanted,
         files(outcome.received),
         size(outcome.bytes),
         shares(snapshot),
         others(outcome.here, outcome.failures.len() as u64),
+        work.where_it_lies(""),
     );
     let printed = bars.say(
         &line,

@@ -73,7 +73,10 @@ pub(super) fn run(work: &Work<'_>) -> ExitStatus {
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
-    tell_why(work, &standings);
+    if work.transfers.surroundings.bars.layout() != Layout::Aligned {
+        // For eyes it stands in the line of each.
+        tell_why(work, &standings);
+    }
     ExitStatus::of_peers(standings.iter().map(|(_, standing)| standing.outcome()))
 }
 
@@ -243,7 +246,7 @@ fn in_words(columns: &Columns, peer: &Peer, standing: &Standing) -> String {
         line.truncate(line.trim_end().len());
         return line;
     };
-    let _ = write!(line, "{:>6.1} ms", trip.as_secs_f64() * 1000.0);
+    let _ = write!(line, "{:>7.2} ms", trip.as_secs_f64() * 1000.0);
     let mut more = Vec::new();
     more.extend(state.files.map(files));
     more.extend(state.bytes.map(size));

@@ -1,7 +1,7 @@
 //! What one command works with.
 
-use super::ExitStatus;
 use super::transfers::Transfers;
+use super::{ExitStatus, Layout, shown};
 use crate::config;
 use crate::content::FileName;
 use crate::fetch::{Caller, SourceError, Waits};
@@ -45,6 +45,16 @@ impl Work<'_> {
             to: self.to.clone(),
             name: self.name.clone(),
             ..*self
+        }
+    }
+
+    /// Says to eyes where something of that name was put; programs know.
+    pub(super) fn where_it_lies(&self, name: &str) -> String {
+        match (self.transfers.surroundings.bars.layout(), self.store()) {
+            (Layout::Aligned, Ok(store)) => {
+                format!("; it lies in {}", shown(&store.folder().join(name).display().to_string()))
+            }
+            _ => String::new(),
         }
     }
 
