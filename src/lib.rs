@@ -47,6 +47,8 @@
 //! | swarm | peers that fetch a file together and pass its chunks on: targets of an upload, simultaneous downloads; who has all of it is the origin |
 //! | handout | which chunk of a swarm went to whom |
 //! | orphan | a member of a swarm whose origin is lost |
+//! | job | a command that runs beside the prompt |
+//! | selector | a word that names peers: an id, a range, a group, an address, `all` |
 //! | omission | what was asked for and cannot be copied or listed: a name and its reason |
 //! | hole | a part of a file that is zeros and takes no room on the disk |
 //! | outage | the time in which a source that was in use is away, and is waited for |
@@ -246,6 +248,12 @@
 //! * What a client receives, its server gives away. The two share a folder and no more: a live file
 //!   says what is there, its lock that somebody is at it, and its end what was passed on.
 //! * Folders are given to each target by itself.
+//! * All that can be typed is one definition (`client/grammar.rs`), and what commands say goes through one place
+//!   (`client/bars.rs`), to eyes, to a pipe, to a program or to the board of a job.
+//! * There is no tracker to ask, so `search`, `peers` and `ping` ask the peers, all at once, and show answers as
+//!   they come. A pong tells how a peer is doing in fields that may be absent.
+//! * How fast a process sends and receives is one account for all its connections (`transport/shaping.rs`), a
+//!   static, because it is about the process.
 //! * A store has a folder in force, and looks again by its path where it matters: a disk may be mounted
 //!   there while a server runs, or the private folder be removed. What is under way goes on with the folder
 //!   that it began with.

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal};
 
 use super::said::Said;
-use super::text::{files, pad, quoted, size, width};
+use super::text::{self, files, pad, quoted, size, width};
 use crate::config;
 use crate::content::{FileName, Root};
 use crate::topology::PeerId;
@@ -256,6 +256,8 @@ fn shown_size(length: Option<u64>) -> String {
 struct Columns {
     name: usize,
     size: usize,
+    /// What a line may take; a longer one is made two.
+    terminal: usize,
 }
 
 impl Columns {
@@ -263,7 +265,8 @@ impl Columns {
 
     /// Wide enough for the longest name and size, but see [`config::NAME_COLUMNS`].
     fn for_all(sorted: &[&Listed]) -> Self {
-        let mut columns = Self { name: "name".len(), size: "size".len() };
+        let terminal = text::columns_of_stdout();
+        let mut columns = Self { name: "name".len(), size: "size".len(), terminal };
         for row in rows(sorted) {
             let slash = usize::from(row.first.folder.is_some());
             columns.name = columns.name.max(width(&quoted(row.first.name.as_str())) + slash);
@@ -275,9 +278,15 @@ impl Columns {
 
     fn line(&self, name: &str, (size, id, peers): (String, String, String)) -> String {
         let mut line = String::from(name);
-        pad(&mut line, width(name), self.name);
         // Writing to a string cannot fail.
-        let _ = write!(line, "  {size:>0$}  {id:<1$} {peers}", self.size, Self::ID);
+        let mut rest = String::new();
+        let _ = write!(rest, "  {size:>0$}  {id:<1$} {peers}", self.size, Self::ID);
+        match self.name.max(width(name)) + width(rest.trim_end()) <= self.terminal {
+            true => pad(&mut line, width(name), self.name),
+            // The name is worth more than a table.
+            false => line.push('\n'),
+        }
+        line.push_str(&rest);
         line.truncate(line.trim_end().len());
         line.push('\n');
         line

@@ -166,19 +166,38 @@ fn all_commands() -> String {
     let columns = grammar.get_subcommands().map(|command| name(command).len()).max().unwrap_or(0);
     for command in grammar.get_subcommands() {
         let (name, about) = (name(command), command.get_about().map(ToString::to_string));
-        lines.push_str("  ");
-        lines.push_str(&name);
-        text::pad(&mut lines, name.len(), columns + 2);
-        lines.push_str(&about.unwrap_or_default());
-        lines.push('\n');
+        let mut line = format!("  {name}");
+        text::pad(&mut line, name.len(), columns + 2);
+        line.push_str(&about.unwrap_or_default());
+        wrap(&mut lines, &line, columns + 4);
     }
-    lines.push_str(
-        "\n#HELP <command> shows its flags and examples\n\
-         without a peer, all others are meant: peer1, peer[1-8], @group, ADDRESS:PORT\n\
-         photos/ is a folder, *.iso and photos/** are patterns; -x leaves out what fits\n\
-         names with blanks are quoted: \"a b\", 'a b' or a\\ b; after -- nothing is a flag\n",
-    );
+    lines.push('\n');
+    for line in [
+        "#HELP <command> shows its flags and examples",
+        "without a peer, all others are meant: peer1, peer[1-8], @group, ADDRESS:PORT",
+        "photos/ is a folder, *.iso and photos/** are patterns; -x leaves out what fits",
+        "names with blanks are quoted: \"a b\", 'a b' or a\\ b; after -- nothing is a flag",
+        "a command that ends with & runs beside the prompt",
+    ] {
+        wrap(&mut lines, line, 0);
+    }
     lines
+}
+
+/// Adds a line, broken between words where the terminal ends, with all but the first part indented.
+fn wrap(lines: &mut String, line: &str, indent: usize) {
+    let (most, mut taken) = (text::columns_of_stdout(), 0);
+    for word in line.split_inclusive(' ') {
+        if taken + text::width(word.trim_end()) > most && taken > indent {
+            lines.truncate(lines.trim_end().len());
+            lines.push('\n');
+            lines.extend(std::iter::repeat_n(' ', indent));
+            taken = indent;
+        }
+        lines.push_str(word);
+        taken += text::width(word);
+    }
+    lines.push('\n');
 }
 
 /// `did you mean …?` when one command resembles what was typed, else all of them.

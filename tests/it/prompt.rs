@@ -225,3 +225,32 @@ fn a_peer_that_goes_away_or_comes_is_told_at_the_prompt() {
     session.send_line("quit").unwrap();
     exits_well(session);
 }
+
+#[test]
+fn tables_and_help_fit_narrow_and_wide_terminals() {
+    let site = Site::new();
+    let a = site.server("a");
+    site.list_peers(&[("a", a.port)]);
+    site.put("a", "photos/a rather long name of a picture from the beach.jpg", &bytes(1, 5000));
+    site.put("me", "served here/a rather long name of a picture from the beach.jpg", b"x");
+    for columns in [40_usize, 80, 120] {
+        for line in
+            ["help", "peers", "ping", "search beach", "filelist photos/", "files", "parts", "help peers"]
+        {
+            let client = site.client_command();
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("stty cols {columns} rows 50; exec \"$@\""), "sh"]);
+            shell
+                .arg(client.get_program())
+                .args(client.get_args())
+                .args(line.split(' '))
+                .env("TERM", "xterm");
+            let mut session = OsSession::spawn(shell).unwrap();
+            session.set_expect_timeout(Some(DEADLINE));
+            let found = session.expect(Eof).unwrap();
+            let text = String::from_utf8_lossy(found.before()).into_owned();
+            let long = text.lines().find(|line| line.trim_end().chars().count() > columns);
+            assert_eq!(long, None, "{line} at {columns}");
+        }
+    }
+}
