@@ -119,6 +119,13 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
         let answers = find.run();
         Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
     };
+    if let Some(root) = work.root {
+        // Nobody is asked by a name: a peer may call something else so.
+        let Ok(id) = root.to_string().parse() else { return sort(Vec::new()) };
+        let mut found = ask(Subject::Id(id));
+        found.holders.retain(|holder| holder.outline.root == root);
+        return found;
+    }
     let (mut by_name, probed) = thread::scope(|scope| {
         let probing = (!known.is_empty()).then(|| scope.spawn(|| work.probe(&known, name)));
         let answers = ask(Subject::Name(name.clone()));

@@ -1,7 +1,9 @@
 //! The prompt on a terminal: line editing, and a history that is kept between runs.
 
 use std::io::ErrorKind;
+use std::thread;
 
+use crossbeam_channel::bounded;
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
 use rustyline::{CompletionType, Config, Editor, ExternalPrinter};
@@ -41,10 +43,7 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
         let _ = editor.load_history(kept);
     }
     match editor.create_external_printer() {
-        Ok(mut printer) => shell.print_to(move |lines| {
-            // Nobody is left to be told when the terminal is gone.
-            let _ = printer.print(lines);
-        }),
+        Ok(printer) => print_beside(shell, printer),
         Err(error) => log::warn!("what runs beside the prompt may tear the line that is typed: {error}"),
     }
     let ended = read_lines(shell, &mut editor);
@@ -56,6 +55,19 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
         log::warn!("cannot keep the history in {}: {error}", kept.display());
     }
     ended
+}
+
+/// Has what runs beside the prompt print above it. The editor prints only while somebody types, and nobody waits
+/// for that: what comes meanwhile is kept, up to a limit.
+fn print_beside<E: Execute>(shell: &mut Shell<'_, E>, mut printer: impl ExternalPrinter + Send + 'static) {
+    let (give, lines) = bounded::<String>(config::BESIDE_LINES);
+    // Ends with the editor, or with whoever gives it lines.
+    let work =
+        move || lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop);
+    match thread::Builder::new().name("printer".to_owned()).spawn(work) {
+        Ok(_) => shell.print_to(move |lines| drop(give.try_send(lines))),
+        Err(error) => log::warn!("what runs beside the prompt may tear the line that is typed: {error}"),
+    }
 }
 
 fn read_lines<E: Execute>(

@@ -301,6 +301,14 @@ pub struct Choice {
 }
 
 impl Command {
+    /// Whether it is of use beside the prompt.
+    pub(super) fn may_run_beside(&self) -> bool {
+        !matches!(
+            self,
+            Self::Quit | Self::Help { .. } | Self::Status | Self::Cancel { .. } | Self::Connect(_)
+        )
+    }
+
     /// What it is called, in lower case and without `#`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -24,6 +24,8 @@ pub(super) struct Jobs {
     jobs: Vec<Job>,
     printer: Option<Printer>,
     watch: Option<Watch>,
+    /// How those went that have ended; the first failure.
+    ended: Option<ExitStatus>,
 }
 
 /// Looks in the background which peers are there.
@@ -108,7 +110,8 @@ impl Jobs {
         }
         let mut status = ExitStatus::Success;
         for job in &self.jobs {
-            let board = job.board.lock().unwrap_or_else(PoisonError::into_inner);
+            // Not held while the terminal is written to, which may take as long as somebody likes.
+            let board = job.board.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let transfers: Vec<&str> = board.values().map(String::as_str).collect();
             let said = Said::Job {
                 number: job.number,
@@ -140,18 +143,21 @@ impl Jobs {
 
     /// Waits for all; ends them first if `now`. The first failure counts.
     pub(super) fn end(&mut self, now: bool) -> ExitStatus {
-        let mut status = ExitStatus::Success;
+        if now {
+            self.jobs.iter().for_each(|job| job.cancel.cancel());
+        }
+        let mut status = self.ended.take().unwrap_or(ExitStatus::Success);
         for job in self.jobs.drain(..) {
-            if now {
-                job.cancel.cancel();
-            }
             status = status.then(job.thread.join().unwrap_or(ExitStatus::Failed));
         }
         status
     }
 
     fn forget_ended(&mut self) {
-        self.jobs.retain(|job| !job.thread.is_finished());
+        for job in self.jobs.extract_if(.., |job| job.thread.is_finished()) {
+            let status = job.thread.join().unwrap_or(ExitStatus::Failed);
+            self.ended = Some(self.ended.unwrap_or(ExitStatus::Success).then(status));
+        }
     }
 }
 

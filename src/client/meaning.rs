@@ -103,6 +103,13 @@ pub(super) fn download(work: &Work<'_>, typed: &str, except: &[String], replace:
                 let pattern = beneath(name.as_str());
                 folder::download(&work.among(framed), &pattern, (name.as_str(), "/"), except, replace)
             }
+            Meaning::Several(_) if work.name.is_some() => {
+                bars.error(&format!(
+                    "--as goes with one file or folder, not with the pattern {}",
+                    quoted(typed)
+                ));
+                Tried::Done(ExitStatus::Usage)
+            }
             Meaning::Several(pattern) => {
                 folder::download(&work.among(framed), pattern, (pattern, ""), except, replace)
             }

@@ -31,7 +31,8 @@ pub(super) fn list(transfers: &Transfers, names: &[String], null: bool, cancel: 
     }
     let mut rows = Vec::new();
     table::write(&listed, layout, &mut rows);
-    bars.print(|out| out.write_all(&rows))
+    let printed = bars.print(|out| out.write_all(&rows));
+    if cancel.is_cancelled() { ExitStatus::Interrupted } else { printed }
 }
 
 /// What of the served folder these names mean; all of it where there are none.
@@ -111,11 +112,11 @@ pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
             true => store.clear(begun),
             false => Ok(false),
         };
-        match cleared {
-            Ok(cleared) => outcome = outcome.then(show_part(transfers, begun, age(begun), cleared)),
-            Err(error) => outcome = outcome.then(fail(transfers, "delete what is begun", &error)),
+        match &cleared {
+            Ok(cleared) => outcome = outcome.then(show_part(transfers, begun, age(begun), *cleared)),
+            Err(error) => outcome = outcome.then(fail(transfers, "delete what is begun", error)),
         }
-        if typed.clean && begun.in_use {
+        if typed.clean && !matches!(cleared, Ok(true) | Err(_)) {
             bars.error(&format!("{} is in use and stays", label(begun)));
             outcome = outcome.then(ExitStatus::Refused);
         }
@@ -227,7 +228,8 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
     };
     let (started, total) = (Instant::now(), listed.iter().filter_map(|file| file.length).sum());
     let bar = bars.transfer("verifying");
-    let (mut before, mut same, mut fresh, mut outcome) = (0_u64, 0_u64, 0_u64, ExitStatus::Success);
+    let (mut before, mut same, mut fresh) = (0_u64, 0_u64, 0_u64);
+    let (mut damaged, mut outcome) = (false, ExitStatus::Success);
     for Listed { name, length, .. } in &listed {
         let mut progress = |done, _| {
             let elapsed = started.elapsed();
@@ -247,10 +249,10 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
                     was.short()
                 );
                 bars.result(&line, &said);
-                outcome = ExitStatus::Integrity;
+                damaged = true;
             }
             Err(StoreError::Interrupted) => return ExitStatus::Interrupted,
-            Err(error) => outcome = fail(transfers, &format!("verify {name}"), &error),
+            Err(error) => outcome = outcome.then(fail(transfers, &format!("verify {name}"), &error)),
         }
         before += length.unwrap_or(0);
     }
@@ -258,7 +260,8 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
     let new = if fresh > 0 { format!("; {} hashed for the first time", files(fresh)) } else { String::new() };
     let line = format!("{} are what they were, {}{new}", files(same), size(total));
     let said = Said::Verified { same, fresh, failed: listed.len() as u64 - same - fresh, bytes: total };
-    outcome.then(bars.say(&line, &said))
+    let printed = bars.say(&line, &said);
+    if damaged { ExitStatus::Integrity } else { outcome.then(printed) }
 }
 
 fn fail(transfers: &Transfers, what: &str, error: &StoreError) -> ExitStatus {

@@ -102,7 +102,7 @@ pub(super) fn tell_changes(work: &Work<'_>) {
     let mut before: BTreeMap<PeerId, bool> = BTreeMap::new();
     while !work.cancel.is_cancelled() {
         let mut each = |peer: &Peer, standing: &Standing| {
-            let is_there = standing.outcome() == ExitStatus::Success;
+            let is_there = !matches!(standing, Standing::Down(_) | Standing::Another(_));
             let words = match (before.insert(peer.id.clone(), is_there), is_there) {
                 (Some(false), true) => "is up",
                 (Some(true), false) => "went away",
@@ -124,8 +124,12 @@ pub(super) fn wait_for_all(work: &Work<'_>) -> bool {
     let mut told = false;
     loop {
         let standings = look_at_all(work, &mut |_, _| {});
-        let away = standings.iter().filter(|(_, standing)| standing.outcome() != ExitStatus::Success);
-        let away: Vec<&str> = away.map(|(peer, _)| peer.id.as_str()).collect();
+        let is_up = |peer: &&Peer| {
+            let of_it = standings.iter().find(|(looked, _)| looked == *peer);
+            of_it.is_some_and(|(_, standing)| standing.outcome() == ExitStatus::Success)
+        };
+        let away = work.peers.iter().filter(|peer| !is_up(peer));
+        let away: Vec<&str> = away.map(|peer| peer.id.as_str()).collect();
         if away.is_empty() {
             return true;
         }

@@ -4,7 +4,7 @@ use super::grammar::Transfer;
 use super::local::{Given, NotGiven};
 use super::shown;
 use super::usage::UsageError;
-use crate::content::FileName;
+use crate::content::{BadName, FileName};
 use crate::store::StoreError;
 
 /// Where transferred things go, and what they are called there.
@@ -15,18 +15,18 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn of(typed: &Transfer, names: &[String]) -> Result<Self, UsageError> {
-        let parse = |text: &String, flag: &str| {
-            let bare = text.trim_end_matches('/');
-            bare.parse::<FileName>()
-                .map_err(|bad| UsageError::NoPeer(format!("{flag} {}: {bad}", shown(text))))
-        };
         if typed.name.is_some() && names.len() > 1 {
             return Err(UsageError::NoPeer("--as goes with one name; you gave several".to_owned()));
         }
         let name = typed.name.as_ref().map(|name| parse(name, "--as")).transpose()?;
-        // Of a download it is a folder of this machine, which may be called anything.
-        let to = typed.to.as_ref().and_then(|to| parse(to, "--to").ok());
-        Ok(Self { to, name })
+        Ok(Self { to: None, name })
+    }
+
+    /// The same of an upload, whose `--to` is a folder at the peers; that of a download is one of
+    /// this machine, which may be called anything.
+    pub(super) fn at_peers(typed: &Transfer, names: &[String]) -> Result<Self, UsageError> {
+        let to = typed.to.as_ref().map(|to| parse(to, "--to")).transpose()?;
+        Ok(Self { to, ..Self::of(typed, names)? })
     }
 
     /// What is uploaded, with the name that it has at the peers if that is another.
@@ -55,4 +55,9 @@ impl Place {
             }
         }
     }
+}
+
+fn parse(text: &str, flag: &str) -> Result<FileName, UsageError> {
+    let bare = text.trim_end_matches('/');
+    bare.parse().map_err(|bad: BadName| UsageError::NoPeer(format!("{flag} {}: {bad}", shown(text))))
 }

@@ -106,7 +106,7 @@ impl<'a, E: Execute> Shell<'a, E> {
     /// Has a line performed beside what is typed next.
     fn begin_line(&mut self, line: &str, place: &str) -> Step {
         match command_of(line) {
-            Ok((Command::Quit | Command::Help { .. } | Command::Status | Command::Cancel { .. }, _)) => {
+            Ok((command, _)) if !command.may_run_beside() => {
                 self.report(&format!("{place}that is done at once; leave out the {BESIDE}"));
                 Step::Done(ExitStatus::Usage)
             }

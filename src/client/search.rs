@@ -42,11 +42,16 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatu
     let outcomes: Vec<(Peer, Result<u64, SourceError>)> = thread::scope(|scope| {
         let (request, id, contents) = (&request, id.as_ref(), &contents);
         let ask = move |peer: &Peer| search(work, peer, request, id, contents);
-        let asking: Vec<_> = work.peers.iter().map(|peer| (peer, scope.spawn(move || ask(peer)))).collect();
-        let stalled = |_| Err(SourceError::Stalled);
-        let ended =
-            asking.into_iter().map(|(peer, thread)| (peer.clone(), thread.join().unwrap_or_else(stalled)));
-        ended.collect()
+        let asking = work.peers.iter().map(|peer| {
+            let name = format!("search-{}", peer.id);
+            (peer, thread::Builder::new().name(name).spawn_scoped(scope, move || ask(peer)))
+        });
+        let asking: Vec<_> = asking.collect();
+        let ended = |thread: std::io::Result<thread::ScopedJoinHandle<'_, _>>| match thread {
+            Ok(thread) => thread.join().unwrap_or(Err(SourceError::Stalled)),
+            Err(error) => Err(SourceError::Unreachable(error)),
+        };
+        asking.into_iter().map(|(peer, thread)| (peer.clone(), ended(thread))).collect()
     });
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
@@ -64,6 +69,8 @@ fn pattern_of(wanted: &str) -> String {
     for letter in wanted.chars() {
         let (lower, upper) = (letter.to_ascii_lowercase(), letter.to_ascii_uppercase());
         match lower == upper {
+            // It would end one of the two patterns below.
+            true if letter == ',' => text.push_str("[,]"),
             true => text.push_str(&escaped(&letter.to_string())),
             false => text.extend(['[', lower, upper, ']']),
         }
@@ -84,6 +91,9 @@ fn search(
         show(work, &peer.id, &entry, None);
         if let Some(root) = entry.root {
             let mut contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
+            if contents.len() >= config::SEARCHED_PARTS && !contents.contains_key(&root) {
+                return;
+            }
             contents.entry(root).or_insert_with(|| (entry, Vec::new())).1.push(peer.id.clone());
         }
     };
@@ -144,7 +154,7 @@ fn ask_for_parts(
     thread::scope(|scope| {
         for (peer, _) in outcomes.iter().filter(|(peer, outcome)| outcome.is_ok() && !work.is_classic(peer)) {
             let few = &few;
-            scope.spawn(move || {
+            let look = move || {
                 for (root, (found, holders)) in few {
                     if holders.contains(&peer.id) || work.cancel.is_cancelled() {
                         continue;
@@ -153,7 +163,11 @@ fn ask_for_parts(
                         show(work, &peer.id, found, Some(percent));
                     }
                 }
-            });
+            };
+            let name = format!("parts-{}", peer.id);
+            if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, look) {
+                log::debug!("cannot ask {} for parts: {error}", peer.id);
+            }
         }
     });
 }
@@ -241,7 +255,9 @@ mod tests {
         for name in ["Report.txt", "a/old-REPORT", "my reports/x/y", "report"] {
             assert!(fits("report", name), "{name}");
         }
-        assert!(!fits("report", "repor/t") && !fits("a.b", "axb"));
+        assert!(
+            fits("a,b", "xa,bx") && !fits("a,b", "xa") && !fits("report", "repor/t") && !fits("a.b", "axb")
+        );
         assert!(fits("*.iso", "a.iso") && !fits("*.iso", "d/a.iso"), "a pattern is that pattern");
     }
 }

@@ -95,15 +95,18 @@ fn range(word: &str) -> Option<Vec<PeerId>> {
         let number =
             |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok())?;
         let (from, to, width) = (number(first)?, number(last)?, first.len());
-        if from > to || (to - from) as usize >= config::RANGE_PEERS {
+        if from > to || ids.len() + (to - from) as usize >= config::RANGE_PEERS || width > LONGEST_NUMBER {
             return None;
         }
         for number in from..=to {
             ids.push(format!("{before}{number:0width$}{after}").parse().ok()?);
         }
     }
-    (ids.len() <= config::RANGE_PEERS).then_some(ids)
+    Some(ids)
 }
+
+/// Digits of a number in a range.
+const LONGEST_NUMBER: usize = 9;
 
 /// The error for an id that is not in the settings.
 pub fn unknown(typed: &PeerId, topology: &Topology) -> UsageError {
@@ -213,7 +216,17 @@ mod tests {
         assert_eq!(ids("@nobody").unwrap_err(), "no peer is in group nobody; known: g0, g1, lab");
         assert!(ids("1.2.3.4:99999").unwrap_err().contains("is not a port"));
         assert!(ids("::1:80").unwrap_err().contains("needs brackets"));
-        for word in ["photos/", "a b", "*.iso", "peer[3-1]", "a:b", "x/y:80", "peer[1-99999999]"] {
+        for word in [
+            "photos/",
+            "a b",
+            "*.iso",
+            "peer[3-1]",
+            "a:b",
+            "x/y:80",
+            "peer[1-99999999]",
+            "peer[00000000001-2]",
+            "p[1-9999,1-9999]",
+        ] {
             assert_eq!(Selector::parse(word), None, "{word}");
         }
     }

@@ -134,6 +134,12 @@ pub(super) fn download(work: &Work<'_>, typed: &str, replace: bool) -> Option<Ex
         bars.error(&format!("cannot download what {} describes: {}", shown(typed), shown(why)));
         Some(status)
     };
+    if work.name.is_some() {
+        return fail(
+            "--as does not go with a torrent, which says what its files are called",
+            ExitStatus::Usage,
+        );
+    }
     let torrent = match store::read_small(path, config::MAX_TORRENT) {
         Err(error) => return fail(&error.to_string(), ExitStatus::from(&error)),
         Ok(bytes) => match Torrent::parse(&bytes) {
@@ -159,7 +165,7 @@ fn fetch(work: &Work<'_>, file: &TorrentFile, replace: bool) -> ExitStatus {
         return make_empty(work, name, replace);
     }
     let Ok(id) = file.root.to_string().parse::<FileName>() else { return ExitStatus::Failed };
-    let work = Work { name: Some(name.clone()), ..work.among(work.peers.clone()) };
+    let work = Work { name: Some(name.clone()), root: Some(file.root), ..work.among(work.peers.clone()) };
     match download::run(&work, &id, replace) {
         Tried::Done(status) => status,
         Tried::Nobody(failures) => {

@@ -212,7 +212,7 @@ impl Transfers {
         let is_here = |word: &str| local::is_here(self, word);
         let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&is_here), topology)?;
         let (cancel, _watched) = self.begin();
-        let place = Place::of(typed, &chosen.names)?;
+        let place = Place::at_peers(typed, &chosen.names)?;
         let work = self.work(chosen.peers, &cancel, manner, topology);
         let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, ..work };
         // All of them are looked for before any of them is sent.
@@ -265,9 +265,7 @@ impl Transfers {
         };
         let work = self.work(chosen.peers, &cancel, manner, topology);
         let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, to: to.clone(), name, ..work };
-        if typed.wait && !ping::wait_for_all(&work) {
-            return Ok(ExitStatus::Interrupted);
-        }
+        let all_are_up = !typed.wait || ping::wait_for_all(&work);
         let retries = manner.retries.unwrap_or(0);
         let fetch = |name: &String| {
             retried(retries, &work, || match torrent::download(&work, name, typed.replace) {
@@ -275,7 +273,10 @@ impl Transfers {
                 None => meaning::download(&work, name, &chosen.except, typed.replace),
             })
         };
-        let status = one_after_the_other(&chosen.names, &cancel, fetch);
+        let status = match all_are_up {
+            true => one_after_the_other(&chosen.names, &cancel, fetch),
+            false => ExitStatus::Interrupted,
+        };
         match to {
             // What is fetched once into some folder leaves nothing of ours there.
             Some(to) if !was_kept => to.leave_no_trace(),
@@ -372,6 +373,7 @@ impl Transfers {
             waits,
             to: None,
             name: None,
+            root: None,
             dry_run: false,
         }
     }

@@ -3,7 +3,7 @@
 use super::transfers::Transfers;
 use super::{ExitStatus, Layout, shown};
 use crate::config;
-use crate::content::FileName;
+use crate::content::{FileName, Root};
 use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, PeerId, Topology};
@@ -25,6 +25,8 @@ pub(super) struct Work<'a> {
     pub(super) to: Option<Store>,
     /// What the one file or folder is called where it arrives.
     pub(super) name: Option<FileName>,
+    /// The one content that is wanted, whatever has which name.
+    pub(super) root: Option<Root>,
     /// Nothing is transferred; it is only said what would be.
     pub(super) dry_run: bool,
 }

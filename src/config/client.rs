@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Peers that the prompt looks at in the background, at most; each takes a thread for a moment.
 pub const BACKGROUND_MOST: usize = 64;
 
+/// Lines of commands beside the prompt that wait to be printed; more are not shown.
+pub const BESIDE_LINES: usize = 10_000;
+
 /// How often the prompt looks in the background whether peers are there.
 pub const BACKGROUND_PEERS: Duration = Duration::from_secs(5);
 

@@ -58,7 +58,9 @@ impl Store {
         let disk = &self.now().disk;
         let cleared = match begun.entry.ends_with(group::GROUP) {
             true if begun.in_use => Ok(false),
-            true => group::sweep(disk, &begun.entry, |_| true).map(|()| true),
+            true => {
+                group::sweep(disk, &begun.entry, |_| true).and_then(|()| Ok(!disk.parts.has(&begun.entry)?))
+            }
             false => remove_unlocked(disk, &begun.entry, |_| true),
         };
         cleared.map_err(StoreError::io("cannot delete what is begun"))

@@ -206,6 +206,14 @@ impl Disk {
 
     /// Removes our own folders, and the folder itself, where nothing is in them.
     pub(super) fn leave_nothing(&self) {
+        if self.closed.is_none() {
+            self.leave_no_folders();
+            let _ = std::fs::remove_dir(self.folder.path());
+        }
+    }
+
+    /// Removes our own folders where nothing is in them.
+    fn leave_no_folders(&self) {
         if self.closed.is_some() {
             return;
         }
@@ -214,7 +222,6 @@ impl Disk {
             // One with anything in it stays.
             let _ = unlinkat(self.folder.dir(), folder, AtFlags::REMOVEDIR);
         }
-        let _ = std::fs::remove_dir(self.folder.path());
     }
 
     /// Removes what is known of the folder's files, and our own folders if nothing else is in them.
@@ -223,7 +230,7 @@ impl Disk {
             let catalog = Path::new(PRIVATE_FOLDER).join("catalog");
             // It may not be there.
             let _ = unlinkat(self.folder.dir(), &catalog, AtFlags::empty());
-            self.leave_nothing();
+            self.leave_no_folders();
         }
     }
 

@@ -12,6 +12,7 @@ use super::disk::{Disk, Found};
 use super::hashing::Hashing;
 use super::identity::Identity;
 use super::listing::Listing;
+use super::summary::Counted;
 use super::{Content, Inner, Shared, Store, StoreError, leftovers, locked};
 use crate::config;
 use crate::content::{Manifest, Root};
@@ -165,7 +166,7 @@ impl Inner {
     fn over(disk: Arc<Disk>) -> Self {
         let hashing = Hashing::new(Arc::clone(&disk));
         let (listing, lent, described) = (Listing::default(), Mutex::default(), Mutex::default());
-        Self { disk, hashing, listing, lent, described, counted: Mutex::default() }
+        Self { disk, hashing, listing, lent, described, counted: Counted::default() }
     }
 
     /// Remembers what a file was when it was described.

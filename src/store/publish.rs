@@ -13,6 +13,7 @@ use super::disk::Disk;
 use super::placing::{Placing, copy_bytes};
 use super::{Store, StoreError, attributes};
 use crate::content::FileName;
+use crate::content::name::{is_arriving, is_private};
 
 /// What a copy is called before it has its name.
 pub(super) const PUBLISHED: &str = ".published";
@@ -57,6 +58,16 @@ impl Store {
                 error: io::Error::other("the served folder lies within it"),
             });
         }
+        let refused = |why: &str| StoreError::Io {
+            what: format!("cannot publish {}", path.display()),
+            error: io::Error::other(why.to_owned()),
+        };
+        if real.components().any(|part| part.as_os_str().to_str().is_some_and(is_ours)) {
+            return Err(refused("it is a file of peershare itself"));
+        }
+        if metadata.is_dir() && top.join(name.as_path()).starts_with(&real) {
+            return Err(refused("it would lie within itself"));
+        }
         let mut done = Publication::default();
         match metadata.is_dir() {
             true => self.publish_folder(&real, name, &mut done)?,
@@ -75,6 +86,7 @@ impl Store {
             let part = entry.file_name();
             let below = part.to_str().and_then(|part| format!("{name}/{part}").parse::<FileName>().ok());
             let result = match below {
+                _ if part.to_str().is_some_and(is_ours) => Err("it is of peershare itself".to_owned()),
                 None => Err("its name cannot be asked for".to_owned()),
                 Some(below) if kind.is_dir() => {
                     self.publish_folder(&path, &below, done).map_err(|error| error.to_string())
@@ -94,7 +106,7 @@ impl Store {
     fn publish_file(&self, path: &Path, name: &FileName, done: &mut Publication) -> Result<(), StoreError> {
         let disk = &self.now().disk;
         let cannot = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => StoreError::InTheWay { name: name.clone() },
+            io::ErrorKind::AlreadyExists => StoreError::Blocked { name: name.clone(), by: "another file" },
             _ => super::placing::unplaceable(disk, name, 0, error),
         };
         let source = File::open(path).map_err(cannot)?;
@@ -106,6 +118,11 @@ impl Store {
         done.way = done.way.max(Some(way));
         Ok(())
     }
+}
+
+/// Whether a part of a path is one that this program keeps for itself.
+fn is_ours(part: &str) -> bool {
+    is_private(part) || is_arriving(part)
 }
 
 /// Tries the ways from the cheapest on. What is copied gets its name when all of it is there.

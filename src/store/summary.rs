@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use super::listing::Names;
 use super::looking::Looker;
 use super::{Store, StoreError, locked};
 use crate::config;
@@ -22,18 +23,26 @@ pub struct Summary {
 }
 
 /// Files and bytes as they were counted last, and when.
-pub(super) type Counted = Mutex<Option<(u64, u64, Instant)>>;
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    last: Mutex<Option<(u64, u64, Instant)>>,
+    /// Held by who counts.
+    counting: Mutex<()>,
+}
 
 impl Store {
     /// How much is served, counted within the last [`config::SUMMARY_KEPT`].
     pub fn summary(&self) -> Result<Summary, StoreError> {
         let inner = self.looked_at()?;
-        let kept = locked(&inner.counted).filter(|(_, _, when)| when.elapsed() < config::SUMMARY_KEPT);
-        let (files, bytes, _) = match kept {
-            Some(kept) => kept,
-            None => {
+        let last = locked(&inner.counted.last).as_ref().copied();
+        let fresh = last.filter(|(_, _, when)| when.elapsed() < config::SUMMARY_KEPT);
+        // One counts for all who ask meanwhile; they are told what was counted before.
+        let counting = inner.counted.counting.try_lock().ok();
+        let (files, bytes, _) = match (fresh, last, counting) {
+            (Some(counted), ..) | (None, Some(counted), None) => counted,
+            (None, ..) => {
                 let (files, bytes) = self.count()?;
-                *locked(&inner.counted).insert((files, bytes, Instant::now()))
+                *locked(&inner.counted.last).insert((files, bytes, Instant::now()))
             }
         };
         let free = inner.disk.free_space().unwrap_or(0);
@@ -42,7 +51,7 @@ impl Store {
 
     fn count(&self) -> Result<(u64, u64), StoreError> {
         let inner = self.now();
-        let names = inner.listing.names(&inner.disk.folder, "", true)?;
+        let names = Names::read(&inner.disk.folder)?;
         let (all, mut looker) = (Selection::new(None, &[])?, Looker::new(&inner.disk.folder));
         let (mut files, mut bytes) = (0, 0_u64);
         for named in names.matching(&all, false, None) {

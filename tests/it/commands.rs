@@ -175,6 +175,12 @@ fn downloads_go_where_and_are_called_as_one_says() {
     let two = site.client(&["download", "x.txt", "photos/", "--as", "z", "--peers", "a"]).code(2);
     assert!(err_of(&two).contains("--as goes with one name"), "{}", err_of(&two));
     site.client(&["download", "x.txt", "--as", "../out"]).code(2);
+    let pattern = site.client(&["download", "photos/**", "--as", "z"]).code(2);
+    assert!(err_of(&pattern).contains("not with the pattern"), "{}", err_of(&pattern));
+    let empty = site.path("empty");
+    fs::create_dir(&empty).unwrap();
+    site.client(&["download", "absent", "--to", empty.to_str().unwrap()]).code(4);
+    assert!(fs::read_dir(&empty).unwrap().next().is_none(), "a folder that was there stays, as it was");
 }
 
 #[test]
@@ -197,6 +203,8 @@ fn uploads_go_where_and_are_called_as_one_says() {
     ] {
         assert_eq!(site.read("a", name).as_deref(), Some(bytes), "{name}");
     }
+    let outside = site.client(&["upload", "own.txt", "a", "--to", "/data"]).code(2);
+    assert!(err_of(&outside).contains("--to /data"), "{}", err_of(&outside));
     assert!(site.read("a", "own.txt").is_none() && site.read("a", "folder/f").is_none());
 }
 

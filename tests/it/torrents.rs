@@ -92,6 +92,24 @@ fn what_anybodys_torrent_describes_is_fetched_whatever_it_is_called_there() {
 }
 
 #[test]
+fn a_file_that_is_called_by_the_id_is_not_what_a_torrent_describes() {
+    let site = Site::new();
+    let torrent = made_by_others("one-v2.torrent");
+    let root = read(&torrent).files[0].root;
+    site.put("a", &root.to_string(), b"not it");
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    let (a, b) = (site.server("a"), site.server("b"));
+    site.list_peers(&[("a", a.port)]);
+    let nobody = site.client(&["download", torrent.to_str().unwrap()]).code(4);
+    assert!(err_of(&nobody).contains("no peer has one.bin, id "), "{}", err_of(&nobody));
+    site.put("b", "one", &pattern(ONE.0, ONE.1));
+    site.list_peers(&[("a", a.port), ("b", b.port)]);
+    site.client(&["download", "one", "b", "--to", site.path("aside").to_str().unwrap()]).success();
+    site.client(&["download", torrent.to_str().unwrap()]).success();
+    assert!(site.read("me", "one.bin") == Some(pattern(ONE.0, ONE.1)));
+}
+
+#[test]
 fn what_cannot_be_fetched_by_a_torrent_is_told() {
     let site = Site::new();
     let server = site.server("a");
