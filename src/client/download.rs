@@ -119,11 +119,13 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
         let answers = find.run();
         Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
     };
-    if let Some(root) = work.root {
+    if let Some(file) = work.described {
         // Nobody is asked by a name: a peer may call something else so.
-        let Ok(id) = root.to_string().parse() else { return sort(Vec::new()) };
+        let Ok(id) = file.root.to_string().parse() else { return sort(Vec::new()) };
         let mut found = ask(Subject::Id(id));
-        found.holders.retain(|holder| holder.outline.root == root);
+        found.holders.retain(|Holder { outline, .. }| {
+            outline.root == file.root && outline.layout.length() == file.length
+        });
         return found;
     }
     let (mut by_name, probed) = thread::scope(|scope| {

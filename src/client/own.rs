@@ -19,33 +19,35 @@ use crate::transport::Cancel;
 /// `#FILES`: what is served from here.
 pub(super) fn list(transfers: &Transfers, names: &[String], null: bool, cancel: &Cancel) -> ExitStatus {
     let bars = &transfers.surroundings.bars;
-    let listed = listed(transfers, names, cancel);
-    let listed = match listed {
+    let (listed, found) = match listed(transfers, names, cancel) {
         Ok(listed) => listed,
         Err(error) => return fail(transfers, "list", &error),
     };
     let layout = if null { Layout::Null } else { bars.layout() };
-    if listed.is_empty() && !names.is_empty() {
-        bars.error(&format!("nothing here is called {}", shown(&names.join(", "))));
-        return ExitStatus::NoSuchFile;
-    }
     let mut rows = Vec::new();
     table::write(&listed, layout, &mut rows);
     let printed = bars.print(|out| out.write_all(&rows));
-    if cancel.is_cancelled() { ExitStatus::Interrupted } else { printed }
+    if cancel.is_cancelled() { ExitStatus::Interrupted } else { found.then(printed) }
 }
 
-/// What of the served folder these names mean; all of it where there are none.
-fn listed(transfers: &Transfers, names: &[String], cancel: &Cancel) -> Result<Vec<Listed>, StoreError> {
+/// What of the served folder these names mean; all of it where there are none. Names that mean nothing are
+/// told.
+fn listed(
+    transfers: &Transfers,
+    names: &[String],
+    cancel: &Cancel,
+) -> Result<(Vec<Listed>, ExitStatus), StoreError> {
     let store = transfers.store_to_read()?;
     let own = transfers.surroundings.own.clone().unwrap_or_else(PeerId::nobody);
-    let patterns: Vec<Option<String>> = match names.is_empty() {
+    let names: Vec<Option<&String>> = match names.is_empty() {
         true => vec![None],
-        false => names.iter().map(|name| Some(pattern_of(&store, name))).collect(),
+        false => names.iter().map(Some).collect(),
     };
-    let mut listed = Vec::new();
-    for pattern in patterns {
+    let (mut listed, mut outcomes) = (Vec::new(), Vec::new());
+    for name in names {
+        let pattern = name.map(|name| pattern_of(&store, name));
         let mut query = ListQuery { pattern, limit: usize::MAX, ..ListQuery::default() };
+        let before = listed.len();
         loop {
             let page = store.list(&query)?;
             listed.extend(page.entries.into_iter().map(|entry| Listed {
@@ -60,8 +62,21 @@ fn listed(transfers: &Transfers, names: &[String], cancel: &Cancel) -> Result<Ve
                 break;
             }
         }
+        outcomes.push(match name {
+            Some(name) if listed.len() == before && !is_folder(&store, name) => {
+                transfers.surroundings.bars.error(&format!("nothing here is called {}", shown(name)));
+                ExitStatus::NoSuchFile
+            }
+            _ => ExitStatus::Success,
+        });
     }
-    Ok(listed)
+    Ok((listed, ExitStatus::of_peers(outcomes)))
+}
+
+/// Whether it is a folder that is served, if an empty one.
+fn is_folder(store: &Store, typed: &str) -> bool {
+    let name = typed.trim_end_matches('/').parse::<FileName>();
+    name.is_ok_and(|name| store.folder().join(name.as_path()).is_dir())
 }
 
 /// A name that is there is that name, with or without its slash; only then it is a pattern.
@@ -214,13 +229,12 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
 /// `#VERIFY`: hashes files again and compares with what is known of them.
 pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -> ExitStatus {
     let bars = &transfers.surroundings.bars;
-    let listed = match listed(transfers, names, cancel) {
+    let (listed, found) = match listed(transfers, names, cancel) {
         Ok(listed) => listed,
         Err(error) => return fail(transfers, "list", &error),
     };
-    if listed.is_empty() && !names.is_empty() {
-        bars.error(&format!("nothing here is called {}", shown(&names.join(", "))));
-        return ExitStatus::NoSuchFile;
+    if listed.is_empty() && found != ExitStatus::Success {
+        return found;
     }
     let store = match transfers.store_to_read() {
         Ok(store) => store,
@@ -261,7 +275,7 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
     let line = format!("{} are what they were, {}{new}", files(same), size(total));
     let said = Said::Verified { same, fresh, failed: listed.len() as u64 - same - fresh, bytes: total };
     let printed = bars.say(&line, &said);
-    if damaged { ExitStatus::Integrity } else { outcome.then(printed) }
+    if damaged { ExitStatus::Integrity } else { outcome.then(found).then(printed) }
 }
 
 fn fail(transfers: &Transfers, what: &str, error: &StoreError) -> ExitStatus {

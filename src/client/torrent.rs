@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::meaning::Tried;
-use super::said::Said;
+use super::said::{Said, Transferred};
 use super::text::{files, quoted, size};
 use super::transfers::Transfers;
 use super::work::Work;
@@ -165,7 +165,7 @@ fn fetch(work: &Work<'_>, file: &TorrentFile, replace: bool) -> ExitStatus {
         return make_empty(work, name, replace);
     }
     let Ok(id) = file.root.to_string().parse::<FileName>() else { return ExitStatus::Failed };
-    let work = Work { name: Some(name.clone()), root: Some(file.root), ..work.among(work.peers.clone()) };
+    let work = Work { name: Some(name.clone()), described: Some(file), ..work.among(work.peers.clone()) };
     match download::run(&work, &id, replace) {
         Tried::Done(status) => status,
         Tried::Nobody(failures) => {
@@ -187,12 +187,28 @@ fn make_empty(work: &Work<'_>, name: &FileName, replace: bool) -> ExitStatus {
     let received = work.store().and_then(|store| store.receive(manifest, replace));
     let failed = match received {
         Ok(Reception::Part(part)) => part.complete().err(),
-        Ok(Reception::AlreadyHere) => None,
+        Ok(Reception::AlreadyHere) => {
+            let said = Transferred {
+                direction: "download",
+                name: name.as_str(),
+                there: 1,
+                ..Transferred::default()
+            };
+            return bars.say(&format!("{} is already here", quoted(name.as_str())), &Said::Transferred(said));
+        }
         Ok(Reception::Busy | Reception::InTheWay { .. }) => Some(StoreError::InTheWay { name: name.clone() }),
         Err(error) => Some(error),
     };
     match failed {
-        None => ExitStatus::Success,
+        None => {
+            let said = Transferred {
+                direction: "download",
+                name: name.as_str(),
+                files: 1,
+                ..Transferred::default()
+            };
+            bars.say(&format!("downloaded {}: empty", quoted(name.as_str())), &Said::Transferred(said))
+        }
         Some(error) => {
             bars.error(&format!("{}: {}", shown(name.as_str()), shown(&error.to_string())));
             ExitStatus::from(&error)

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::config;
 use crate::connection::Identity;
-use crate::content::name::PRIVATE_FOLDER;
+use crate::content::name::{PRIVATE_FOLDER, is_private};
 use crate::fetch::{Caller, Waits};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
@@ -254,12 +254,19 @@ impl Transfers {
         let (cancel, _watched) = self.begin();
         let name = Place::of(typed, &chosen.names)?.name;
         let bars = &self.surroundings.bars;
+        if let Some(to) = &typed.to {
+            check_folder(to)?;
+        }
         let folder = typed.to.as_ref().map_or(self.surroundings.served_files.as_path(), Path::new).to_owned();
         let (was_there, was_kept) = (folder.exists(), folder.join(PRIVATE_FOLDER).exists());
         let to = match typed.to.as_ref().map(|_| Store::open(&folder)).transpose() {
             Ok(to) => to,
             Err(error) => {
-                bars.error(&shown(&error.to_string()));
+                let why = match &error {
+                    StoreError::NoFolder { path } => format!("--to {path}: it is no folder"),
+                    error => error.to_string(),
+                };
+                bars.error(&shown(&why));
                 return Ok(ExitStatus::from(&error));
             }
         };
@@ -373,8 +380,20 @@ impl Transfers {
             waits,
             to: None,
             name: None,
-            root: None,
+            described: None,
             dry_run: false,
         }
+    }
+}
+
+/// Whether downloads may go to this folder.
+fn check_folder(to: &str) -> Result<(), UsageError> {
+    let parts = Path::new(to).components().filter_map(|part| part.as_os_str().to_str());
+    match () {
+        () if to.is_empty() => Err(UsageError::NoPeer("--to needs the name of a folder".to_owned())),
+        () if parts.into_iter().any(is_private) => {
+            Err(UsageError::NoPeer(format!("--to {}: peershare keeps that folder for itself", shown(to))))
+        }
+        () => Ok(()),
     }
 }

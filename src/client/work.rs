@@ -3,7 +3,8 @@
 use super::transfers::Transfers;
 use super::{ExitStatus, Layout, shown};
 use crate::config;
-use crate::content::{FileName, Root};
+use crate::content::FileName;
+use crate::content::torrent::TorrentFile;
 use crate::fetch::{Caller, SourceError, Waits};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, PeerId, Topology};
@@ -26,7 +27,7 @@ pub(super) struct Work<'a> {
     /// What the one file or folder is called where it arrives.
     pub(super) name: Option<FileName>,
     /// The one content that is wanted, whatever has which name.
-    pub(super) root: Option<Root>,
+    pub(super) described: Option<&'a TorrentFile>,
     /// Nothing is transferred; it is only said what would be.
     pub(super) dry_run: bool,
 }

@@ -177,6 +177,10 @@ fn downloads_go_where_and_are_called_as_one_says() {
     site.client(&["download", "x.txt", "--as", "../out"]).code(2);
     let pattern = site.client(&["download", "photos/**", "--as", "z"]).code(2);
     assert!(err_of(&pattern).contains("not with the pattern"), "{}", err_of(&pattern));
+    for (to, why) in [("", "--to needs the name"), ("me/.peershare/x", "keeps that folder for itself")] {
+        let refused = site.client(&["download", "x.txt", "--to", to]).code(2);
+        assert!(err_of(&refused).contains(why), "{}", err_of(&refused));
+    }
     let empty = site.path("empty");
     fs::create_dir(&empty).unwrap();
     site.client(&["download", "absent", "--to", empty.to_str().unwrap()]).code(4);
