@@ -31,6 +31,10 @@ type Contents = Mutex<BTreeMap<Root, (Found, Vec<PeerId>)>>;
 /// Asks all peers at once, and shows what each has as it answers.
 pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
+    if wanted.is_empty() {
+        bars.error("say what to search for: a part of a name, a pattern or an id");
+        return ExitStatus::Usage;
+    }
     let pattern = pattern_of(wanted);
     if let Err(bad) = Selection::new(Some(&pattern), except) {
         bars.error(&format!("cannot search for {}: {}", shown(wanted), shown(&bad.to_string())));

@@ -52,16 +52,13 @@ impl Store {
         let real = path.canonicalize().map_err(cannot)?;
         let metadata = fs::metadata(&real).map_err(cannot)?;
         let top = disk.folder.path();
-        if metadata.is_dir() && top.starts_with(&real) {
-            return Err(StoreError::Io {
-                what: format!("cannot publish {}", path.display()),
-                error: io::Error::other("the served folder lies within it"),
-            });
-        }
         let refused = |why: &str| StoreError::Io {
-            what: format!("cannot publish {}", path.display()),
+            what: real.display().to_string(),
             error: io::Error::other(why.to_owned()),
         };
+        if metadata.is_dir() && top.starts_with(&real) {
+            return Err(refused("the served folder lies within it"));
+        }
         if real.components().any(|part| part.as_os_str().to_str().is_some_and(is_ours)) {
             return Err(refused("it is a file of peershare itself"));
         }

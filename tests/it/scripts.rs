@@ -186,6 +186,7 @@ fn what_lies_elsewhere_is_published_without_overwriting() {
     assert_eq!((&verified[0]["fresh"], &verified[0]["failed"]), (&3.into(), &0.into()), "{verified:?}");
     assert_eq!(said(&site, &["verify"], 0)[0]["same"], 3);
     said(&site, &["verify", "gone"], 4);
+    said(&site, &["search", ""], 2);
     let some = said(&site, &["files", "gone", "one.jpg"], 7);
     assert!(some.iter().any(|said| said["event"] == "file"), "{some:?}");
 }
