@@ -268,7 +268,7 @@ fn gather(streams: &mut [Stream], within: Option<&str>) -> Vec<Listed> {
 fn tell(work: &Work<'_>, peer: &Peer, ending: Ending) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     match ending {
-        Ok(left_out) => omissions::tell(work, peer.id.as_str(), &left_out),
+        Ok(left_out) => omissions::tell(&work.transfers.surroundings.bars, peer.id.as_str(), &left_out),
         Err(error) => {
             bars.error(&format!("{peer}: {}", shown(&error.to_string())));
             ExitStatus::from(&error)

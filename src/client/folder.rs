@@ -112,7 +112,7 @@ fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapsho
     let left_out: Vec<ExitStatus> = outcome
         .left_out
         .iter()
-        .map(|(peer, omissions)| omissions::tell(work, peer.as_str(), omissions))
+        .map(|(peer, omissions)| omissions::tell(&work.transfers.surroundings.bars, peer.as_str(), omissions))
         .collect();
     for (peer, error) in &outcome.lost {
         bars.note(&format!("{peer}: {}", shown(&error.to_string())));
@@ -230,10 +230,10 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
 /// Says what could not be given; after the upload, for which the folder was listed, so that it is known.
 fn tell_left_out(work: &Work<'_>, shared: &Several) -> ExitStatus {
     let Share { pattern, except, .. } = &shared.share;
+    let bars = &work.transfers.surroundings.bars;
     match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
-        Ok(left_out) => omissions::tell(work, &format!("this upload of {}", shared.label), &left_out),
+        Ok(left_out) => omissions::tell(bars, &format!("this upload of {}", shared.label), &left_out),
         Err(error) => {
-            let bars = &work.transfers.surroundings.bars;
             bars.error(&format!(
                 "cannot see whether all of {} went: {}",
                 shared.label,

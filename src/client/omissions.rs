@@ -1,16 +1,14 @@
 //! What a peer, or this one, could not give: told by name and reason, and part of the exit code.
 
-use super::work::Work;
-use super::{ExitStatus, shown};
+use super::{Bars, ExitStatus, shown};
 use crate::config;
 use crate::content::Omissions;
 
 /// Says what `who` left out; some of it, or all where the user wants to see more.
-pub(super) fn tell(work: &Work<'_>, who: &str, omissions: &Omissions) -> ExitStatus {
+pub(super) fn tell(bars: &Bars, who: &str, omissions: &Omissions) -> ExitStatus {
     if omissions.is_empty() {
         return ExitStatus::Success;
     }
-    let bars = &work.transfers.surroundings.bars;
     let Omissions { count, told } = omissions;
     let entries = if *count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
     if told.is_empty() {

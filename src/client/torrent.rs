@@ -10,10 +10,10 @@ use super::said::{Said, Transferred};
 use super::text::{files, quoted, size};
 use super::transfers::Transfers;
 use super::work::Work;
-use super::{ExitStatus, download, shown};
+use super::{ExitStatus, download, omissions, shown};
 use crate::config;
 use crate::content::torrent::{self, BadTorrent, Torrent, TorrentFile};
-use crate::content::{ChunkLayout, FileName, Manifest};
+use crate::content::{ChunkLayout, FileName, Manifest, Omissions};
 use crate::fetch::Snapshot;
 use crate::store::{self, ListQuery, Reception, Store, StoreError};
 use crate::transport::Cancel;
@@ -37,20 +37,21 @@ enum CreateError {
 /// Makes a torrent of a file or folder, and says by which hash others call it.
 pub(super) fn create(transfers: &Transfers, typed: &str, out: Option<&str>, cancel: &Cancel) -> ExitStatus {
     let bars = &transfers.surroundings.bars;
-    let made = describe(transfers, typed, cancel).and_then(|torrent| {
+    let made = describe(transfers, typed, cancel).and_then(|(torrent, left_out)| {
         let out = out.map_or_else(|| format!("{}{SUFFIX}", torrent.name.last_part()), str::to_owned);
         let (bytes, hash) = torrent.encode()?;
         store::write_new(Path::new(&out), &bytes)?;
-        Ok((torrent, out, hash))
+        Ok((torrent, left_out, out, hash))
     });
     match made {
-        Ok((torrent, out, hash)) => {
+        Ok((torrent, left_out, out, hash)) => {
             let bytes = torrent.files.iter().map(|file| file.length).sum();
             let count = torrent.files.len() as u64;
             let hash = hash.to_string();
             let line =
                 format!("created {}: {}, {}, info hash {hash}", shown(&out), files(count), size(bytes));
-            bars.say(&line, &Said::Created { file: &out, info_hash: &hash, files: count, bytes })
+            let said = Said::Created { file: &out, info_hash: &hash, files: count, bytes };
+            bars.say(&line, &said).then(omissions::tell(bars, "the torrent", &left_out))
         }
         Err(CreateError::Store(StoreError::Interrupted)) => ExitStatus::Interrupted,
         Err(error) => {
@@ -68,7 +69,12 @@ pub(super) fn create(transfers: &Transfers, typed: &str, out: Option<&str>, canc
     }
 }
 
-fn describe(transfers: &Transfers, typed: &str, cancel: &Cancel) -> Result<Torrent, CreateError> {
+/// The torrent of a file or folder, and what of the folder is not in it.
+fn describe(
+    transfers: &Transfers,
+    typed: &str,
+    cancel: &Cancel,
+) -> Result<(Torrent, Omissions), CreateError> {
     let served = transfers.surroundings.served_files.join(typed);
     let path = [Path::new(typed), &served].into_iter().find(|path| path.exists());
     let path = path.ok_or_else(|| CreateError::Missing(shown(typed).into_owned()))?;
@@ -84,7 +90,8 @@ fn describe(transfers: &Transfers, typed: &str, cancel: &Cancel) -> Result<Torre
         let piece_length = torrent::piece_length(manifest.length());
         let executable = store::is_executable(path);
         let files = vec![entry(&store, &manifest, piece_length, (manifest.name().clone(), executable))?];
-        return Ok(Torrent { name: manifest.name().clone(), piece_length, files });
+        let torrent = Torrent { name: manifest.name().clone(), piece_length, files };
+        return Ok((torrent, Omissions::default()));
     }
     let store = Store::borrow(path)?;
     let top = store.folder();
@@ -107,7 +114,8 @@ fn describe(transfers: &Transfers, typed: &str, cancel: &Cancel) -> Result<Torre
         let executable = listed.mode.is_some_and(|mode| mode & 0o100 != 0);
         files.push(entry(&store, &manifest, piece_length, (within, executable))?);
     }
-    Ok(Torrent { name, piece_length, files })
+    let left_out = store.omissions(None, &[], config::OMISSIONS_TOLD)?;
+    Ok((Torrent { name, piece_length, files }, left_out))
 }
 
 fn entry(

@@ -59,6 +59,10 @@ fn ours_are_those_of_libtorrent() {
         site.client(&["create", site.path(path).to_str().unwrap(), out.to_str().unwrap()]).failure();
         fs::remove_file(out).unwrap();
     }
+    std::os::unix::fs::symlink("/nowhere", site.path("away/tree/link")).unwrap();
+    let less = site.client(&["create", site.path("away/tree").to_str().unwrap(), "less.torrent"]).code(8);
+    assert!(err_of(&less).contains("the torrent left out 1 entry:\n"), "{}", err_of(&less));
+    assert!(err_of(&less).contains("  link: "), "{}", err_of(&less));
     let gone = site.client(&["create", "gone"]).code(4);
     assert!(err_of(&gone).contains("there is no file or folder gone"), "{}", err_of(&gone));
 }
