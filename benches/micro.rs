@@ -35,7 +35,8 @@ mod hashing {
         });
     }
 
-    /// The same leaves one by one with `sha2`: the fallback, and what the above is measured against.
+    /// The same leaves one by one with `sha2`: the fallback, and what the above is measured
+    /// against.
     #[divan::bench(args = LEAVES)]
     fn leaves_by_sha2(bencher: Bencher, count: usize) {
         let data = bytes(count * LEAF_SIZE);
@@ -68,7 +69,12 @@ mod framing {
     const CHUNK: usize = 256 << 10;
 
     fn read() -> Request {
-        Request::Read { root: Root(Digest::of(b"a file")), chunk: 1234, chunk_size: CHUNK as u32, wait_ms: 0 }
+        Request::Read {
+            root: Root(Digest::of(b"a file")),
+            chunk: 1234,
+            chunk_size: CHUNK as u32,
+            wait_ms: 0,
+        }
     }
 
     #[divan::bench]
@@ -123,7 +129,8 @@ mod framing {
     #[divan::bench]
     fn read_list_page(bencher: Bencher) {
         let payload = serde_json::to_vec(&page()).unwrap();
-        let mut frame = encode(&Response::Listing { next: None, left_out: 0 }, payload.len()).unwrap();
+        let mut frame =
+            encode(&Response::Listing { next: None, left_out: 0 }, payload.len()).unwrap();
         frame.extend_from_slice(&payload);
         bencher.counter(ItemsCount::new(PAGE)).bench(|| {
             let mut rest = black_box(&frame[..]);

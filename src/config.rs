@@ -44,8 +44,8 @@ pub const LOOKUPS: usize = 16;
 /// How long a peer may be away that a transfer is using, unless the user says otherwise.
 pub const OUTAGE: Duration = Duration::from_secs(120);
 
-/// The first pause before a peer that is away is tried again; each later one is twice as long, up to
-/// [`OUTAGE_LONGEST_PAUSE`].
+/// The first pause before a peer that is away is tried again; each later one is twice as long, up
+/// to [`OUTAGE_LONGEST_PAUSE`].
 pub const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest such pause.
@@ -75,7 +75,8 @@ pub const MAX_PAYLOAD: u32 = 32 << 20;
 /// Files in one page of a listing.
 pub const LIST_PAGE: usize = 1000;
 
-/// Longest listing of one peer in bytes, over all pages: more than a million files of ordinary names.
+/// Longest listing of one peer in bytes, over all pages: more than a million files of ordinary
+/// names.
 pub const MAX_LISTING: usize = 256 << 20;
 
 /// How long a server takes at most to end its sessions after a signal.
@@ -102,7 +103,8 @@ pub const IDLE_POLL: Duration = Duration::from_millis(10);
 /// How long a source may send nothing before it counts as stalled.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it is.
+/// How long an answer may wait for a file to be hashed, in milliseconds; then it says how far it
+/// is.
 pub const HASHING_WAIT_MS: u32 = 500;
 
 /// The same of the first answer. Then what is being hashed is fetched already; see
@@ -133,8 +135,8 @@ pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 /// The pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long a file must have been left alone before it was hashed, where times are coarse, for its id to be
-/// believed later. FAT tells them in steps of two seconds.
+/// How long a file must have been left alone before it was hashed, where times are coarse, for its
+/// id to be believed later. FAT tells them in steps of two seconds.
 pub const COARSE_TIME: Duration = Duration::from_secs(3);
 
 /// Longest journal of a part file in bytes that is read.
@@ -170,15 +172,16 @@ pub const LOG_AGAIN: Duration = Duration::from_secs(60);
 /// How long a newcomer waits for a place while others have not said yet what they want.
 pub const SEAT_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long the greeting of an acceptor may take; one that says nothing may speak the classic dialect.
+/// How long the greeting of an acceptor may take; one that says nothing may speak the classic
+/// dialect.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(2);
 
 // Classic dialect
 
 // Client
 
-/// How many bytes are read at once for hashing; a multiple of a leaf. 64 leaves at once took 3.5 to 3.7
-/// GB/s a core from the page cache, 16 leaves 2.7.
+/// How many bytes are read at once for hashing; a multiple of a leaf. 64 leaves at once took 3.5 to
+/// 3.7 GB/s a core from the page cache, 16 leaves 2.7.
 pub const HASH_PIECE: usize = 1 << 20;
 
 /// Threads that hash, at most; each has a buffer of [`HASH_PIECE`].
@@ -187,7 +190,8 @@ pub const MAX_HASHERS: usize = 16;
 /// How often somebody who waits for a file to be hashed is told how far it is.
 pub const HASH_PROGRESS: Duration = Duration::from_millis(100);
 
-/// How long a small file's description waits for its hashing, which saves the peer a second question.
+/// How long a small file's description waits for its hashing, which saves the peer a second
+/// question.
 pub const DESCRIBE_GRACE: Duration = Duration::from_millis(20);
 
 /// How long a failed hashing is remembered for those who asked for it and come back.
@@ -205,7 +209,8 @@ pub const DESCRIBED_KEPT: usize = 64;
 /// How long a part file that nobody continues is kept.
 pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// No part file is older than this date, told from 1970 on: 2024-01-01, before this program was written.
+/// No part file is older than this date, told from 1970 on: 2024-01-01, before this program was
+/// written.
 pub const EARLIEST_PART: Duration = Duration::from_secs(1_704_067_200);
 
 /// How long the names of a listing are kept for those who ask for its next page.
@@ -220,8 +225,8 @@ pub const GATHER_FILES: usize = 256;
 /// Most bytes of small files that are asked for at once; at least the longest of them.
 pub const GATHER_BYTES: u64 = 4 << 20;
 
-/// How many such requests a source has under way, so that it never runs dry. So many answers wait at
-/// the source; in our memory are at most one a source and two a writing thread.
+/// How many such requests a source has under way, so that it never runs dry. So many answers wait
+/// at the source; in our memory are at most one a source and two a writing thread.
 pub const GATHERS_AHEAD: usize = 4;
 
 /// A group of received files is synced and gets its names after so many of them …
@@ -262,23 +267,24 @@ pub const CATALOG_COMPACTED: u64 = 64 << 10;
 
 // Swarms
 
-/// How long a member of a swarm lets a read wait for a chunk that it is still receiving, at most, in
-/// milliseconds.
+/// How long a member of a swarm lets a read wait for a chunk that it is still receiving, at most,
+/// in milliseconds.
 pub const MEMBER_WAIT_MS: u32 = 2000;
 
-/// Members of a swarm that one of them fetches from, at most. Where there are more others than that,
-/// chunks go by way of some of them.
+/// Members of a swarm that one of them fetches from, at most. Where there are more others than
+/// that, chunks go by way of some of them.
 pub const SWARM_MEMBERS: usize = 16;
 
-/// The base to which the ways of such chunks are reckoned. With 4, each of 64 members fetches from 9 others
-/// and each of 1000 from 15; a larger base makes the ways shorter and their number greater.
+/// The base to which the ways of such chunks are reckoned. With 4, each of 64 members fetches from
+/// 9 others and each of 1000 from 15; a larger base makes the ways shorter and their number
+/// greater.
 pub const ROUTE_BASE: usize = 4;
 
 /// How long after the last one has come further members are expected to come, and asked already.
 pub const MEMBERS_COME: Duration = Duration::from_millis(500);
 
-/// How long a member of such a swarm may say nothing to the origin before others are told to do without
-/// it, at least. One that has nothing to ask for asks for the news much more often.
+/// How long a member of such a swarm may say nothing to the origin before others are told to do
+/// without it, at least. One that has nothing to ask for asks for the news much more often.
 pub const MEMBER_SILENCE: Duration = Duration::from_secs(1);
 
 /// How often the origin looks who of them says nothing.
@@ -308,8 +314,8 @@ pub const BACKLOG: u32 = 28;
 /// … unless its readers have made no use of it for so long.
 pub const AHEAD_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Chunks that a peer sends at once to members of swarms. To eight targets two at once were quicker than
-/// one, three or any number, to four one or two.
+/// Chunks that a peer sends at once to members of swarms. To eight targets two at once were quicker
+/// than one, three or any number, to four one or two.
 pub const SENDS_AT_ONCE: usize = 2;
 
 /// Peers of which it is remembered how much they were sent; beyond that, it begins anew.
@@ -324,15 +330,15 @@ pub const LONG_SEND: Duration = Duration::from_millis(150);
 /// How often a chunk that another process receives is looked for while a read waits for it.
 pub const LIVE_POLL: Duration = Duration::from_millis(4);
 
-/// How long a download waits, before its first request, to hear from its own server whether others could
-/// fetch from there.
+/// How long a download waits, before its first request, to hear from its own server whether others
+/// could fetch from there.
 pub const OWN_SERVER_WAIT: Duration = Duration::from_millis(200);
 
 /// How long somebody who has read a content counts as still reading it.
 pub const READER_KEPT: Duration = Duration::from_secs(2);
 
-/// How many cores this process may use. The system is asked once: to answer it reads several files, which
-/// takes as long as a transfer of one byte.
+/// How many cores this process may use. The system is asked once: to answer it reads several files,
+/// which takes as long as a transfer of one byte.
 pub fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(2, usize::from))

@@ -68,8 +68,9 @@ pub fn agent() -> String {
 
 impl Framed {
     /// The opening side. Sends greeting and hello at once; their answers are read before the first
-    /// other answer, so that opening costs no round trip. When another peer than the one that is `meant`
-    /// answers, that is an error ([`WireError::AnotherPeer`]) in the place of the first answer.
+    /// other answer, so that opening costs no round trip. When another peer than the one that is
+    /// `meant` answers, that is an error ([`WireError::AnotherPeer`]) in the place of the first
+    /// answer.
     pub fn open(
         stream: Box<dyn Stream>,
         identity: &Identity,
@@ -80,14 +81,14 @@ impl Framed {
         connection.meant = meant.cloned();
         let peer = identity.peer.as_ref().map(PeerId::to_string);
         let hello = Request::Hello { peer, to: meant.map(PeerId::to_string), agent: agent() };
-        let sent =
-            wire::send_greeting(connection.stream.get_mut()).and_then(|()| connection.send(&hello, &[]));
+        let sent = wire::send_greeting(connection.stream.get_mut())
+            .and_then(|()| connection.send(&hello, &[]));
         sent.map_err(no_greeting).map_err(|error| connection.why(error))?;
         Ok(connection)
     }
 
-    /// The reason for a failed write: who is turned away may notice that while writing, and what the
-    /// other side said before it left tells more.
+    /// The reason for a failed write: who is turned away may notice that while writing, and what
+    /// the other side said before it left tells more.
     fn why(&mut self, error: WireError) -> WireError {
         if !self.hello_due || nothing_came(&error) {
             return error;
@@ -151,8 +152,8 @@ impl Framed {
         self.meant.as_ref()
     }
 
-    /// Waits until the other side has said who it is, and that it is the one that was meant. Whoever is
-    /// about to give something away does this first.
+    /// Waits until the other side has said who it is, and that it is the one that was meant.
+    /// Whoever is about to give something away does this first.
     pub fn introduce(&mut self) -> Result<(), WireError> {
         if self.hello_due { self.read_introduction(config::ANSWER_TIMEOUT) } else { Ok(()) }
     }
@@ -167,8 +168,8 @@ impl Framed {
         self.stream.get_ref().remote()
     }
 
-    /// What the log calls the other side: id, address and dialect, as `peer2 (192.168.1.11:40112, framed)`.
-    /// The id is what it says of itself.
+    /// What the log calls the other side: id, address and dialect, as `peer2 (192.168.1.11:40112,
+    /// framed)`. The id is what it says of itself.
     pub fn who(&self) -> String {
         let id = self.peer.as_ref().map_or("a client without an id", PeerId::as_str);
         format!("{id} ({}, framed)", self.remote())
@@ -223,7 +224,10 @@ impl Framed {
 
     /// The next message, which may take `wait` to begin; `None` when the other side ended the
     /// connection between two frames. What nobody read of the payload before is skipped.
-    pub fn receive<M: DeserializeOwned>(&mut self, wait: Duration) -> Result<Option<Head<M>>, WireError> {
+    pub fn receive<M: DeserializeOwned>(
+        &mut self,
+        wait: Duration,
+    ) -> Result<Option<Head<M>>, WireError> {
         self.skip_payload()?;
         if self.stream.buffer().is_empty() {
             self.read_timeout(wait)?;
@@ -244,7 +248,10 @@ impl Framed {
 
     /// Says to the other side what is wrong with its frames, where that is what is wrong.
     fn complain(&mut self, error: &WireError) {
-        if matches!(error, WireError::TooLong { .. } | WireError::BadHeader(_) | WireError::Unexpected(_)) {
+        if matches!(
+            error,
+            WireError::TooLong { .. } | WireError::BadHeader(_) | WireError::Unexpected(_)
+        ) {
             // Whoever does not read this loses the connection all the same.
             let _ = self.send(&Response::error(ErrorCode::BadRequest, error), &[]);
         }
@@ -310,7 +317,8 @@ impl Framed {
     /// may wait `stall` for its next bytes.
     pub fn read_payload(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), WireError> {
         if buffer.len() != self.unread as usize {
-            let what = format!("a payload of {} bytes where {} were due", self.unread, buffer.len());
+            let what =
+                format!("a payload of {} bytes where {} were due", self.unread, buffer.len());
             return Err(WireError::Unexpected(what));
         }
         self.read_timeout(stall)?;

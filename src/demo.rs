@@ -69,7 +69,9 @@ impl Demo {
         if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
             return Ok(ExitStatus::Success);
         }
-        say("the three peers run until you leave; type #HELP, or #QUIT to end and delete everything")?;
+        say(
+            "the three peers run until you leave; type #HELP, or #QUIT to end and delete everything",
+        )?;
         Ok(client::run(&self.typed(None)))
     }
 
@@ -79,7 +81,10 @@ impl Demo {
             let folder = self.folder_of(peer);
             fs::create_dir_all(folder.join("notes"))?;
             fs::write(folder.join("large.bin"), &large)?;
-            fs::write(folder.join("notes").join(format!("{peer}.txt")), format!("greetings from {peer}\n"))?;
+            fs::write(
+                folder.join("notes").join(format!("{peer}.txt")),
+                format!("greetings from {peer}\n"),
+            )?;
         }
         fs::create_dir_all(self.folder_of(YOU))?;
         fs::write(self.own("holiday.bin"), noise(2, LARGE / 4))
@@ -99,7 +104,10 @@ impl Demo {
             self.servers.push(Server::start(listener, host, None)?);
         }
         fs::write(self.settings(), settings)?;
-        Ok(say(&format!("three peers listen on loopback; they stand in {}", self.settings().display()))?)
+        Ok(say(&format!(
+            "three peers listen on loopback; they stand in {}",
+            self.settings().display()
+        ))?)
     }
 
     /// Shows a command as it would be typed, and does it.
@@ -125,7 +133,9 @@ impl Demo {
         let expected = sha256(original)?;
         for copy in copies {
             if sha256(copy)? != expected {
-                return Err(format!("{} differs from {}", copy.display(), original.display()).into());
+                return Err(
+                    format!("{} differs from {}", copy.display(), original.display()).into()
+                );
             }
             say(&format!("sha256 {expected}  {}", copy.display()))?;
         }
@@ -134,7 +144,8 @@ impl Demo {
 
     fn typed(&self, command: Option<Command>) -> Typed {
         let (peer_settings, served_files) = (Some(self.settings()), self.folder_of(YOU));
-        let program = Program { peer_settings, served_files, logging: self.logging, ..Program::default() };
+        let program =
+            Program { peer_settings, served_files, logging: self.logging, ..Program::default() };
         Typed { program, manner: Manner::default(), command }
     }
 

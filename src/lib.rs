@@ -2,8 +2,8 @@
 //!
 //! `peer_settings.txt` lists the peers. Each runs a *server* for a folder; any of them runs a
 //! *client* that lists, downloads and uploads files. There is no tracker, no coordinator and no
-//! account. A download pulls verified chunks from several peers at once. An upload is an *offer*: the
-//! receiving peer fetches, with the same engine.
+//! account. A download pulls verified chunks from several peers at once. An upload is an *offer*:
+//! the receiving peer fetches, with the same engine.
 //!
 //! What the code is for, most important first, and what decides when two of these are at odds:
 //!
@@ -95,16 +95,17 @@
 //!          content         topology
 //! ```
 //!
-//! A room may name whatever lies below it, however far down: [`fetch`] names [`transport`] to cancel
-//! what it began, [`client`] names [`content`] to print an id. Nothing points upwards.
+//! A room may name whatever lies below it, however far down: [`fetch`] names [`transport`] to
+//! cancel what it began, [`client`] names [`content`] to print an id. Nothing points upwards.
 //!
-//! [`classic`] stands beside the middle row: [`client`] and [`server`] name it, it names what [`serve`] and
-//! [`fetch`] name, and also [`fetch`], whose `Dial` and `Source` it implements so that an older peer can
-//! take part in a download among others. It never names [`serve`]: its session is given what may refuse
-//! a request, told as the request of the framed dialect that does the same.
+//! [`classic`] stands beside the middle row: [`client`] and [`server`] name it, it names what
+//! [`serve`] and [`fetch`] name, and also [`fetch`], whose `Dial` and `Source` it implements so
+//! that an older peer can take part in a download among others. It never names [`serve`]: its
+//! session is given what may refuse a request, told as the request of the framed dialect that does
+//! the same.
 //!
-//! `config` stands below all of them. [`wire`] takes one thing from [`transport`], how a system says
-//! that a time-out passed.
+//! `config` stands below all of them. [`wire`] takes one thing from [`transport`], how a system
+//! says that a time-out passed.
 //!
 //! # What is never there
 //!
@@ -115,15 +116,17 @@
 //! * `std::fs` outside [`store`], [`topology`] (which reads the settings) and `demo` (which
 //!   makes its sample files)
 //! * `TcpStream`, `TcpListener` and other sockets outside [`transport`]
-//! * disk, socket, thread or clock in [`content`]; a socket in [`wire`]; a clock in the ledger and its
-//!   policy, which are told `now`
+//! * disk, socket, thread or clock in [`content`]; a socket in [`wire`]; a clock in the ledger and
+//!   its policy, which are told `now`
 //! * [`fetch`] in [`serve`], [`serve`] in [`fetch`], and [`client`] or [`server`] in either
-//! * `println!` or stdout outside [`client`] (the binaries and `demo` print through it, or to stderr)
+//! * `println!` or stdout outside [`client`] (the binaries and `demo` print through it, or to
+//!   stderr)
 //! * `unwrap` or `expect`
-//! * a way to make a [`VerifiedChunk`](content::VerifiedChunk) but [`Manifest::verify`], or to write
-//!   received bytes to a part file without one; and no way from received bytes to a
-//!   [`Group`](store::Group) but [`content::whole::prove`]. What comes in the classic dialect alone has
-//!   no proof and goes another way ([`store::Incoming`]), is never resumed, and the user is told
+//! * a way to make a [`VerifiedChunk`](content::VerifiedChunk) but [`Manifest::verify`], or to
+//!   write received bytes to a part file without one; and no way from received bytes to a
+//!   [`Group`](store::Group) but [`content::whole::prove`]. What comes in the classic dialect alone
+//!   has no proof and goes another way ([`store::Incoming`]), is never resumed, and the user is
+//!   told
 //! * a sleep that waits for another thread
 //!
 //! [`Manifest::verify`]: content::Manifest::verify
@@ -133,46 +136,48 @@
 //! ## Download
 //!
 //! 1. `client/words.rs` splits the line that was typed, `client/grammar.rs` says what it means, and
-//!    `client/targets.rs` tells names from peers. Whether a name, a folder or a pattern is meant is tried in
-//!    this order (`client/meaning.rs`).
-//! 2. `client/download.rs` has the store look what is in the way (`store/way.rs`), and `fetch/find.rs` ask all of them at once for the file's manifest. A peer
-//!    whose digests do not lead to its root has no say. While a peer still hashes the file, and no other
-//!    has it, `fetch/early.rs` fetches it by name into a file apart (`store/early.rs`); of that the chunks
+//!    `client/targets.rs` tells names from peers. Whether a name, a folder or a pattern is meant is
+//!    tried in this order (`client/meaning.rs`).
+//! 2. `client/download.rs` has the store look what is in the way (`store/way.rs`), and
+//!    `fetch/find.rs` ask all of them at once for the file's manifest. A peer whose digests do not
+//!    lead to its root has no say. While a peer still hashes the file, and no other has it,
+//!    `fetch/early.rs` fetches it by name into a file apart (`store/early.rs`); of that the chunks
 //!    count for which the manifest vouches when it comes.
-//! 3. The answers are grouped by root. One group goes on; of several, the user chooses one by its id.
-//! 4. `store/reception.rs` locks name and content, opens the part file, and takes over what an earlier
-//!    attempt left.
-//! 5. `fetch/engine.rs` starts one worker a source. `fetch/policy.rs` chooses the next chunk for it,
-//!    `fetch/ledger.rs` keeps the lease, `fetch/source.rs` sends the `read` and awaits the `chunk`.
-//!    A source that goes away is waited for while there is no other (`fetch/outage.rs`).
-//! 6. The payload goes from the socket into a buffer of a fixed set, and through a bounded channel to
-//!    a verify thread.
-//! 7. `content/manifest.rs` compares its digest. A bad chunk goes back to the ledger and its source is
-//!    dropped; a good one becomes a [`VerifiedChunk`](content::VerifiedChunk).
+//! 3. The answers are grouped by root. One group goes on; of several, the user chooses one by its
+//!    id.
+//! 4. `store/reception.rs` locks name and content, opens the part file, and takes over what an
+//!    earlier attempt left.
+//! 5. `fetch/engine.rs` starts one worker a source. `fetch/policy.rs` chooses the next chunk for
+//!    it, `fetch/ledger.rs` keeps the lease, `fetch/source.rs` sends the `read` and awaits the
+//!    `chunk`. A source that goes away is waited for while there is no other (`fetch/outage.rs`).
+//! 6. The payload goes from the socket into a buffer of a fixed set, and through a bounded channel
+//!    to a verify thread.
+//! 7. `content/manifest.rs` compares its digest. A bad chunk goes back to the ledger and its source
+//!    is dropped; a good one becomes a [`VerifiedChunk`](content::VerifiedChunk).
 //! 8. `store/part.rs` writes it where it belongs. Now and then it syncs the data, and
 //!    `store/journal.rs` then says which chunks are good.
 //! 9. With the last chunk, `store/part.rs` syncs, renames the part file to its name without
 //!    overwriting, and enters it in the catalog.
 //!
-//! Where several peers download the same from one, that says so with a chunk (`serve/company.rs`). The
-//! worker then asks our own server whether it gives away what comes, and takes part in a swarm
-//! (`fetch/swarm.rs`), as in step 6 of an upload; the server reads the part file of the client beside it
-//! by its live file (`store/watched.rs`).
+//! Where several peers download the same from one, that says so with a chunk (`serve/company.rs`).
+//! The worker then asks our own server whether it gives away what comes, and takes part in a swarm
+//! (`fetch/swarm.rs`), as in step 6 of an upload; the server reads the part file of the client
+//! beside it by its live file (`store/watched.rs`).
 //!
 //! ## Serving
 //!
 //! 1. `transport/tcp.rs` accepts, `server/mod.rs` finds a free seat and starts a session.
-//! 2. `server/session.rs` looks at the first byte for the dialect; `connection.rs` exchanges greetings, in
-//!    which each side says who it is, and the opener whom it means.
+//! 2. `server/session.rs` looks at the first byte for the dialect; `connection.rs` exchanges
+//!    greetings, in which each side says who it is, and the opener whom it means.
 //! 3. Every request passes `serve/rights.rs` before anything is done for it.
-//! 4. `serve/responder.rs` answers a `describe` from the catalog (`store/catalog.rs`), or has the file
-//!    hashed first (`store/hashing.rs`) and says how far that is.
-//! 5. For a `read`, `store/folder.rs` opens the file without following a link out of the folder, and
-//!    `store/content.rs` checks that it is still what was hashed, or begins with it.
-//! 6. `connection.rs` sends the header, and `transport/tcp.rs` the file's bytes with `sendfile`, so that
-//!    they never enter this process.
-//! 7. `serve/account.rs` counts what was given, and tells the log when the session goes over to something
-//!    else or ends.
+//! 4. `serve/responder.rs` answers a `describe` from the catalog (`store/catalog.rs`), or has the
+//!    file hashed first (`store/hashing.rs`) and says how far that is.
+//! 5. For a `read`, `store/folder.rs` opens the file without following a link out of the folder,
+//!    and `store/content.rs` checks that it is still what was hashed, or begins with it.
+//! 6. `connection.rs` sends the header, and `transport/tcp.rs` the file's bytes with `sendfile`, so
+//!    that they never enter this process.
+//! 7. `serve/account.rs` counts what was given, and tells the log when the session goes over to
+//!    something else or ends.
 //!
 //! ## Upload
 //!
@@ -180,93 +185,98 @@
 //!    `client/upload.rs` *lends* a file from elsewhere, and has it hashed where that is not done.
 //! 2. One thread a target connects, and `serve/offer.rs` sends the manifest as an `offer`.
 //! 3. The target's `server/session.rs` refuses what is meant for another peer, and
-//!    `server/offers.rs` checks the manifest and asks its store: already here, being
-//!    received, in the way, or a part file. An offer of
-//!    what is being received joins that transfer: `server/running.rs` knows it, and `fetch/late.rs` lets the
-//!    connection in as one more source.
-//! 4. It answers `accepted`, and **the connection turns round**: `fetch/offered.rs` makes the uploader
-//!    the one source of an ordinary transfer, and steps 5 to 9 of a download follow over there.
-//! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads, and
-//!    hears how many bytes are verified.
+//!    `server/offers.rs` checks the manifest and asks its store: already here, being received, in
+//!    the way, or a part file. An offer of what is being received joins that transfer:
+//!    `server/running.rs` knows it, and `fetch/late.rs` lets the connection in as one more source.
+//! 4. It answers `accepted`, and **the connection turns round**: `fetch/offered.rs` makes the
+//!    uploader the one source of an ordinary transfer, and steps 5 to 9 of a download follow over
+//!    there.
+//! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads,
+//!    and hears how many bytes are verified.
 //! 6. With several targets they are a swarm: each asks the uploader for the `next` chunk
-//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells from whom to have it (of
-//!    many, by way of others: `serve/routes.rs`), and the targets read the rest from one another, out of
-//!    part files that are still being received (`store/live.rs`), a few chunks at a time (`serve/gate.rs`).
-//!    Orphaned by a dead uploader, they ask one another what they have until each has all there is.
+//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells from whom to have
+//!    it (of many, by way of others: `serve/routes.rs`), and the targets read the rest from one
+//!    another, out of part files that are still being received (`store/live.rs`), a few chunks at a
+//!    time (`serve/gate.rs`). Orphaned by a dead uploader, they ask one another what they have
+//!    until each has all there is.
 //! 7. The target reports that the file is complete, or why not, and the connection has its first
 //!    direction again.
 //!
 //! ## Folder
 //!
-//! 1. `client/folder.rs` makes one `fetch/folder` transfer of the command; an upload of a folder is an
-//!    `offer_folder`, after which the target runs the same transfer over the turned connection.
-//! 2. `fetch/folder/listing.rs` lists all sources at once (`fetch/list.rs`) and merges their pages by name.
-//!    The other side hashes small files for it (`store/many.rs`, `store/small.rs`).
-//! 3. `fetch/folder/plan.rs` has the store compare what is listed with what is here, and sorts the rest
-//!    into small contents, each once, and large files.
-//! 4. Large files take the steps 2 to 9 of a download, one after the other (`fetch/folder/large.rs`); the
-//!    chunks that an older version has are taken from it first (`store/donor.rs`).
-//! 5. `fetch/folder/batches.rs` leases batches of small contents; a thread a source sends the `gather` and
-//!    reads the answer (`fetch/folder/gather.rs`).
-//! 6. A writing thread has `content/whole.rs` hash all files of an answer together and compare the roots.
-//!    Only a [`WholeFile`](content::WholeFile) that was proven goes on.
-//! 7. `store/group.rs` writes it, with its attributes, to the group's own folder. Every thousand files or so
-//!    it syncs the file system once, renames them to their names without overwriting, and enters them in the
-//!    catalog with one write.
-//! 8. At the end folders get their times, and one more sync makes the names certain. What a source could not
-//!    give is asked for with `left_out`, told by name and reason, and part of the exit code
-//!    (`client/omissions.rs`).
+//! 1. `client/folder.rs` makes one `fetch/folder` transfer of the command; an upload of a folder is
+//!    an `offer_folder`, after which the target runs the same transfer over the turned connection.
+//! 2. `fetch/folder/listing.rs` lists all sources at once (`fetch/list.rs`) and merges their pages
+//!    by name. The other side hashes small files for it (`store/many.rs`, `store/small.rs`).
+//! 3. `fetch/folder/plan.rs` has the store compare what is listed with what is here, and sorts the
+//!    rest into small contents, each once, and large files.
+//! 4. Large files take the steps 2 to 9 of a download, one after the other
+//!    (`fetch/folder/large.rs`); the chunks that an older version has are taken from it first
+//!    (`store/donor.rs`).
+//! 5. `fetch/folder/batches.rs` leases batches of small contents; a thread a source sends the
+//!    `gather` and reads the answer (`fetch/folder/gather.rs`).
+//! 6. A writing thread has `content/whole.rs` hash all files of an answer together and compare the
+//!    roots. Only a [`WholeFile`](content::WholeFile) that was proven goes on.
+//! 7. `store/group.rs` writes it, with its attributes, to the group's own folder. Every thousand
+//!    files or so it syncs the file system once, renames them to their names without overwriting,
+//!    and enters them in the catalog with one write.
+//! 8. At the end folders get their times, and one more sync makes the names certain. What a source
+//!    could not give is asked for with `left_out`, told by name and reason, and part of the exit
+//!    code (`client/omissions.rs`).
 //!
 //! # Where it differs from the first design
 //!
-//! * A `read` names the asking side's chunk size. Peers need not cut a file alike, as the root does not
-//!   depend on the cut.
+//! * A `read` names the asking side's chunk size. Peers need not cut a file alike, as the root does
+//!   not depend on the cut.
 //! * Chunks begin at 256 KiB and double until there are at most 5120 of them, up to 16 MiB: large
-//!   enough to hash many leaves at once, small enough that a receiver's memory and a manifest stay small.
-//! * A file that was never hashed is not sent with digests of its chunks: the receiving side makes them
-//!   anyway, and compares all of them with the manifest at the end, so that nothing has to be believed
-//!   meanwhile.
+//!   enough to hash many leaves at once, small enough that a receiver's memory and a manifest stay
+//!   small.
+//! * A file that was never hashed is not sent with digests of its chunks: the receiving side makes
+//!   them anyway, and compares all of them with the manifest at the end, so that nothing has to be
+//!   believed meanwhile.
 //! * The lines of a listing travel as payload, as chunks do; a header is always small.
-//! * A part file is called after its content, and a lock stands for its name. So a transfer continues
-//!   under another name, and two of one name cannot meet.
-//! * `fs` is not the store's alone: `topology` reads its files itself, as a room that knows files but
-//!   not served ones would say no more than that.
+//! * A part file is called after its content, and a lock stands for its name. So a transfer
+//!   continues under another name, and two of one name cannot meet.
+//! * `fs` is not the store's alone: `topology` reads its files itself, as a room that knows files
+//!   but not served ones would say no more than that.
 //! * The demo is a room of its own, because nothing else may name client and server both.
-//! * Files of up to 4 MiB need no manifest: whoever has all bytes can compute the root. So most files of
-//!   most folders travel in batches, and only larger ones by themselves.
+//! * Files of up to 4 MiB need no manifest: whoever has all bytes can compute the root. So most
+//!   files of most folders travel in batches, and only larger ones by themselves.
 //! * Large files of a folder go before the small ones, but one at a time: they share the sources'
 //!   connections with nobody, and an upload has only one.
-//! * A second run leaves the time and mode of a *file* that is here by content alone; those of folders are
-//!   set at the end of every run, because files that are put into them move them.
+//! * A second run leaves the time and mode of a *file* that is here by content alone; those of
+//!   folders are set at the end of every run, because files that are put into them move them.
 //! * An offer does not name the members of its swarm. They learn of one another from who was handed
 //!   which chunk, so a member that never takes part is never waited for.
-//! * Beyond [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 targets of an upload, a chunk goes by way of
-//!   others, so that each fetches from few (`serve/routes.rs`). Of more simultaneous downloads than that
-//!   some form another swarm, as nobody knows in advance who comes.
-//! * Simultaneous downloads do not look for one another. Their source, which knows them all, says that
-//!   there are others, and hands its chunks out as an uploader does.
+//! * Beyond [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 targets of an upload, a chunk goes by way
+//!   of others, so that each fetches from few (`serve/routes.rs`). Of more simultaneous downloads
+//!   than that some form another swarm, as nobody knows in advance who comes.
+//! * Simultaneous downloads do not look for one another. Their source, which knows them all, says
+//!   that there are others, and hands its chunks out as an uploader does.
 //! * What a client receives, its server gives away. The two share a folder and no more: a live file
 //!   says what is there, its lock that somebody is at it, and its end what was passed on.
 //! * Folders are given to each target by itself.
-//! * All that can be typed is one definition (`client/grammar.rs`), and what commands say goes through one place
-//!   (`client/bars.rs`), to eyes, to a pipe, to a program or to the board of a job.
-//! * There is no tracker to ask, so `search`, `peers` and `ping` ask the peers, all at once, and show answers as
-//!   they come. A pong tells how a peer is doing in fields that may be absent.
-//! * How fast a process sends and receives is one account for all its connections (`transport/shaping.rs`), a
-//!   static, because it is about the process.
-//! * A store has a folder in force, and looks again by its path where it matters: a disk may be mounted
-//!   there while a server runs, or the private folder be removed. What is under way goes on with the folder
-//!   that it began with.
-//! * An error while a folder is read never ends its listing: the entry is an omission, counted with the
-//!   pages and told by a request of its own.
-//! * A file that only grows, such as a log, is served as it was when it was hashed. Its manifest's digests,
-//!   and nothing else, say whether it still begins so.
-//! * The time that a source may be away is a value that is told `now` (`fetch/outage.rs`), and the same for
-//!   files, folders, offers and files that are hashed first.
-//! * What the dialects cannot say is not guessed: without a proof of who answers, an upload is refused as
-//!   soon as the other side says that it is somebody else.
-//! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s: its
-//!   chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same limit.
+//! * All that can be typed is one definition (`client/grammar.rs`), and what commands say goes
+//!   through one place (`client/bars.rs`), to eyes, to a pipe, to a program or to the board of a
+//!   job.
+//! * There is no tracker to ask, so `search`, `peers` and `ping` ask the peers, all at once, and
+//!   show answers as they come. A pong tells how a peer is doing in fields that may be absent.
+//! * How fast a process sends and receives is one account for all its connections
+//!   (`transport/shaping.rs`), a static, because it is about the process.
+//! * A store has a folder in force, and looks again by its path where it matters: a disk may be
+//!   mounted there while a server runs, or the private folder be removed. What is under way goes on
+//!   with the folder that it began with.
+//! * An error while a folder is read never ends its listing: the entry is an omission, counted with
+//!   the pages and told by a request of its own.
+//! * A file that only grows, such as a log, is served as it was when it was hashed. Its manifest's
+//!   digests, and nothing else, say whether it still begins so.
+//! * The time that a source may be away is a value that is told `now` (`fetch/outage.rs`), and the
+//!   same for files, folders, offers and files that are hashed first.
+//! * What the dialects cannot say is not guessed: without a proof of who answers, an upload is
+//!   refused as soon as the other side says that it is somebody else.
+//! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s:
+//!   its chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same
+//!   limit.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

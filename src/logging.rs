@@ -42,7 +42,8 @@ impl Logging {
         if self.quiet {
             return LevelFilter::Error;
         }
-        let raised = LevelFilter::iter().skip_while(|level| *level < usual).nth(self.verbose.into());
+        let raised =
+            LevelFilter::iter().skip_while(|level| *level < usual).nth(self.verbose.into());
         raised.unwrap_or(LevelFilter::Trace)
     }
 }
@@ -85,8 +86,8 @@ pub fn start_beside(out: impl Write + Send + 'static, logging: Logging, shown: S
     start_with(builder);
 }
 
-/// Keeps one line from being said again and again: the first time it is, and then once in a while with
-/// how often it was not.
+/// Keeps one line from being said again and again: the first time it is, and then once in a while
+/// with how often it was not.
 #[derive(Debug, Default)]
 pub struct Repeated(Mutex<Option<Unsaid>>);
 
@@ -106,14 +107,20 @@ impl Repeated {
     pub fn due(&self, now: Instant) -> Option<String> {
         let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *unsaid {
-            Some(Unsaid { since, times }) if now.saturating_duration_since(*since) < config::LOG_AGAIN => {
+            Some(Unsaid { since, times })
+                if now.saturating_duration_since(*since) < config::LOG_AGAIN =>
+            {
                 *times += 1;
                 None
             }
             before => {
                 let times = before.as_ref().map_or(0, |before| before.times);
                 *before = Some(Unsaid { since: now, times: 0 });
-                Some(if times > 0 { format!(" (and {times} times more since)") } else { String::new() })
+                Some(if times > 0 {
+                    format!(" (and {times} times more since)")
+                } else {
+                    String::new()
+                })
             }
         }
     }
@@ -125,7 +132,9 @@ fn filtered(level: LevelFilter) -> Builder {
     if env::var_os(env_logger::DEFAULT_FILTER_ENV).is_some() {
         builder.parse_default_env();
     } else {
-        builder.filter_level(level.min(LevelFilter::Warn)).filter_module(env!("CARGO_PKG_NAME"), level);
+        builder
+            .filter_level(level.min(LevelFilter::Warn))
+            .filter_module(env!("CARGO_PKG_NAME"), level);
     }
     builder
 }

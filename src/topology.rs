@@ -1,13 +1,13 @@
 //! Who takes part: `peer_settings.txt`, its peers, and noticing that it was edited.
 //!
-//! A line is `peerID address port`, with any run of blanks between the words; `#` starts a
-//! comment. A word `classic` behind that says that the peer speaks the classic text dialect, and
-//! `group=lab,render` which groups it belongs to. Any other word is an error, so that a typing mistake never
-//! goes unseen.
+//! A line is `peerID address port`, with any run of blanks between the words; `#` starts a comment.
+//! A word `classic` behind that says that the peer speaks the classic text dialect, and
+//! `group=lab,render` which groups it belongs to. Any other word is an error, so that a typing
+//! mistake never goes unseen.
 //!
-//! Older programs read the same file, and take a comment, a blank line or a fourth word badly. So what
-//! is said of a peer beyond the three words may also stand in `peer_keys.txt` beside it, of which they
-//! know nothing: `peerID classic group=lab`.
+//! Older programs read the same file, and take a comment, a blank line or a fourth word badly. So
+//! what is said of a peer beyond the three words may also stand in `peer_keys.txt` beside it, of
+//! which they know nothing: `peerID classic group=lab`.
 //!
 //! * [`Topology`]: the peers, and what a line may say
 //! * `traits`: what is said of a peer beyond its address
@@ -31,7 +31,8 @@ pub use file::{SettingsError, TopologyFile};
 pub use traits::{BadGroup, GroupName};
 use traits::{KeptApart, Traits};
 
-/// What a peer is called: 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or digit.
+/// What a peer is called: 1 to 64 letters, digits, `.`, `_` or `-`, beginning with a letter or
+/// digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PeerId(String);
@@ -120,8 +121,8 @@ impl Peer {
         Self { id, address, port, classic: false, groups: Arc::default(), is_anybody: false }
     }
 
-    /// Whoever answers at an address such as `192.168.1.5:7001`, `[::1]:7001` or `nas.local:7001`; called `id`,
-    /// or else after the address. An error says what is wrong with the text.
+    /// Whoever answers at an address such as `192.168.1.5:7001`, `[::1]:7001` or `nas.local:7001`;
+    /// called `id`, or else after the address. An error says what is wrong with the text.
     pub fn anybody_at(place: &str, id: Option<PeerId>) -> Result<Self, String> {
         let Some((address, port)) = place.rsplit_once(':') else {
             return Err(format!("{place:?} is no address with a port; expected ADDRESS:PORT"));
@@ -132,7 +133,8 @@ impl Peer {
         let (address, port) = (parse_address(address)?, parse_port(port)?);
         let own_name = || {
             let fits = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
-            let text: String = address.chars().map(fits).chain(format!("-{port}").chars()).collect();
+            let text: String =
+                address.chars().map(fits).chain(format!("-{port}").chars()).collect();
             let text = text.trim_start_matches('-');
             let from = text.len().saturating_sub(PeerId::LONGEST);
             text.get(from..).and_then(|text| text.trim_start_matches('-').parse().ok())
@@ -158,7 +160,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// All peers of one `peer_settings.txt`, in its order. Ids are unique, and so are addresses with ports.
+/// All peers of one `peer_settings.txt`, in its order. Ids are unique, and so are addresses with
+/// ports.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Topology {
     peers: Vec<Peer>,
@@ -187,8 +190,8 @@ impl Topology {
         &self.peers
     }
 
-    /// Adds what is said of the peers in a place apart. A peer that is not listed is told in the log: it may
-    /// be in other settings of the same folder, or have been taken out.
+    /// Adds what is said of the peers in a place apart. A peer that is not listed is told in the
+    /// log: it may be in other settings of the same folder, or have been taken out.
     fn add(&mut self, apart: &KeptApart) -> Result<(), BadLine> {
         for (line, id, traits) in apart.lines() {
             let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == *id) else {
@@ -242,7 +245,10 @@ impl FromStr for Topology {
                 return Err(at(format!("peer id {} is already taken by line {earlier}", peer.id)));
             }
             if !places.insert((peer.address.clone(), peer.port)) {
-                let what = format!("{} port {} is already taken by an earlier line", peer.address, peer.port);
+                let what = format!(
+                    "{} port {} is already taken by an earlier line",
+                    peer.address, peer.port
+                );
                 return Err(at(what));
             }
             peers.push(peer);
@@ -259,11 +265,16 @@ fn parse_line(line: &str) -> Result<Option<Peer>, String> {
         [id, address, port, ref said @ ..] => (id, address, port, said),
         _ => return Err(format!("found {:?}; expected: peerID address port", words.join(" "))),
     };
-    let traits = Traits::parse(said)
-        .map_err(|bad| format!("{bad} after the port; expected: peerID address port {}", Traits::USAGE))?;
+    let traits = Traits::parse(said).map_err(|bad| {
+        format!("{bad} after the port; expected: peerID address port {}", Traits::USAGE)
+    })?;
     let id = id.parse().map_err(|bad: BadPeerId| bad.to_string())?;
     let peer = Peer::at(id, &parse_address(address)?, parse_port(port)?);
-    Ok(Some(Peer { classic: traits.classic, groups: Arc::new(traits.groups.unwrap_or_default()), ..peer }))
+    Ok(Some(Peer {
+        classic: traits.classic,
+        groups: Arc::new(traits.groups.unwrap_or_default()),
+        ..peer
+    }))
 }
 
 /// Reads an IPv4 or IPv6 address or a host name; what is wrong with it is an error.
@@ -335,8 +346,12 @@ mod tests {
         let text = "# lab\n\n peer1  10.0.0.1\t7001 # desk\r\npeer2 ::1 7002\npeer3 host-3.lab 7003\npeer4 [::1] 1\n";
         let topology: Topology = text.parse().unwrap();
         let shown: Vec<String> = topology.peers().iter().map(Peer::to_string).collect();
-        let expected =
-            ["peer1 at 10.0.0.1:7001", "peer2 at [::1]:7002", "peer3 at host-3.lab:7003", "peer4 at [::1]:1"];
+        let expected = [
+            "peer1 at 10.0.0.1:7001",
+            "peer2 at [::1]:7002",
+            "peer3 at host-3.lab:7003",
+            "peer4 at [::1]:1",
+        ];
         assert_eq!(shown, expected);
         assert_eq!(topology.find(&"peer2".parse().unwrap()).map(|peer| peer.port), Some(7002));
     }
@@ -368,7 +383,8 @@ mod tests {
     fn a_zone_keeps_its_case_and_a_host_name_does_not() {
         let text = "a FE80::1%enP4p1 1\nb [fe80::2%Eth0] 2\nc NAS.Local 3\n";
         let topology: Topology = text.parse().unwrap();
-        let addresses: Vec<&str> = topology.peers().iter().map(|peer| peer.address.as_str()).collect();
+        let addresses: Vec<&str> =
+            topology.peers().iter().map(|peer| peer.address.as_str()).collect();
         assert_eq!(addresses, ["fe80::1%enP4p1", "fe80::2%Eth0", "nas.local"]);
         assert!(error_of("a fe80::1% 1").contains("is not an IPv4"));
     }
@@ -382,7 +398,13 @@ mod tests {
 
     #[test]
     fn ids_and_addresses_are_unique() {
-        assert_eq!(error_of("a 1.1.1.1 1\na 1.1.1.1 2"), "line 2: peer id a is already taken by line 1");
-        assert!(error_of("a 1.1.1.1 1\nb 1.1.1.1 1").starts_with("line 2: 1.1.1.1 port 1 is already taken"));
+        assert_eq!(
+            error_of("a 1.1.1.1 1\na 1.1.1.1 2"),
+            "line 2: peer id a is already taken by line 1"
+        );
+        assert!(
+            error_of("a 1.1.1.1 1\nb 1.1.1.1 1")
+                .starts_with("line 2: 1.1.1.1 port 1 is already taken")
+        );
     }
 }

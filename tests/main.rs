@@ -2,8 +2,8 @@
 //!
 //! The world they play in:
 //!
-//! * `it/lab.rs`: a [`Lab`](it::lab::Lab) of peers over the in-memory network, with clients whose words,
-//!   exit codes and bytes are recorded
+//! * `it/lab.rs`: a [`Lab`](it::lab::Lab) of peers over the in-memory network, with clients whose
+//!   words, exit codes and bytes are recorded
 //! * `it/rogue.rs`: peers that answer by a script: corrupt, cut, stall, lie
 //! * `it/speaker.rs`: the asking side by hand, for what no client of ours would say
 //! * `it/programs.rs`: the real binaries, over TCP on ports that the system chose

@@ -1,4 +1,5 @@
-//! How long an upload to many targets takes beside what the links allow, simulated: `model` says how.
+//! How long an upload to many targets takes beside what the links allow, simulated: `model` says
+//! how.
 //!
 //! `cargo bench --bench swarm` prints a table that is the same at every run.
 
@@ -32,7 +33,9 @@ const ALL: Judged = Judged { counts: |_| true, copies: 1 };
 const OTHERS: Judged = Judged { counts: |target| target != 1, copies: 1 };
 
 fn main() {
-    println!("| targets | time s | bound s | time ÷ bound | origin sent ÷ F | chunks twice | sources |");
+    println!(
+        "| targets | time s | bound s | time ÷ bound | origin sent ÷ F | chunks twice | sources |"
+    );
     println!("|---|---|---|---|---|---|---|");
     EQUAL.iter().for_each(|targets| row(&targets.to_string(), &equal(*targets), ALL));
     mixed();
@@ -108,8 +111,10 @@ fn last(report: &Report, counts: fn(usize) -> bool) -> Option<f64> {
 /// uplinks together send as much as all take.
 fn bound(scenario: &Scenario, judged: Judged) -> f64 {
     let targets = 1..scenario.links.len();
-    let counted: Vec<Link> =
-        targets.filter(|target| (judged.counts)(*target)).map(|target| scenario.links[target]).collect();
+    let counted: Vec<Link> = targets
+        .filter(|target| (judged.counts)(*target))
+        .map(|target| scenario.links[target])
+        .collect();
     let origin = scenario.links[ORIGIN].up;
     let slowest = counted.iter().map(|link| link.down).min().unwrap_or(RATE);
     let together = origin + counted.iter().map(|link| link.up).sum::<u64>();

@@ -63,11 +63,20 @@ fn main() -> ExitCode {
             Err(error) => fail(&error.to_string()),
         };
     }
-    let Arguments { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only, .. } =
-        arguments;
+    let Arguments {
+        peer,
+        peer_settings,
+        served_files,
+        listen,
+        max_connections,
+        bwlimit,
+        read_only,
+        ..
+    } = arguments;
     let Some(peer) = peer else { return fail("which peer of the settings this is, is missing") };
     let bwlimit = bwlimit.unwrap_or_default();
-    let options = Options { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only };
+    let options =
+        Options { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only };
     logging::start(arguments.logging, shown);
     if !arguments.check {
         return server::run(options);

@@ -15,8 +15,8 @@ use crate::transport::cancel::Registration;
 use crate::transport::{Cancel, Network, timed_out};
 use crate::wire::{ErrorCode, Refusal, WireError};
 
-/// Is told what is said, as its users know it: `Client (p2): …`, `Server (p2): …`. The text is as it
-/// came; whoever shows it makes it harmless.
+/// Is told what is said, as its users know it: `Client (p2): …`, `Server (p2): …`. The text is as
+/// it came; whoever shows it makes it harmless.
 pub type Heard = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A peer that speaks the dialect, and how to reach it.
@@ -62,7 +62,8 @@ impl Asker {
         call.line.send(request.as_bytes()).map_err(lost)?;
         let answer = call.answer(config::CLASSIC_ANSWER, config::CLASSIC_LISTING, pause)?;
         self.hear("Server", &String::from_utf8_lossy(&answer));
-        let Some(words) = find(&answer, "Files served:").and_then(|found| answer.get(found.end..)) else {
+        let Some(words) = find(&answer, "Files served:").and_then(|found| answer.get(found.end..))
+        else {
             return Err(self.misbehaved(&answer));
         };
         let words = String::from_utf8_lossy(words);

@@ -1,5 +1,5 @@
-//! A file from its chunks, as far as can be told without its bytes: in which order they belong, when
-//! one is whole, when all are there, and whether their sizes add up. Pure.
+//! A file from its chunks, as far as can be told without its bytes: in which order they belong,
+//! when one is whole, when all are there, and whether their sizes add up. Pure.
 //!
 //! The dialect leaves open whether the announced length counts bytes or characters, and whether a
 //! chunk is 100 of the one or of the other. What came tells, and is remembered here.
@@ -55,7 +55,16 @@ impl Assembly {
     /// Nothing has come of a file of that length, in bytes or characters; B does not say it.
     pub(super) fn new(length: Option<u64>) -> Self {
         let (bytes, characters, newlines, next) = (0, 0, 0, 0);
-        Self { length, form: None, bytes, characters, newlines, next, ended: false, early: BTreeMap::new() }
+        Self {
+            length,
+            form: None,
+            bytes,
+            characters,
+            newlines,
+            next,
+            ended: false,
+            early: BTreeMap::new(),
+        }
     }
 
     /// The chunk that is due.
@@ -76,8 +85,8 @@ impl Assembly {
         }
     }
 
-    /// The same for a chunk on a connection of its own, as D and E send them: characters, perhaps in
-    /// base64, while the length counts bytes.
+    /// The same for a chunk on a connection of its own, as D and E send them: characters, perhaps
+    /// in base64, while the length counts bytes.
     pub(super) fn ripeness_alone(&self, index: u32, data: &[u8]) -> Ripeness {
         let plain = self.is_plain(index, data);
         match self.form {
@@ -95,7 +104,9 @@ impl Assembly {
             Some(Form::Base64) => from_base64(data),
             _ if self.is_plain(index, data) => self.decoded(index, data),
             // A sender that read carriage returns away has a last chunk of no expected length.
-            _ => self.decoded(index, data).or_else(|| from_base64(data).filter(|_| data.len() > CHUNK)),
+            _ => self
+                .decoded(index, data)
+                .or_else(|| from_base64(data).filter(|_| data.len() > CHUNK)),
         };
         self.form = Some(if decoded.is_some() { Form::Base64 } else { Form::Characters });
         match decoded {
@@ -128,7 +139,9 @@ impl Assembly {
 
     /// Whether all chunks are there, by their number or because the last one was shorter.
     pub(super) fn is_complete(&self) -> bool {
-        self.length.is_some_and(|length| self.ended || count(length).is_none_or(|count| self.next >= count))
+        self.length.is_some_and(|length| {
+            self.ended || count(length).is_none_or(|count| self.next >= count)
+        })
     }
 
     /// The same for chunks on connections of their own, whose sender counts bytes in the length and
@@ -165,7 +178,8 @@ impl Assembly {
     fn is_plain(&self, index: u32, data: &[u8]) -> bool {
         match self.rest(index) {
             Some(rest) => {
-                data.len() as u64 == rest || (characters(data) == CHUNK && data.len() as u64 <= rest)
+                data.len() as u64 == rest
+                    || (characters(data) == CHUNK && data.len() as u64 <= rest)
             }
             None => characters(data) == CHUNK,
         }

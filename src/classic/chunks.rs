@@ -38,8 +38,8 @@ impl Chunks {
         Self { from, name, length, lanes, reuse: None }
     }
 
-    /// Gives `each` the chunks of these numbers, in their order: its data, or `None` past the file's
-    /// end. Stops when `each` says `false`.
+    /// Gives `each` the chunks of these numbers, in their order: its data, or `None` past the
+    /// file's end. Stops when `each` says `false`.
     pub(super) fn read(
         &mut self,
         mut indices: impl Iterator<Item = u32>,
@@ -99,10 +99,16 @@ impl Chunks {
 
     fn answer(&mut self, lane: usize, index: u32) -> Result<Vec<u8>, SourceError> {
         let used = self.lanes.get(lane).is_some_and(|lane| lane.used);
-        let wait = if used && self.reuse.is_none() { config::CLASSIC_LISTEN } else { config::CLASSIC_ANSWER };
+        let wait = if used && self.reuse.is_none() {
+            config::CLASSIC_LISTEN
+        } else {
+            config::CLASSIC_ANSWER
+        };
         let answer = match self.receive(lane, index, wait) {
             // A server that answers once a connection, and closes it or waits for us to do so.
-            Err(SourceError::Lost(_) | SourceError::Stalled) if used && !self.from.cancel.is_cancelled() => {
+            Err(SourceError::Lost(_) | SourceError::Stalled)
+                if used && !self.from.cancel.is_cancelled() =>
+            {
                 self.reuse = Some(false);
                 self.send(lane, index)?;
                 self.receive(lane, index, config::CLASSIC_ANSWER)?

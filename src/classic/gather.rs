@@ -1,8 +1,8 @@
 //! A download from classic peers alone: chunk i comes from peer i mod k, and from others when that
 //! peer fails. Nothing proves what comes; sizes are all that can be checked.
 //!
-//! One thread a peer reads chunks; the calling thread puts them in order and appends them. How far a
-//! peer may run ahead of the slowest is bounded, and so is what is kept in memory.
+//! One thread a peer reads chunks; the calling thread puts them in order and appends them. How far
+//! a peer may run ahead of the slowest is bounded, and so is what is kept in memory.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -50,7 +50,8 @@ impl Gather<'_> {
             return Err(self.no_source(vec![error]));
         }
         let (ending, _registration) = self.cancel.child();
-        let shares = Shares::new(self.from.len(), count(self.length).unwrap_or(u32::MAX), ending.clone());
+        let shares =
+            Shares::new(self.from.len(), count(self.length).unwrap_or(u32::MAX), ending.clone());
         let (tell, news) = bounded(config::CLASSIC_LANES * self.from.len().max(1));
         thread::scope(|scope| {
             for (slot, asker) in self.from.iter().enumerate() {
@@ -108,7 +109,8 @@ impl Gather<'_> {
         shares: &Shares,
         news: &Receiver<News>,
     ) -> Result<(), TransferError> {
-        let (mut assembly, mut end, mut losses) = (Assembly::new(Some(self.length)), None, Vec::new());
+        let (mut assembly, mut end, mut losses) =
+            (Assembly::new(Some(self.length)), None, Vec::new());
         while !assembly.is_complete() && end.is_none_or(|end| assembly.next() < end) {
             match news.recv() {
                 Ok(News::Chunk { index, data: Some(data) }) => {
@@ -173,7 +175,8 @@ impl Shares {
         Self { state, changed: Condvar::new(), step: peers as u32, count, ending }
     }
 
-    /// The next chunks for a peer, in their order; waits while there may be some. `None` at the end.
+    /// The next chunks for a peer, in their order; waits while there may be some. `None` at the
+    /// end.
     fn take(&self, slot: usize) -> Option<Vec<u32>> {
         let mut state = self.state();
         loop {
@@ -215,8 +218,11 @@ impl State {
         let limit = shares.count.min(self.due.saturating_add(config::CLASSIC_WINDOW));
         let most = 16 * config::CLASSIC_LANES;
         let gone = &self.gone;
-        let open =
-            self.next.iter_mut().enumerate().filter(|(owner, _)| *owner == slot || gone.contains(owner));
+        let open = self
+            .next
+            .iter_mut()
+            .enumerate()
+            .filter(|(owner, _)| *owner == slot || gone.contains(owner));
         let Some((_, next)) = open.min_by_key(|(_, next)| **next) else { return Vec::new() };
         let before = limit.min(*next);
         let mut run: Vec<u32> = self.given_back.range(..before).take(most).copied().collect();

@@ -1,8 +1,8 @@
 //! What is given to clients of the dialect, told in the log: a line a file.
 //!
-//! A download is a chunk a request, for most clients each over a connection of its own, and a client with
-//! several servers asks each for some of the chunks. So they are counted by address and name, and told
-//! when all are given, or when no more were asked for in a while.
+//! A download is a chunk a request, for most clients each over a connection of its own, and a
+//! client with several servers asks each for some of the chunks. So they are counted by address and
+//! name, and told when all are given, or when no more were asked for in a while.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,8 @@ impl Downloads {
     pub(super) fn gave(&self, remote: &str, name: &FileName, of: u64, (chunk, bytes): (u32, u64)) {
         let (key, now) = ((address(remote).to_owned(), name.clone()), Instant::now());
         let mut downloads = self.lock();
-        let too_many = downloads.len() >= config::CLASSIC_DOWNLOADS && !downloads.contains_key(&key);
+        let too_many =
+            downloads.len() >= config::CLASSIC_DOWNLOADS && !downloads.contains_key(&key);
         let mut over: Vec<_> = if too_many { downloads.drain().collect() } else { Vec::new() };
         let begun = || Download { of, chunks: HashSet::new(), tally: Tally::since(now) };
         let download = downloads.entry(key.clone()).or_insert_with(begun);

@@ -1,5 +1,5 @@
-//! One connection in the dialect: a message goes out in one write, and comes in as long as it is not
-//! ripe.
+//! One connection in the dialect: a message goes out in one write, and comes in as long as it is
+//! not ripe.
 
 use std::io::{self, BufRead, Write};
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use crate::transport::timed_out;
 pub(super) struct Line {
     stream: Buffered,
     text: Vec<u8>,
-    /// The time-out that the stream has; to set it for every chunk would cost as much as to send it.
+    /// The time-out that the stream has; to set it for every chunk would cost as much as to send
+    /// it.
     timeout: Option<Duration>,
 }
 
@@ -29,8 +30,9 @@ impl Line {
         self.stream.get_mut().write_all(message)
     }
 
-    /// The next message, which may take `wait` to begin and is whole when `ripe` says so, when nothing
-    /// more comes, or when the other side leaves behind it. `None` when it left without a word.
+    /// The next message, which may take `wait` to begin and is whole when `ripe` says so, when
+    /// nothing more comes, or when the other side leaves behind it. `None` when it left without a
+    /// word.
     pub(super) fn receive(
         &mut self,
         wait: Duration,

@@ -27,8 +27,8 @@ impl fmt::Display for Listed {
     }
 }
 
-/// The files' names as far as they fit in one message, how many that are, and how many are left out.
-/// One with a blank would be taken for two.
+/// The files' names as far as they fit in one message, how many that are, and how many are left
+/// out. One with a blank would be taken for two.
 pub(super) fn list(store: &Store) -> Result<(String, Listed), StoreError> {
     let query = ListQuery { limit: config::CLASSIC_MESSAGE, ..ListQuery::default() };
     let mut answer = "200 Files served:".to_owned();

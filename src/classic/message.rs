@@ -1,8 +1,8 @@
 //! The dialect's words: what a text asks for, and what it says in answer. Pure.
 //!
-//! Nothing marks the end of a message, so every reader also judges how ripe a text is: whether it can
-//! be all of a message. Where the words leave that open ([`Ripeness::Perhaps`]), a moment of silence
-//! decides; where they do not, text that was cut into any segments is put together again.
+//! Nothing marks the end of a message, so every reader also judges how ripe a text is: whether it
+//! can be all of a message. Where the words leave that open ([`Ripeness::Perhaps`]), a moment of
+//! silence decides; where they do not, text that was cut into any segments is put together again.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -72,7 +72,9 @@ impl<'a> Request<'a> {
     /// Understands a text.
     pub(super) fn parse(text: &'a [u8]) -> Result<Self, NoRequest> {
         let line = text.trim_ascii_end();
-        for (word, request) in [(LIST, Self::List), (END, Self::Finished), (END_OF_C, Self::Finished)] {
+        for (word, request) in
+            [(LIST, Self::List), (END, Self::Finished), (END_OF_C, Self::Finished)]
+        {
             match word.as_bytes() {
                 word if word == line => return Ok(request),
                 word if word.starts_with(text) => return Err(NoRequest::Partial),
@@ -81,7 +83,9 @@ impl<'a> Request<'a> {
         }
         let mut words = text.splitn(5, |byte| *byte == b' ');
         match words.next() {
-            Some(b"#UPLOAD") => Self::parse_upload([words.next(), words.next(), words.next(), words.next()]),
+            Some(b"#UPLOAD") => {
+                Self::parse_upload([words.next(), words.next(), words.next(), words.next()])
+            }
             Some(b"#DOWNLOAD") => Self::parse_download(line),
             Some(word) if b"#UPLOAD".starts_with(word) || b"#DOWNLOAD".starts_with(word) => {
                 Err(NoRequest::Partial)
@@ -103,7 +107,9 @@ impl<'a> Request<'a> {
             [_, Some(word), None, _] => {
                 Err(partial_if(b"bytes".starts_with(word) || b"chunk".starts_with(word)))
             }
-            [_, Some(b"chunk"), Some(index), None] => number::<u32>(index).and(Err(NoRequest::Partial)),
+            [_, Some(b"chunk"), Some(index), None] => {
+                number::<u32>(index).and(Err(NoRequest::Partial))
+            }
             [None, ..] => Err(NoRequest::Partial),
             _ => Err(NoRequest::Foreign),
         }
@@ -115,7 +121,9 @@ impl<'a> Request<'a> {
             [] => Err(NoRequest::Partial),
             [name] => Ok(Self::Probe { name: text_of(name)? }),
             [_, word] => Err(partial_if(b"chunk".starts_with(word))),
-            [name, b"chunk", index] => Ok(Self::Read { name: text_of(name)?, index: number(index)? }),
+            [name, b"chunk", index] => {
+                Ok(Self::Read { name: text_of(name)?, index: number(index)? })
+            }
             _ => Err(NoRequest::Foreign),
         }
     }
@@ -195,9 +203,15 @@ mod tests {
         assert_eq!(parse("#FILELIST"), Ok(Request::List));
         assert_eq!(parse("#FILELIST\r\n"), Ok(Request::List));
         assert_eq!(parse("#UPLOAD a.txt"), Ok(Request::Offer { name, length: None }));
-        assert_eq!(parse("#UPLOAD a.txt bytes 120"), Ok(Request::Offer { name, length: Some(120) }));
+        assert_eq!(
+            parse("#UPLOAD a.txt bytes 120"),
+            Ok(Request::Offer { name, length: Some(120) })
+        );
         let data = b"x  y\n".as_slice();
-        assert_eq!(parse("#UPLOAD a.txt chunk 7 x  y\n"), Ok(Request::Data { name, index: 7, data }));
+        assert_eq!(
+            parse("#UPLOAD a.txt chunk 7 x  y\n"),
+            Ok(Request::Data { name, index: 7, data })
+        );
         assert_eq!(parse("#DOWNLOAD a.txt"), Ok(Request::Probe { name }));
         assert_eq!(parse("#DOWNLOAD a.txt chunk 0"), Ok(Request::Read { name, index: 0 }));
         assert_eq!(parse("Transmission complete"), Ok(Request::Finished));
@@ -206,9 +220,15 @@ mod tests {
 
     #[test]
     fn what_can_become_a_request_is_told_from_what_cannot() {
-        for text in
-            ["#", "#FILE", "#UPLOAD ", "#UPLOAD f ", "#UPLOAD f by", "#UPLOAD f bytes ", "#UPLOAD f chunk 1"]
-        {
+        for text in [
+            "#",
+            "#FILE",
+            "#UPLOAD ",
+            "#UPLOAD f ",
+            "#UPLOAD f by",
+            "#UPLOAD f bytes ",
+            "#UPLOAD f chunk 1",
+        ] {
             assert_eq!(Request::parse(text.as_bytes()), Err(NoRequest::Partial), "{text}");
         }
         for text in ["#DOWNLOAD", "#DOWNLOAD ", "#DOWNLOAD f ch", "Trans", "#DOWNLOAD f\u{e9}"] {

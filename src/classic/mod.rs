@@ -1,12 +1,13 @@
-//! The classic text dialect: `#FILELIST`, `#UPLOAD`, `#DOWNLOAD` as lines of text, spoken by several
-//! older programs, which differ; A to E stand for five of them.
+//! The classic text dialect: `#FILELIST`, `#UPLOAD`, `#DOWNLOAD` as lines of text, spoken by
+//! several older programs, which differ; A to E stand for five of them.
 //!
 //! # What is on the wire
 //!
 //! Nothing is framed: one write is one message, without a newline, and whoever reads takes what one
-//! read gives for all of it. So two messages never follow one another without the other side speaking
-//! in between, and none is longer than [`CLASSIC_MESSAGE`](crate::config::CLASSIC_MESSAGE) bytes. A
-//! file is UTF-8 text in chunks of 100 characters, counted from 0. Words are separated by one blank.
+//! read gives for all of it. So two messages never follow one another without the other side
+//! speaking in between, and none is longer than [`CLASSIC_MESSAGE`](crate::config::CLASSIC_MESSAGE)
+//! bytes. A file is UTF-8 text in chunks of 100 characters, counted from 0. Words are separated by
+//! one blank.
 //!
 //! | step | client | server |
 //! |---|---|---|
@@ -27,8 +28,9 @@
 //! | D | n counts bytes | 100 characters | one a message | the last chunk is answered so |
 //! | E | n counts bytes | 100 characters in base64 | one a chunk, and the offer's | nothing |
 //!
-//! Downloads differ less: A reads all chunks over one connection, the others one over each, B all of
-//! them at once. C's client wants an answer to its probe that the others cannot use; it is not served.
+//! Downloads differ less: A reads all chunks over one connection, the others one over each, B all
+//! of them at once. C's client wants an answer to its probe that the others cannot use; it is not
+//! served.
 //!
 //! # What it cannot do
 //!
@@ -40,9 +42,9 @@
 //! * `assembly`: a file from its chunks: order, completeness, sizes; pure
 //! * `text`, `line`: a file counted in characters; one connection
 //! * [`Service`]: the serving side (`serve`, `listing`, `uploads`; `given` tells the log)
-//! * [`Asker`], [`Upload`], [`Gather`], [`ClassicPeer`]: the asking side: lists and probes, an upload,
-//!   a download from classic peers alone, and a classic peer as a source among framed ones (`chunks`
-//!   reads from one peer for both)
+//! * [`Asker`], [`Upload`], [`Gather`], [`ClassicPeer`]: the asking side: lists and probes, an
+//!   upload, a download from classic peers alone, and a classic peer as a source among framed ones
+//!   (`chunks` reads from one peer for both)
 
 mod ask;
 mod assembly;

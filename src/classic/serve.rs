@@ -67,8 +67,8 @@ impl Service {
         ended
     }
 
-    /// Tells the log what was given to clients that asked for no more in a while; to be called now and
-    /// then.
+    /// Tells the log what was given to clients that asked for no more in a while; to be called now
+    /// and then.
     pub fn tell_idle(&self, now: Instant) {
         self.downloads.tell_idle(now);
     }
@@ -162,7 +162,9 @@ impl Session<'_> {
 
     fn offer(&mut self, name: &str, length: Option<u64>) -> io::Result<()> {
         let answer = match self.begin(name, length) {
-            Ok(Arrival::Exists) => self.refuse(name, "Already serving", "a file of that name is here"),
+            Ok(Arrival::Exists) => {
+                self.refuse(name, "Already serving", "a file of that name is here")
+            }
             Ok(Arrival::Busy) => self.refuse(name, "Currently receiving", "it is being received"),
             Err(reason) => self.refuse(name, "Not receiving", &reason),
             Ok(Arrival::Ready(incoming)) => {
@@ -204,7 +206,8 @@ impl Session<'_> {
     }
 
     fn begin(&self, name: &str, length: Option<u64>) -> Result<Arrival, String> {
-        let name: FileName = name.parse().map_err(|bad: crate::content::name::BadName| bad.to_string())?;
+        let name: FileName =
+            name.parse().map_err(|bad: crate::content::name::BadName| bad.to_string())?;
         if name.as_str().contains(char::is_whitespace) {
             return Err("a name with a blank".to_owned());
         }
@@ -257,7 +260,8 @@ impl Session<'_> {
         let (name, finished) = match (farewell, offered) {
             (Some(name), _) => (name, Ok(())),
             (None, Some(offered)) => {
-                let (name, finished) = (&offered.upload.name, offered.upload.finish(&self.service.store));
+                let (name, finished) =
+                    (&offered.upload.name, offered.upload.finish(&self.service.store));
                 (name.to_string(), finished.map(|tally| self.received(name, tally)))
             }
             // It was told so already.
@@ -294,7 +298,9 @@ impl Session<'_> {
     }
 
     fn read(&mut self, name: &str, index: u32) -> io::Result<()> {
-        let Some(text) = self.open(name) else { return self.say(&format!("250 Not serving file {name}")) };
+        let Some(text) = self.open(name) else {
+            return self.say(&format!("250 Not serving file {name}"));
+        };
         let of = text.characters().div_ceil(super::message::CHUNK as u64);
         let mut given = None;
         let message = match text.chunk(index) {
@@ -306,7 +312,11 @@ impl Session<'_> {
             }
             Ok(None) => super::message::END.into(),
             Err(error) => {
-                log::warn!("cannot give {} to a client ({}, classic): {error}", named(name), self.remote);
+                log::warn!(
+                    "cannot give {} to a client ({}, classic): {error}",
+                    named(name),
+                    self.remote
+                );
                 self.open = None;
                 format!("250 Not serving file {name}").into_bytes()
             }
@@ -321,8 +331,11 @@ impl Session<'_> {
     /// The file of that name, if it is text that this client may have.
     fn open(&mut self, name: &str) -> Option<&mut Text> {
         let name = name.parse::<FileName>().ok()?;
-        let same =
-            wire::Request::Describe { subject: Subject::Name(name.clone()), wait_ms: 0, digests_up_to: 0 };
+        let same = wire::Request::Describe {
+            subject: Subject::Name(name.clone()),
+            wait_ms: 0,
+            digests_up_to: 0,
+        };
         (self.allow)(&same).ok()?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != name) {
             let text = self.service.text(&name).unwrap_or_else(|error| {
@@ -339,10 +352,17 @@ impl Session<'_> {
     }
 }
 
-/// The upload that a chunk belongs to, and whether it comes on a connection that is not the offer's.
-fn upload_of(service: &Service, offered: Option<&Offered>, name: &str) -> Option<(Arc<Upload>, bool)> {
+/// The upload that a chunk belongs to, and whether it comes on a connection that is not the
+/// offer's.
+fn upload_of(
+    service: &Service,
+    offered: Option<&Offered>,
+    name: &str,
+) -> Option<(Arc<Upload>, bool)> {
     match offered {
-        Some(offered) if offered.upload.name.as_str() == name => Some((offered.upload.clone(), false)),
+        Some(offered) if offered.upload.name.as_str() == name => {
+            Some((offered.upload.clone(), false))
+        }
         _ => Some((service.uploads.find(&name.parse().ok()?)?, true)),
     }
 }
@@ -361,7 +381,8 @@ fn ripeness(
             Some((upload, alone)) => upload.ripeness(index, data, alone),
             None => Ripeness::PERHAPS,
         },
-        // Its number may go on, but hardly ever does: only where text is cut at all is that awaited.
+        // Its number may go on, but hardly ever does: only where text is cut at all is that
+        // awaited.
         Ok(Request::Read { .. }) => Ripeness::whole_if(pieces == 1),
     }
 }

@@ -20,9 +20,14 @@ pub struct ClassicPeer {
 }
 
 impl ClassicPeer {
-    /// The peer is asked for `name`, whose content should be that of `manifest`. `length` is what the
-    /// peer said of it; another one than the manifest's is a reason not to use it.
-    pub fn new(asker: Asker, name: &FileName, manifest: &Manifest, length: u64) -> Result<Self, SourceError> {
+    /// The peer is asked for `name`, whose content should be that of `manifest`. `length` is what
+    /// the peer said of it; another one than the manifest's is a reason not to use it.
+    pub fn new(
+        asker: Asker,
+        name: &FileName,
+        manifest: &Manifest,
+        length: u64,
+    ) -> Result<Self, SourceError> {
         check(name)?;
         if length != manifest.length() {
             let what = format!(
@@ -75,7 +80,8 @@ impl Source for ClassicSource {
             let data = data.unwrap_or_default();
             let start = u64::from(number) * size;
             if data.len() as u64 != size.min(length - start) {
-                let what = format!("{} bytes in chunk {number}; its file is not plain ASCII", data.len());
+                let what =
+                    format!("{} bytes in chunk {number}; its file is not plain ASCII", data.len());
                 return Err(SourceError::Misbehaved(WireError::Unexpected(what)));
             }
             copy_overlap(data, start, buffer, range.start);
@@ -93,8 +99,8 @@ impl Source for ClassicSource {
     }
 }
 
-/// Copies what `data`, which begins at `from` in the file, has of the piece that `buffer` is and that
-/// begins at `to`.
+/// Copies what `data`, which begins at `from` in the file, has of the piece that `buffer` is and
+/// that begins at `to`.
 fn copy_overlap(data: &[u8], from: u64, buffer: &mut [u8], to: u64) {
     let skipped = to.saturating_sub(from) as usize;
     let place = from.saturating_sub(to) as usize;

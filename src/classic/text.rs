@@ -93,7 +93,8 @@ impl Text {
         if self.loaded == Some(mark) {
             return Ok(());
         }
-        let position = |mark: usize| self.marks.positions.get(mark).copied().unwrap_or(self.length());
+        let position =
+            |mark: usize| self.marks.positions.get(mark).copied().unwrap_or(self.length());
         let (from, to) = (position(mark), position(mark + 1));
         self.loaded = None;
         self.block.resize(to.saturating_sub(from) as usize, 0);
@@ -125,7 +126,9 @@ impl Marks {
             let valid = match str::from_utf8(piece) {
                 Ok(_) => len,
                 // Cut in the middle of a character, which the next piece begins with.
-                Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
+                Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
+                    error.valid_up_to()
+                }
                 Err(_) => return Ok(None),
             };
             marks.add(piece.get(..valid).unwrap_or_default(), offset);
@@ -167,8 +170,9 @@ mod tests {
     }
 
     fn chunks(text: &mut Text) -> Vec<String> {
-        let chunk =
-            |index| text.chunk(index).unwrap().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+        let chunk = |index| {
+            text.chunk(index).unwrap().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        };
         (0..).map_while(chunk).collect()
     }
 

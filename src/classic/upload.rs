@@ -1,9 +1,9 @@
 //! An upload to a classic server, of whichever kind it turns out to be.
 //!
 //! Whether it wants every chunk on a connection of its own (D, E) shows with the first chunk: those
-//! have closed the offer's connection by then. What ends an upload differs in every program, and some
-//! are only found out by waiting. So a server that shows a file only when it is whole is asked whether
-//! it serves it now, which is sooner known.
+//! have closed the offer's connection by then. What ends an upload differs in every program, and
+//! some are only found out by waiting. So a server that shows a file only when it is whole is asked
+//! whether it serves it now, which is sooner known.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,10 @@ impl Upload<'_> {
         check(self.name)?;
         let served = self.to.list()?;
         if served.names.contains(self.name) {
-            return Err(refused(ErrorCode::InTheWay, "already serving a file of that name; rename yours"));
+            return Err(refused(
+                ErrorCode::InTheWay,
+                "already serving a file of that name; rename yours",
+            ));
         }
         let call = self.offer()?;
         let mut way = Way { alone: false, base64: served.wants_base64 };
@@ -67,15 +70,21 @@ impl Upload<'_> {
             Some(250) if says("Currently") => {
                 Err(refused(ErrorCode::Receiving, "currently receiving that file"))
             }
-            Some(250) if says("Already") => {
-                Err(refused(ErrorCode::InTheWay, "already serving a file of that name; rename yours"))
-            }
+            Some(250) if says("Already") => Err(refused(
+                ErrorCode::InTheWay,
+                "already serving a file of that name; rename yours",
+            )),
             Some(250) => Err(refused(ErrorCode::Refused, &String::from_utf8_lossy(&answer))),
             _ => Err(self.to.misbehaved(&answer)),
         }
     }
 
-    fn send_chunks(&mut self, mut call: Call, way: &mut Way, count: u32) -> Result<(), SourceError> {
+    fn send_chunks(
+        &mut self,
+        mut call: Call,
+        way: &mut Way,
+        count: u32,
+    ) -> Result<(), SourceError> {
         let (mut message, mut done, mut look) = (Vec::new(), 0, None);
         let mut hidden = false;
         for index in 0..count {
@@ -109,9 +118,16 @@ impl Upload<'_> {
     }
 
     /// The message of a chunk; gives the bytes of the file in it.
-    fn encode(&mut self, index: u32, base64: bool, message: &mut Vec<u8>) -> Result<u64, SourceError> {
-        let data =
-            self.text.chunk(index).map_err(|error| refused(ErrorCode::Internal, &error.to_string()))?;
+    fn encode(
+        &mut self,
+        index: u32,
+        base64: bool,
+        message: &mut Vec<u8>,
+    ) -> Result<u64, SourceError> {
+        let data = self
+            .text
+            .chunk(index)
+            .map_err(|error| refused(ErrorCode::Internal, &error.to_string()))?;
         let data = data.unwrap_or_default();
         message.clear();
         message.extend_from_slice(format!("#UPLOAD {} chunk {index} ", self.name).as_bytes());
@@ -147,7 +163,11 @@ impl Upload<'_> {
             match call.answer(config::CLASSIC_LISTEN, config::CLASSIC_MOST, ripe) {
                 Ok(answer) => {
                     self.to.hear("Server", &String::from_utf8_lossy(&answer));
-                    return if status(&answer) == Some(250) { Err(self.refusal(&answer)) } else { Ok(()) };
+                    return if status(&answer) == Some(250) {
+                        Err(self.refusal(&answer))
+                    } else {
+                        Ok(())
+                    };
                 }
                 Err(SourceError::Stalled) => {}
                 // Whether it has the file is seen next.
@@ -158,8 +178,8 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Looks whether the server serves the file. B says that it has a file before it has written it,
-    /// and what E says proves nothing.
+    /// Looks whether the server serves the file. B says that it has a file before it has written
+    /// it, and what E says proves nothing.
     fn confirm(&self) -> Result<(), SourceError> {
         let deadline = Instant::now() + config::CLASSIC_CONFIRM;
         loop {
@@ -199,5 +219,7 @@ fn refused(code: ErrorCode, message: &str) -> SourceError {
 }
 
 fn too_long(what: &str) -> SourceError {
-    SourceError::Misbehaved(WireError::Unexpected(format!("{what} is too long for the classic dialect")))
+    SourceError::Misbehaved(WireError::Unexpected(format!(
+        "{what} is too long for the classic dialect"
+    )))
 }

@@ -1,9 +1,9 @@
 //! Uploads to us while they last, by the name of the file; some clients send every chunk on another
 //! connection.
 //!
-//! An upload belongs to the session that its offer came on: when that ends, the upload goes with it,
-//! at once or after the grace that D needs, and what came is deleted. Each upload has a lock of its
-//! own, which is held while a chunk is written: nobody but its own sender waits for it.
+//! An upload belongs to the session that its offer came on: when that ends, the upload goes with
+//! it, at once or after the grace that D needs, and what came is deleted. Each upload has a lock of
+//! its own, which is held while a chunk is written: nobody but its own sender waits for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -72,7 +72,8 @@ impl Uploads {
     pub(super) fn begin(self: &Arc<Self>, incoming: Incoming, length: Option<u64>) -> Offered {
         let name = incoming.name().clone();
         let (assembly, now) = (Assembly::new(length), Instant::now());
-        let state = State { assembly, incoming: Some(incoming), touched: now, tally: Tally::since(now) };
+        let state =
+            State { assembly, incoming: Some(incoming), touched: now, tally: Tally::since(now) };
         let upload = Upload { name: name.clone(), state: Mutex::new(state), ended: Condvar::new() };
         let upload = Arc::new(upload);
         locked(&self.0).insert(name, upload.clone());
@@ -96,7 +97,13 @@ impl Upload {
     }
 
     /// Takes a chunk; with the last one the file is completed.
-    pub(super) fn take(&self, store: &Store, index: u32, data: &[u8], alone: bool) -> Result<Taken, Spoiled> {
+    pub(super) fn take(
+        &self,
+        store: &Store,
+        index: u32,
+        data: &[u8],
+        alone: bool,
+    ) -> Result<Taken, Spoiled> {
         let mut state = locked(&self.state);
         state.touched = Instant::now();
         let State { assembly, incoming, tally, touched } = &mut *state;
@@ -164,8 +171,8 @@ pub(super) struct Offered {
 
 impl Offered {
     /// The offer's connection has ended: waits until the upload is complete or its sender has been
-    /// silent for too long, unless its chunks came on that connection. Says how much came of one that is not
-    /// complete.
+    /// silent for too long, unless its chunks came on that connection. Says how much came of one
+    /// that is not complete.
     pub(super) fn linger(self, cancel: &Cancel) -> Option<Tally> {
         if self.here {
             return self.upload.give_up();
@@ -176,11 +183,17 @@ impl Offered {
         }));
         let mut state = locked(&self.upload.state);
         while state.incoming.is_some() {
-            let left = (state.touched + config::CLASSIC_GRACE).saturating_duration_since(Instant::now());
+            let left =
+                (state.touched + config::CLASSIC_GRACE).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            state = self.upload.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .upload
+                .ended
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         drop(state);
         self.upload.give_up()

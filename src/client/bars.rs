@@ -13,11 +13,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::jobs::Lines;
 use super::output::{print_to, report};
+use super::progress::{Rate, in_words, message};
 use super::said::Said;
-use super::text::{self, clipped, files, percents, shown, size, span};
+use super::text::{self, clipped, shown};
 use super::{ExitStatus, Layout};
 use crate::config;
-use crate::fetch::{Contribution, Event, Snapshot};
+use crate::fetch::{Event, Snapshot};
 
 /// All bars of this process, and what is said beside them. Clones are the same bars.
 #[derive(Clone, Debug)]
@@ -61,11 +62,12 @@ impl fmt::Debug for Sink {
 }
 
 impl Bars {
-    /// Bars on stderr when that is a terminal. When quiet, no bars and no notes; with `json`, all is said to a
-    /// program.
+    /// Bars on stderr when that is a terminal. When quiet, no bars and no notes; with `json`, all
+    /// is said to a program.
     pub fn new(quiet: bool, json: bool) -> Self {
         let drawn = !quiet && !json && io::stderr().is_terminal();
-        let target = if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let multi = MultiProgress::with_draw_target(target);
         let (out, err) = (Sink::of(io::stdout()), Sink::of(io::stderr()));
         let layout = if json { Layout::Json } else { Layout::of_stdout() };
@@ -77,7 +79,16 @@ impl Bars {
     pub fn told_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let (out, err) = (Sink::of(out), Sink::of(err));
-        Self { multi, drawn: false, quiet: false, json: false, layout: Layout::Tabs, out, err, board: None }
+        Self {
+            multi,
+            drawn: false,
+            quiet: false,
+            json: false,
+            layout: Layout::Tabs,
+            out,
+            err,
+            board: None,
+        }
     }
 
     /// The same for a command that runs beside the prompt.
@@ -85,7 +96,8 @@ impl Bars {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let mut bars = Self { multi, drawn: false, board: Some(board), ..self.clone() };
         if let Some(printer) = printer {
-            (bars.out, bars.err) = (Sink::of(Lines::to(printer.clone())), Sink::of(Lines::to(printer)));
+            (bars.out, bars.err) =
+                (Sink::of(Lines::to(printer.clone())), Sink::of(Lines::to(printer)));
         }
         bars
     }
@@ -100,10 +112,11 @@ impl Bars {
         self.aside(|| self.out.with(|out| self.err.with(|err| print_to(out, err, write))))
     }
 
-    /// Writes a part of a long result. Whatever makes it must not be done in here: other threads that have
-    /// something to say wait meanwhile. Says whether anybody still reads.
+    /// Writes a part of a long result. Whatever makes it must not be done in here: other threads
+    /// that have something to say wait meanwhile. Says whether anybody still reads.
     pub fn print_part(&self, bytes: &[u8]) -> Result<bool, ExitStatus> {
-        let written = self.aside(|| self.out.with(|out| out.write_all(bytes).and_then(|()| out.flush())));
+        let written =
+            self.aside(|| self.out.with(|out| out.write_all(bytes).and_then(|()| out.flush())));
         match written {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -249,7 +262,15 @@ impl Bar {
         let Snapshot { done, total, files, of_files, ref sources, .. } = *snapshot;
         if self.bars.json {
             let transfer = self.label.as_str();
-            self.bars.emit(&Said::Progress { transfer, done, total, files, of_files, rate, sources });
+            self.bars.emit(&Said::Progress {
+                transfer,
+                done,
+                total,
+                files,
+                of_files,
+                rate,
+                sources,
+            });
         } else {
             let message = message(snapshot, rate).replace("\n ", "");
             self.bars.note(&format!("{}: {message}", self.label));
@@ -301,171 +322,26 @@ impl Drop for Bar {
     }
 }
 
-/// What happened, in words for the user.
-pub(super) fn in_words(event: &Event) -> String {
-    match event {
-        Event::Resumed { bytes } => {
-            format!("{} are here already, from an earlier attempt or an older version", size(*bytes))
-        }
-        Event::Hashing { peer, done, total } => {
-            format!("{peer} is hashing it first ({} of {})", size(*done), size(*total))
-        }
-        Event::Waiting { peer, reason } => {
-            format!("waiting for {peer}, which is away: {}", shown(reason))
-        }
-        Event::Back { peer, after } => format!("{peer} is back after {}", span(*after)),
-        Event::SourceLost { peer, reason } => format!("lost {peer}: {}", shown(reason)),
-        Event::SourceRetried { peer, reason } => {
-            format!("trying {peer} again in a moment: {}", shown(reason))
-        }
-    }
-}
-
-/// What stands beside the bar and in the line below it.
-fn message(snapshot: &Snapshot, rate: u64) -> String {
-    let mut text = match snapshot.of_files {
-        0 => String::new(),
-        of_files => format!("{} / {}  ", snapshot.files, files(of_files)),
-    };
-    text.push_str(&format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate)));
-    let away = snapshot.sources.iter().find_map(|source| Some((&source.peer, source.waiting?)));
-    let missing = snapshot.total.saturating_sub(snapshot.done);
-    if let Some((peer, time)) = away.filter(|_| rate == 0 && missing > 0) {
-        return format!(
-            "{} / {}  waiting for {peer}, {}",
-            size(snapshot.done),
-            size(snapshot.total),
-            span(time)
-        );
-    }
-    if missing == 0 && snapshot.total > 0 {
-        return format!("{}  finishing: everything is here and goes to the disk", size(snapshot.total));
-    }
-    if let Some(seconds) = missing.checked_div(rate) {
-        text = format!("{text}  {} left", span(Duration::from_secs(seconds)));
-    }
-    if !snapshot.sources.is_empty() {
-        text = format!("{text}\n  {}", shares(&snapshot.sources));
-    }
-    text
-}
-
-/// What each peer contributes of what came in this time, such as `peer1 42% · peer2 58%`.
-fn shares(sources: &[Contribution]) -> String {
-    let (first, others) = sources.split_at(sources.len().min(config::SHOWN_SHARES));
-    let mut amounts: Vec<u64> = first.iter().map(|source| source.bytes).collect();
-    amounts.push(others.iter().map(|source| source.bytes).sum());
-    let mut percents = percents(&amounts).into_iter();
-    let mut parts: Vec<String> = first
-        .iter()
-        .zip(percents.by_ref())
-        .map(|(source, percent)| {
-            let gone = if source.active { "" } else { " (gone)" };
-            format!("{} {percent}%{gone}", source.peer)
-        })
-        .collect();
-    if !others.is_empty() {
-        parts.push(format!("{} others {}%", others.len(), percents.next().unwrap_or_default()));
-    }
-    parts.join(" · ")
-}
-
-/// Bytes a second, smoothed over a few seconds; what was resumed does not count.
-#[derive(Debug, Default)]
-struct Rate {
-    last: Option<(Duration, u64)>,
-    per_second: f64,
-}
-
-impl Rate {
-    /// Seconds after which an old rate has lost most of its weight.
-    const MEMORY: f64 = 3.0;
-
-    fn update(&mut self, snapshot: &Snapshot) -> u64 {
-        let (since, before) = self.last.unwrap_or((Duration::ZERO, snapshot.resumed));
-        let passed = snapshot.elapsed.saturating_sub(since).as_secs_f64();
-        if passed > 0.0 {
-            let now = snapshot.done.saturating_sub(before) as f64 / passed;
-            let weight = if self.last.is_none() { 1.0 } else { 1.0 - (-passed / Self::MEMORY).exp() };
-            self.per_second += weight * (now - self.per_second);
-            self.last = Some((snapshot.elapsed, snapshot.done));
-        }
-        self.per_second as u64
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MIB: u64 = 1 << 20;
-
-    fn source(peer: &str, bytes: u64, active: bool) -> Contribution {
-        Contribution { peer: peer.parse().unwrap(), bytes, active, waiting: None }
-    }
-
-    fn at(seconds: u64, done: u64) -> Snapshot {
+    fn at(seconds: u64) -> Snapshot {
         let elapsed = Duration::from_secs(seconds);
-        Snapshot { total: 1000 * MIB, done, resumed: 100 * MIB, elapsed, ..Snapshot::default() }
-    }
-
-    #[test]
-    fn the_rate_counts_what_came_this_time_and_follows_changes() {
-        let mut rate = Rate::default();
-        assert_eq!(rate.update(&at(1, 110 * MIB)), 10 * MIB);
-        assert_eq!(rate.update(&at(1, 110 * MIB)), 10 * MIB);
-        for second in 2..30 {
-            rate.update(&at(second, (110 + 20 * (second - 1)) * MIB));
-        }
-        assert_eq!((rate.per_second / MIB as f64).round(), 20.0);
-    }
-
-    #[test]
-    fn the_message_tells_amount_rate_time_left_and_shares() {
-        let mut snapshot = at(5, 200 * MIB);
-        snapshot.sources = vec![source("peer1", 42 * MIB, true), source("peer2", 58 * MIB, false)];
-        let expected = "200.0 MiB / 1000.0 MiB  10.0 MiB/s  1 min 20 s left\n  peer1 42% · peer2 58% (gone)";
-        assert_eq!(message(&snapshot, 10 * MIB), expected);
-    }
-
-    #[test]
-    fn a_folder_tells_its_files_too() {
-        let snapshot = Snapshot { files: 7, of_files: 9, ..at(5, 200 * MIB) };
-        assert!(message(&snapshot, 0).starts_with("7 / 9 files  200.0 MiB / "));
-    }
-
-    #[test]
-    fn a_standstill_has_no_time_left() {
-        assert_eq!(message(&at(5, 200 * MIB), 0), "200.0 MiB / 1000.0 MiB  0 B/s");
-    }
-
-    #[test]
-    fn many_peers_are_added_up() {
-        let sources: Vec<_> = (1..=8).map(|i| source(&format!("p{i}"), 0, true)).collect();
-        assert!(shares(&sources).ends_with("p6 0% · 2 others 0%"));
-    }
-
-    #[test]
-    fn events_are_told_in_words_and_made_harmless() {
-        let event = Event::SourceLost { peer: "p1".parse().unwrap(), reason: "no\u{1b}[2J".to_owned() };
-        assert_eq!(in_words(&event), r"lost p1: no\u{1b}[2J");
-        assert_eq!(
-            in_words(&Event::Resumed { bytes: MIB }),
-            "1.0 MiB are here already, from an earlier attempt or an older version"
-        );
+        Snapshot { total: 1000, done: 200, elapsed, ..Snapshot::default() }
     }
 
     #[test]
     fn nothing_is_drawn_without_a_terminal_or_before_the_delay() {
         let mut bars = Bars::new(true, false);
         let bar = bars.transfer("a");
-        bar.update(&at(5, 200 * MIB));
+        bar.update(&at(5));
         assert!(bar.state.lock().unwrap().drawn.is_none());
         bars.drawn = true;
         let bar = bars.transfer("a");
-        bar.update(&Snapshot { elapsed: config::BAR_DELAY / 2, ..at(0, 200 * MIB) });
+        bar.update(&Snapshot { elapsed: config::BAR_DELAY / 2, ..at(0) });
         assert!(bar.state.lock().unwrap().drawn.is_none());
-        bar.update(&at(5, 200 * MIB));
+        bar.update(&at(5));
         assert!(bar.state.lock().unwrap().drawn.is_some());
         bar.finish();
         assert!(bar.state.lock().unwrap().drawn.is_none());

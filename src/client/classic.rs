@@ -1,14 +1,15 @@
 //! Peers of the classic dialect, as the commands meet them: who they are, and what a file is there.
 //!
-//! A peer counts as classic when the settings say so, or when it did not greet as a framed peer does
-//! and then answered `#FILELIST`; that is remembered for the session.
+//! A peer counts as classic when the settings say so, or when it did not greet as a framed peer
+//! does and then answered `#FILELIST`; that is remembered for the session.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::bounded;
 
-use super::download::{say_downloaded, status_of};
+use super::done::say_downloaded;
+use super::download::status_of;
 use super::said::{Said, Transferred};
 use super::work::Work;
 use super::{Bar, ExitStatus, shown};
@@ -71,7 +72,11 @@ impl Work<'_> {
     }
 
     /// Asks classic peers at once whether they have a file of that name.
-    pub(super) fn probe(&self, peers: &[Peer], name: &FileName) -> Vec<Result<Holder, (Peer, SourceError)>> {
+    pub(super) fn probe(
+        &self,
+        peers: &[Peer],
+        name: &FileName,
+    ) -> Vec<Result<Holder, (Peer, SourceError)>> {
         let probe = |peer: &Peer| {
             let asker = self.asker(peer);
             match asker.probe(name) {
@@ -80,7 +85,8 @@ impl Work<'_> {
             }
         };
         thread::scope(|scope| {
-            let asking: Vec<_> = peers.iter().map(|peer| scope.spawn(move || probe(peer))).collect();
+            let asking: Vec<_> =
+                peers.iter().map(|peer| scope.spawn(move || probe(peer))).collect();
             let stalled = |peer: &Peer| Err((peer.clone(), SourceError::Stalled));
             asking
                 .into_iter()
@@ -93,7 +99,13 @@ impl Work<'_> {
 
 /// What a classic peer serves, for the table: names are all that the dialect tells.
 pub(super) fn listed(peer: &Peer, served: Served) -> (Vec<super::Listed>, u64) {
-    let listed = |name| super::Listed { folder: None, peer: peer.id.clone(), name, length: None, root: None };
+    let listed = |name| super::Listed {
+        folder: None,
+        peer: peer.id.clone(),
+        name,
+        length: None,
+        root: None,
+    };
     (served.names.into_iter().map(listed).collect(), served.left_out)
 }
 
@@ -118,7 +130,11 @@ pub(super) fn upload(
 
 /// Classic peers as sources beside framed ones, verified against their manifest; those whose file
 /// cannot be the same are left out with a word.
-pub(super) fn sources(work: &Work<'_>, holders: Vec<Holder>, manifest: &Manifest) -> Vec<Box<dyn Dial>> {
+pub(super) fn sources(
+    work: &Work<'_>,
+    holders: Vec<Holder>,
+    manifest: &Manifest,
+) -> Vec<Box<dyn Dial>> {
     let mut sources: Vec<Box<dyn Dial>> = Vec::new();
     for Holder { asker, name, length } in holders {
         let id = asker.peer.id.clone();
@@ -170,7 +186,8 @@ pub(super) fn receive_unproven(
     let length = holders.first().map(|holder| holder.length);
     if work.dry_run {
         let line = format!("would download {}, unverified, from {}", shown(wanted), ids.join(", "));
-        let said = Transferred { direction: "download", name: wanted, files: 1, ..Transferred::default() };
+        let said =
+            Transferred { direction: "download", name: wanted, files: 1, ..Transferred::default() };
         return bars.result(&line, &Said::Planned(said));
     }
     match work.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
@@ -216,7 +233,8 @@ pub(super) fn fetch(
         scope.spawn(move || {
             let gather = Gather { from, name, length, progress, cancel: &work.cancel, observer };
             let result = gather.run(&mut incoming);
-            let result = result.and_then(|()| store.complete(incoming).map_err(TransferError::Store));
+            let result =
+                result.and_then(|()| store.complete(incoming).map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);
         });

@@ -1,5 +1,5 @@
-//! Completing what is typed at the prompt: commands, flags, peers, groups, local paths, and names that peers
-//! have offered. Nothing is asked of anybody for it.
+//! Completing what is typed at the prompt: commands, flags, peers, groups, local paths, and names
+//! that peers have offered. Nothing is asked of anybody for it.
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
@@ -30,7 +30,8 @@ enum Words {
 
 impl Completion {
     pub(super) fn of(topology: &Topology, offered: Vec<String>) -> Self {
-        let mut peers: Vec<String> = topology.peers().iter().map(|peer| peer.id.to_string()).collect();
+        let mut peers: Vec<String> =
+            topology.peers().iter().map(|peer| peer.id.to_string()).collect();
         let mut groups: Vec<String> = topology
             .peers()
             .iter()
@@ -96,7 +97,8 @@ fn words_of(command: &str) -> Words {
 fn flags_of(command: &str) -> Vec<String> {
     let grammar = Typed::grammar();
     let found = grammar.find_subcommand(command);
-    let flags = found.into_iter().flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_long);
+    let flags =
+        found.into_iter().flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_long);
     flags.map(|flag| format!("--{flag}")).collect()
 }
 
@@ -124,7 +126,8 @@ impl Completer for Completion {
         let before = line.get(..pos).unwrap_or(line);
         let (start, mut found) = self.candidates(before);
         let command = before.split_whitespace().next().unwrap_or_default();
-        let takes_paths = words_of(&command.trim_start_matches('#').to_ascii_lowercase()) == Words::Paths;
+        let takes_paths =
+            words_of(&command.trim_start_matches('#').to_ascii_lowercase()) == Words::Paths;
         if takes_paths
             && start > 0
             && found.is_empty()
@@ -153,7 +156,8 @@ mod tests {
     use super::*;
 
     fn completed(before: &str) -> (usize, Vec<String>) {
-        let topology = "lab1 127.0.0.1 1 group=lab\nlab2 127.0.0.1 2 group=lab,x\nhome 127.0.0.1 3\n";
+        let topology =
+            "lab1 127.0.0.1 1 group=lab\nlab2 127.0.0.1 2 group=lab,x\nhome 127.0.0.1 3\n";
         let offered = ["big file.iso", "big.iso", "photos/a.jpg"].map(str::to_owned).to_vec();
         let (start, pairs) = Completion::of(&topology.parse().unwrap(), offered).candidates(before);
         (start, pairs.into_iter().map(|pair| pair.replacement).collect())

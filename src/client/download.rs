@@ -6,16 +6,17 @@ use std::thread;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use super::done::{came, say_already_here, say_downloaded};
 use super::meaning::Tried;
-use super::said::{Said, Transferred};
 use super::text::{quoted, size};
 use super::work::Work;
-use super::{Bar, ExitStatus, classic, planned, shown, text};
+use super::{Bar, ExitStatus, classic, planned, shown};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{
-    Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
+    Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm,
+    TransferError,
 };
 use crate::store::{self, PartFile, Reception, Store, StoreError};
 use crate::topology::{Peer, PeerId};
@@ -40,7 +41,11 @@ pub(super) fn run(work: &Work<'_>, wanted: &FileName, replace: bool) -> Tried {
         return Tried::Nobody(Vec::new());
     }
     let refuse = |error: &StoreError| {
-        bars.error(&format!("cannot download {}: {}", quoted(wanted.as_str()), shown(&error.to_string())));
+        bars.error(&format!(
+            "cannot download {}: {}",
+            quoted(wanted.as_str()),
+            shown(&error.to_string())
+        ));
         Tried::Done(ExitStatus::from(error))
     };
     let way = check_way(work, wanted, replace);
@@ -85,7 +90,8 @@ fn take(work: &Work<'_>, wanted: &FileName, found: Found, replace: bool) -> Exit
     receive(work, found, replace)
 }
 
-/// Fails when nothing can be put under that name here; an id will have a name that is not known yet.
+/// Fails when nothing can be put under that name here; an id will have a name that is not known
+/// yet.
 fn check_way(work: &Work<'_>, wanted: &FileName, replace: bool) -> Result<(), StoreError> {
     match wanted.as_str().parse::<RootPrefix>() {
         Ok(_) if work.name.is_none() => Ok(()),
@@ -157,7 +163,8 @@ impl Found {
 
     /// Asks those that are no framed peers whether they are classic ones.
     fn look_again(&mut self, work: &Work<'_>, name: &FileName) {
-        let is_foreign = |(_, error): &(Peer, SourceError)| matches!(error, SourceError::Foreign(_));
+        let is_foreign =
+            |(_, error): &(Peer, SourceError)| matches!(error, SourceError::Foreign(_));
         let foreign: Vec<_> = self.failures.extract_if(.., |failure| is_foreign(failure)).collect();
         let mut classic = Vec::new();
         for (peer, error) in foreign {
@@ -187,11 +194,18 @@ fn sort(answers: Vec<Answer>) -> Found {
 fn conflict(holders: &[Holder]) -> Option<String> {
     let mut groups: BTreeMap<Root, (u64, Vec<&str>)> = BTreeMap::new();
     for holder in holders {
-        let group = groups.entry(holder.outline.root).or_insert((holder.outline.layout.length(), Vec::new()));
+        let group = groups
+            .entry(holder.outline.root)
+            .or_insert((holder.outline.layout.length(), Vec::new()));
         group.1.push(holder.peer.id.as_str());
     }
     let line = |(root, (length, peers)): (&Root, &(u64, Vec<&str>))| {
-        format!("\n  #DOWNLOAD {}  {} ({length} bytes) at {}", root.short(), size(*length), peers.join(", "))
+        format!(
+            "\n  #DOWNLOAD {}  {} ({length} bytes) at {}",
+            root.short(),
+            size(*length),
+            peers.join(", ")
+        )
     };
     (groups.len() > 1).then(|| groups.iter().map(line).collect())
 }
@@ -219,7 +233,9 @@ fn manifest(work: &Work<'_>, found: &mut Found) -> Option<Manifest> {
 fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let Some(manifest) = manifest(work, &mut found) else {
-        return ExitStatus::of_peers(found.failures.iter().map(|(_, error)| ExitStatus::from(error)));
+        return ExitStatus::of_peers(
+            found.failures.iter().map(|(_, error)| ExitStatus::from(error)),
+        );
     };
     let manifest = Arc::new(match &work.name {
         Some(name) => manifest.renamed(name.clone()),
@@ -228,7 +244,8 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     if work.dry_run {
         return planned::download(work, &manifest, &found.holders);
     }
-    let attributes = found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();
+    let attributes =
+        found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();
     let name = manifest.name().clone();
     let fail = |status, message: String| {
         bars.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
@@ -241,42 +258,21 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
     let received = |store: Store| store.receive_after(early, manifest.clone(), replace);
     match work.store().and_then(received) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
-        Ok(Reception::AlreadyHere) => {
-            let line = format!("{} is already here", shown(name.as_str()));
-            bars.say(&line, &Said::Transferred(transferred(&name, &Snapshot::default(), 1)))
-        }
+        Ok(Reception::AlreadyHere) => say_already_here(work, &name),
         Ok(Reception::Busy) => fail(
             ExitStatus::Refused,
             "is being received already, by this peer's server or another client".to_owned(),
         ),
         Ok(Reception::InTheWay { length, .. }) => {
-            let what = format!("another file of that name is here ({length} bytes); --replace overwrites it");
+            let what = format!(
+                "another file of that name is here ({length} bytes); --replace overwrites it"
+            );
             fail(ExitStatus::Refused, what)
         }
         Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes), progress) {
             Ok(snapshot) => say_downloaded(work, &name, &snapshot),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
-    }
-}
-
-/// Says that a file is here now.
-pub(super) fn say_downloaded(work: &Work<'_>, name: &FileName, snapshot: &Snapshot) -> ExitStatus {
-    let line = format!("{}{}", summary(name, snapshot), work.where_it_lies(name.as_str()));
-    let said = Said::Transferred(transferred(name, snapshot, 0));
-    work.transfers.surroundings.bars.say(&line, &said)
-}
-
-fn transferred<'a>(name: &'a FileName, snapshot: &'a Snapshot, there: u64) -> Transferred<'a> {
-    Transferred {
-        direction: "download",
-        name: name.as_str(),
-        bytes: came(snapshot),
-        seconds: snapshot.elapsed.as_secs_f64(),
-        files: 1 - there,
-        there,
-        sources: &snapshot.sources,
-        ..Transferred::default()
     }
 }
 
@@ -288,7 +284,8 @@ fn fetch(
     progress: Progress,
 ) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
-    let (own, shared) = (own_server(work, &found), found.holders.iter().any(|holder| holder.outline.shared));
+    let (own, shared) =
+        (own_server(work, &found), found.holders.iter().any(|holder| holder.outline.shared));
     let sources = sources(work, found, &manifest);
     let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
     let came = came(&progress.snapshot());
@@ -310,7 +307,8 @@ fn fetch(
             let (root, caller) = (manifest.root(), &work.caller);
             let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });
             let transfer = Fetch { part: &part, sources, progress, cancel, waits, observer, swarm };
-            let result = transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
+            let result =
+                transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
             // The other end waits for exactly this.
             let _ = done.send(result);
         });
@@ -319,8 +317,8 @@ fn fetch(
     Ok(progress.snapshot())
 }
 
-/// Our own server, when others might and may fetch from it while we download: one peer alone has the file,
-/// and the settings know us. With several sources nobody needs to.
+/// Our own server, when others might and may fetch from it while we download: one peer alone has
+/// the file, and the settings know us. With several sources nobody needs to.
 fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
     let alone = work.swarm && found.holders.len() == 1 && found.classic.is_empty();
     work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| alone)
@@ -328,7 +326,8 @@ fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
 
 /// The way to another peer that downloads the same, by our own settings.
 fn meet(work: &Work<'_>, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
-    let other = work.topology.find(id).filter(|_| work.caller.identity.peer.as_ref() != Some(id))?;
+    let other =
+        work.topology.find(id).filter(|_| work.caller.identity.peer.as_ref() != Some(id))?;
     Some(Box::new(FramedPeer::member(other.clone(), work.caller.clone(), manifest)))
 }
 
@@ -357,28 +356,6 @@ fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Di
         Box::new(FramedPeer::new(peer, work.caller.clone(), manifest, connection))
     };
     holders.chain(late).map(framed).chain(classic).collect()
-}
-
-pub(super) fn summary(name: &FileName, snapshot: &Snapshot) -> String {
-    let rate = text::rate(came(snapshot), snapshot.elapsed);
-    let much = text::fetched(snapshot.total, came(snapshot));
-    format!("downloaded {}: {much}{rate}{}", quoted(name.as_str()), shares(snapshot))
-}
-
-/// Bytes that came in this transfer.
-pub(super) fn came(snapshot: &Snapshot) -> u64 {
-    snapshot.sources.iter().map(|source| source.bytes).sum()
-}
-
-/// From whom they came, such as ` from peer1 42%, peer2 58%`.
-pub(super) fn shares(snapshot: &Snapshot) -> String {
-    let amounts: Vec<u64> = snapshot.sources.iter().map(|source| source.bytes).collect();
-    let shares = snapshot.sources.iter().zip(text::percents(&amounts));
-    let sources: Vec<String> = shares
-        .filter(|(source, _)| source.bytes > 0)
-        .map(|(source, percent)| format!("{} {percent}%", source.peer))
-        .collect();
-    if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) }
 }
 
 pub(super) fn status_of(error: &TransferError) -> ExitStatus {

@@ -1,4 +1,5 @@
-//! What is typed while a command runs waits for its turn, and is not shown among the bars meanwhile.
+//! What is typed while a command runs waits for its turn, and is not shown among the bars
+//! meanwhile.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};

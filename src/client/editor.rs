@@ -44,7 +44,9 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
     }
     match editor.create_external_printer() {
         Ok(printer) => print_beside(shell, printer),
-        Err(error) => log::warn!("what runs beside the prompt may tear the line that is typed: {error}"),
+        Err(error) => {
+            log::warn!("what runs beside the prompt may tear the line that is typed: {error}")
+        }
     }
     let ended = read_lines(shell, &mut editor);
     shell.end(true);
@@ -57,16 +59,22 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
     ended
 }
 
-/// Has what runs beside the prompt print above it. The editor prints only while somebody types, and nobody waits
-/// for that: what comes meanwhile is kept, up to a limit.
-fn print_beside<E: Execute>(shell: &mut Shell<'_, E>, mut printer: impl ExternalPrinter + Send + 'static) {
+/// Has what runs beside the prompt print above it. The editor prints only while somebody types, and
+/// nobody waits for that: what comes meanwhile is kept, up to a limit.
+fn print_beside<E: Execute>(
+    shell: &mut Shell<'_, E>,
+    mut printer: impl ExternalPrinter + Send + 'static,
+) {
     let (give, lines) = bounded::<String>(config::BESIDE_LINES);
     // Ends with the editor, or with whoever gives it lines.
-    let work =
-        move || lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop);
+    let work = move || {
+        lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop)
+    };
     match thread::Builder::new().name("printer".to_owned()).spawn(work) {
         Ok(_) => shell.print_to(move |lines| drop(give.try_send(lines))),
-        Err(error) => log::warn!("what runs beside the prompt may tear the line that is typed: {error}"),
+        Err(error) => {
+            log::warn!("what runs beside the prompt may tear the line that is typed: {error}")
+        }
     }
 }
 

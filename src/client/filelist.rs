@@ -1,5 +1,6 @@
 //! `#FILELIST`: asks all peers in parallel. On a terminal it shows one table with folders folded;
-//! elsewhere one line a file, written while the lists come, so that the length of a list costs no memory.
+//! elsewhere one line a file, written while the lists come, so that the length of a list costs no
+//! memory.
 
 use std::thread;
 
@@ -23,9 +24,15 @@ const PAGES_AHEAD: usize = 4;
 /// What one peer left out, or why nothing more is known of it.
 type Ending = Result<Omissions, SourceError>;
 
-/// Lists all files, or those that were meant by what was typed. With `null`, names are raw and every line
-/// ends with a NUL, for programs that take any name. Names that fit `except` are left out.
-pub(super) fn run(work: &Work<'_>, typed: Option<&str>, except: &[String], null: bool) -> ExitStatus {
+/// Lists all files, or those that were meant by what was typed. With `null`, names are raw and
+/// every line ends with a NUL, for programs that take any name. Names that fit `except` are left
+/// out.
+pub(super) fn run(
+    work: &Work<'_>,
+    typed: Option<&str>,
+    except: &[String],
+    null: bool,
+) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let layout = if null { Layout::Null } else { bars.layout() };
     let Some(typed) = typed else {
@@ -111,10 +118,15 @@ impl Attempt<'_> {
             }
             // Whoever still lists is told that nobody reads any more.
             drop(streams);
-            asking.into_iter().map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled))).collect()
+            asking
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled)))
+                .collect()
         });
         let answered = endings.iter().any(Result::is_ok);
-        if self.layout == Layout::Aligned && (!all.is_empty() || (answered && self.pattern.is_none())) {
+        if self.layout == Layout::Aligned
+            && (!all.is_empty() || (answered && self.pattern.is_none()))
+        {
             let mut table = Vec::new();
             table::write(&all, self.layout, &mut table);
             written = Written { any: true, status: bars.print(|out| out.write_all(&table)) };
@@ -131,7 +143,8 @@ impl Shown {
             work.transfers.surroundings.bars.error("interrupted");
             return ExitStatus::Interrupted;
         }
-        let outcomes = work.peers.iter().zip(self.endings).map(|(peer, ending)| tell(work, peer, ending));
+        let outcomes =
+            work.peers.iter().zip(self.endings).map(|(peer, ending)| tell(work, peer, ending));
         ExitStatus::of_peers(outcomes.collect::<Vec<_>>()).then(self.printed)
     }
 }
@@ -165,7 +178,12 @@ fn ask(work: &Work<'_>, peer: &Peer, request: &ListRequest, pages: &Sender<Vec<L
     Ok(Omissions { count: left_out, told: Vec::new() })
 }
 
-fn ask_framed(work: &Work<'_>, peer: &Peer, request: &ListRequest, pages: &Sender<Vec<Listed>>) -> Ending {
+fn ask_framed(
+    work: &Work<'_>,
+    peer: &Peer,
+    request: &ListRequest,
+    pages: &Sender<Vec<Listed>>,
+) -> Ending {
     let row = |Entry { name, length, root, .. }| Listed {
         folder: None,
         peer: peer.id.clone(),
@@ -219,8 +237,8 @@ impl Stream {
     }
 }
 
-/// Writes one line a file while the lists come, merged by name. What is waited for is never waited for
-/// while the output is held.
+/// Writes one line a file while the lists come, merged by name. What is waited for is never waited
+/// for while the output is held.
 fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> Written {
     let (mut lines, mut any) = (Vec::new(), false);
     loop {
@@ -232,7 +250,8 @@ fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> Written {
                 Err(status) => return Written { any, status },
             }
         }
-        let Some(first) = streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
+        let Some(first) =
+            streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
         else {
             break;
         };
@@ -268,7 +287,9 @@ fn gather(streams: &mut [Stream], within: Option<&str>) -> Vec<Listed> {
 fn tell(work: &Work<'_>, peer: &Peer, ending: Ending) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     match ending {
-        Ok(left_out) => omissions::tell(&work.transfers.surroundings.bars, peer.id.as_str(), &left_out),
+        Ok(left_out) => {
+            omissions::tell(&work.transfers.surroundings.bars, peer.id.as_str(), &left_out)
+        }
         Err(error) => {
             bars.error(&format!("{peer}: {}", shown(&error.to_string())));
             ExitStatus::from(&error)

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use crossbeam_channel::bounded;
 
-use super::download::{came, shares, status_of, watch};
+use super::done::{came, shares};
+use super::download::{status_of, watch};
 use super::local::Several;
 use super::meaning::Tried;
 use super::omissions;
@@ -27,8 +28,8 @@ use crate::store::Store;
 use crate::topology::Peer;
 use crate::wire::{Report, Share};
 
-/// Fetches all that the pattern selects from all peers that have any of it. `typed` is what it is called,
-/// and what goes behind that.
+/// Fetches all that the pattern selects from all peers that have any of it. `typed` is what it is
+/// called, and what goes behind that.
 pub(super) fn download(
     work: &Work<'_>,
     pattern: &str,
@@ -75,7 +76,8 @@ fn fetch(
     bar: &Bar,
 ) -> Result<FolderOutcome, TransferError> {
     let observer = |event: Event| bar.tell(&event);
-    let supplies = work.peers.iter().map(|peer| Supply::dialled(peer.clone(), work.caller.clone())).collect();
+    let supplies =
+        work.peers.iter().map(|peer| Supply::dialled(peer.clone(), work.caller.clone())).collect();
     let (done, finished) = bounded(1);
     thread::scope(|scope| {
         let (cancel, observer) = (&work.cancel, &observer);
@@ -107,12 +109,17 @@ fn renamed(work: &Work<'_>, share: &Share) -> Option<(FileName, FileName)> {
     Some((folder.parse().ok()?, work.name.clone()?))
 }
 
-fn tell_download(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome, snapshot: &Snapshot) -> ExitStatus {
+fn tell_download(
+    work: &Work<'_>,
+    wanted: &str,
+    outcome: &FolderOutcome,
+    snapshot: &Snapshot,
+) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let left_out: Vec<ExitStatus> = outcome
         .left_out
         .iter()
-        .map(|(peer, omissions)| omissions::tell(&work.transfers.surroundings.bars, peer.as_str(), omissions))
+        .map(|(peer, omissions)| omissions::tell(bars, peer.as_str(), omissions))
         .collect();
     for (peer, error) in &outcome.lost {
         bars.note(&format!("{peer}: {}", shown(&error.to_string())));
@@ -203,8 +210,8 @@ impl From<&FileError> for ExitStatus {
     }
 }
 
-/// Offers a folder to all peers in parallel and serves each until it has it. What cannot be given is told
-/// once, whatever the number of peers.
+/// Offers a folder to all peers in parallel and serves each until it has it. What cannot be given
+/// is told once, whatever the number of peers.
 pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitStatus {
     if work.dry_run {
         return planned::upload_of_folder(work, shared).then(tell_left_out(work, shared));
@@ -227,12 +234,15 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
     }
 }
 
-/// Says what could not be given; after the upload, for which the folder was listed, so that it is known.
+/// Says what could not be given; after the upload, for which the folder was listed, so that it is
+/// known.
 fn tell_left_out(work: &Work<'_>, shared: &Several) -> ExitStatus {
     let Share { pattern, except, .. } = &shared.share;
     let bars = &work.transfers.surroundings.bars;
     match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
-        Ok(left_out) => omissions::tell(bars, &format!("this upload of {}", shared.label), &left_out),
+        Ok(left_out) => {
+            omissions::tell(bars, &format!("this upload of {}", shared.label), &left_out)
+        }
         Err(error) => {
             bars.error(&format!(
                 "cannot see whether all of {} went: {}",
@@ -275,8 +285,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Offers the folder, again when the connection is lost after the target had begun; what is there by then
-    /// is not sent again.
+    /// Offers the folder, again when the connection is lost after the target had begun; what is
+    /// there by then is not sent again.
     fn offer(&self, bar: &Bar, started: Instant) -> Result<FolderReport, Failure> {
         let mut outage = Outage::new(self.work.waits, Instant::now());
         let mut most = 0;
@@ -289,7 +299,14 @@ impl Upload<'_> {
                         outage.came(Instant::now());
                     }
                     let elapsed = started.elapsed();
-                    bar.update(&Snapshot { files, of_files, done, total, elapsed, ..Snapshot::default() });
+                    bar.update(&Snapshot {
+                        files,
+                        of_files,
+                        done,
+                        total,
+                        elapsed,
+                        ..Snapshot::default()
+                    });
                 }
             };
             match self.offer_once(&mut progress) {
@@ -310,12 +327,15 @@ impl Upload<'_> {
 
     fn tell(&self, report: &FolderReport, started: Instant) -> ExitStatus {
         let FolderReport { received, bytes, here, failed, failures } = report;
-        let told: Vec<(FileName, String)> =
-            failures.iter().map(|failed| (failed.name.clone(), failed.reason.message.clone())).collect();
+        let told: Vec<(FileName, String)> = failures
+            .iter()
+            .map(|failed| (failed.name.clone(), failed.reason.message.clone()))
+            .collect();
         tell_failures(self.work, &format!("{}: ", self.peer.id), &told, *failed);
         let rate = text::rate(*bytes, started.elapsed());
         let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
-        let line = format!("{id}: uploaded {label}: {}, {}{rate}{rest}", files(*received), size(*bytes));
+        let line =
+            format!("{id}: uploaded {label}: {}, {}{rate}{rest}", files(*received), size(*bytes));
         let bars = &self.work.transfers.surroundings.bars;
         let said = Transferred {
             direction: "upload",

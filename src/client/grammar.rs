@@ -1,5 +1,5 @@
-//! What can be typed: one definition, from which the command line, the prompt, lines from a pipe, the
-//! help, completions and manual pages come.
+//! What can be typed: one definition, from which the command line, the prompt, lines from a pipe,
+//! the help, completions and manual pages come.
 //!
 //! The texts behind `///` in here are what users read.
 
@@ -112,7 +112,9 @@ pub enum Command {
     )]
     Upload(Transfer),
     /// Fetch files or folders from all who have them
-    #[command(after_help = "Examples:\n  #DOWNLOAD big.iso\n  #DOWNLOAD photos/ -x '*.tmp' peer1 peer2")]
+    #[command(
+        after_help = "Examples:\n  #DOWNLOAD big.iso\n  #DOWNLOAD photos/ -x '*.tmp' peer1 peer2"
+    )]
     Download(Transfer),
     /// Find out which peer has something that is called so, or has that id
     #[command(after_help = "Examples:\n  #SEARCH report\n  #SEARCH '*.iso' @lab")]
@@ -333,8 +335,9 @@ impl Command {
 }
 
 impl Typed {
-    /// Reads a command with its flags from words; the name of a command may be in any case and begin with
-    /// `#`. An error is one line that says what is wrong, or the text of a help that was asked for.
+    /// Reads a command with its flags from words; the name of a command may be in any case and
+    /// begin with `#`. An error is one line that says what is wrong, or the text of a help that was
+    /// asked for.
     pub fn parse(words: &[String]) -> Result<Self, UsageError> {
         // To make the grammar takes as long as half of a small transfer, so one is enough.
         let grammar = Self::grammar();
@@ -355,8 +358,8 @@ impl Typed {
     }
 }
 
-/// The words with the name of the command as the grammar has it. A single word may be a whole line, as in
-/// `client '#FILELIST peer1'`.
+/// The words with the name of the command as the grammar has it. A single word may be a whole line,
+/// as in `client '#FILELIST peer1'`.
 fn tidied(typed: &[String], grammar: &clap::Command) -> Vec<String> {
     let mut words: Vec<String> = typed.iter().map(|word| words::unquoted(word)).collect();
     if let Some(line) = words.pop_if(|last| last.starts_with('#')) {

@@ -1,7 +1,8 @@
 //! Commands that run beside the prompt: `command &`, `#STATUS`, `#CANCEL`.
 //!
-//! A job is done like any command, with an audience of its own: what it says goes to the printer of the prompt,
-//! which does not tear the line that is being typed, and how far it is goes to a board that `#STATUS` reads.
+//! A job is done like any command, with an audience of its own: what it says goes to the printer of
+//! the prompt, which does not tear the line that is being typed, and how far it is goes to a board
+//! that `#STATUS` reads.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,9 +120,15 @@ impl Jobs {
                 seconds: job.began.elapsed().as_secs(),
                 transfers: &transfers,
             };
-            let mut lines =
-                vec![format!("[{}] {}  {}", job.number, shown(&job.line), span(job.began.elapsed()))];
-            lines.extend(transfers.iter().flat_map(|text| text.lines()).map(|line| format!("    {line}")));
+            let mut lines = vec![format!(
+                "[{}] {}  {}",
+                job.number,
+                shown(&job.line),
+                span(job.began.elapsed())
+            )];
+            lines.extend(
+                transfers.iter().flat_map(|text| text.lines()).map(|line| format!("    {line}")),
+            );
             let lines: Vec<_> = lines.iter().map(|line| clipped(line, bars.columns())).collect();
             status = status.then(bars.result(&lines.join("\n"), &said));
         }

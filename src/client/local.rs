@@ -1,5 +1,5 @@
-//! What somebody means who types the name of something to give away: a file or a folder in the served
-//! folder, or where the user stands. Where both are there and differ, it is not guessed.
+//! What somebody means who types the name of something to give away: a file or a folder in the
+//! served folder, or where the user stands. Where both are there and differ, it is not guessed.
 
 use std::path::{Path, PathBuf};
 
@@ -34,22 +34,33 @@ pub(super) struct Several {
 }
 
 impl Several {
-    /// Puts all of it into a folder at the peers, and calls it `name` there, which only one folder can be.
-    pub(super) fn place(&mut self, to: Option<&FileName>, name: Option<&FileName>) -> Result<(), NotGiven> {
+    /// Puts all of it into a folder at the peers, and calls it `name` there, which only one folder
+    /// can be.
+    pub(super) fn place(
+        &mut self,
+        to: Option<&FileName>,
+        name: Option<&FileName>,
+    ) -> Result<(), NotGiven> {
         if let Some(name) = name {
             if let Some(folder) = &self.folder {
                 // It is given as what lies in it, beneath another name.
                 self.store = Store::borrow(&self.store.folder().join(folder.as_path()))?;
                 self.share = Share { pattern: None, ..self.share.clone() };
             } else if self.share.beneath.is_none() {
-                let what = format!("--as goes with a file or a folder, not with the pattern {}", self.label);
+                let what = format!(
+                    "--as goes with a file or a folder, not with the pattern {}",
+                    self.label
+                );
                 return Err(NotGiven::Missing(what));
             }
             self.share.beneath = Some(name.clone());
         }
         if let Some(to) = to {
-            let beneath =
-                self.share.beneath.as_ref().map_or_else(|| to.to_string(), |own| format!("{to}/{own}"));
+            let beneath = self
+                .share
+                .beneath
+                .as_ref()
+                .map_or_else(|| to.to_string(), |own| format!("{to}/{own}"));
             self.share.beneath = Some(beneath.parse().map_err(StoreError::BadName)?);
         }
         Ok(())
@@ -86,21 +97,26 @@ pub(super) fn is_here(transfers: &Transfers, typed: &str) -> bool {
     Path::new(typed).exists() || transfers.surroundings.served_files.join(typed).exists()
 }
 
-/// Finds what was typed. A text that begins with `/`, `./` or `../` is a path; any other is a name in the
-/// served folder, a path from where the user stands, or a pattern of the served folder, in this order.
+/// Finds what was typed. A text that begins with `/`, `./` or `../` is a path; any other is a name
+/// in the served folder, a path from where the user stands, or a pattern of the served folder, in
+/// this order.
 pub(super) fn find(work: &Work<'_>, typed: &str, except: &[String]) -> Result<Given, NotGiven> {
     let store = work.transfers.store_to_read()?;
     let top = store.folder();
     let bare = typed.trim_end_matches('/');
-    let is_path = typed.starts_with(['/', '.']) && (bare == "." || bare == ".." || typed.contains('/'));
+    let is_path =
+        typed.starts_with(['/', '.']) && (bare == "." || bare == ".." || typed.contains('/'));
     let here = Some(PathBuf::from(typed)).filter(|path| path.exists());
     let served = bare.parse::<FileName>().ok().filter(|_| !is_path || here.is_none());
-    let served = served.filter(|name| !top.as_os_str().is_empty() && top.join(name.as_path()).exists());
+    let served =
+        served.filter(|name| !top.as_os_str().is_empty() && top.join(name.as_path()).exists());
     match (served, here) {
-        (Some(name), Some(here)) if !is_same(&top.join(name.as_path()), &here) => Err(NotGiven::TwoOfThem {
-            here: format!("./{bare}"),
-            served: top.join(name.as_path()).display().to_string(),
-        }),
+        (Some(name), Some(here)) if !is_same(&top.join(name.as_path()), &here) => {
+            Err(NotGiven::TwoOfThem {
+                here: format!("./{bare}"),
+                served: top.join(name.as_path()).display().to_string(),
+            })
+        }
         (Some(name), _) => in_folder(store, &top, name, typed, except),
         (None, Some(here)) => at_path(store, &top, &here, except),
         (None, None) => by_pattern(work, store, typed, except),
@@ -138,7 +154,9 @@ fn in_folder(
 fn at_path(store: Store, top: &Path, path: &Path, except: &[String]) -> Result<Given, NotGiven> {
     let cannot = |error| StoreError::Io { what: format!("cannot open {}", path.display()), error };
     let real = path.canonicalize().map_err(cannot)?;
-    if let Some(Ok(name)) = real.strip_prefix(top).ok().and_then(Path::to_str).map(str::parse::<FileName>) {
+    if let Some(Ok(name)) =
+        real.strip_prefix(top).ok().and_then(Path::to_str).map(str::parse::<FileName>)
+    {
         return in_folder(store, top, name, "", except);
     }
     if !real.is_dir() {
@@ -147,12 +165,18 @@ fn at_path(store: Store, top: &Path, path: &Path, except: &[String]) -> Result<G
     }
     let name = real.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let beneath: FileName = name.parse().map_err(StoreError::BadName)?;
-    let label = format!("{}/ (from {})", quoted(beneath.as_str()), shown(&real.display().to_string()));
+    let label =
+        format!("{}/ (from {})", quoted(beneath.as_str()), shown(&real.display().to_string()));
     let share = Share { pattern: None, except: except.to_vec(), beneath: Some(beneath) };
     Ok(Given::Several(Several { label, store: Store::borrow(&real)?, share, folder: None }))
 }
 
-fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> Result<Given, NotGiven> {
+fn by_pattern(
+    work: &Work<'_>,
+    store: Store,
+    typed: &str,
+    except: &[String],
+) -> Result<Given, NotGiven> {
     let is_glob = is_pattern(typed.trim_end_matches('/'));
     if is_glob && Selection::new(Some(typed), except).is_ok() {
         let pattern = Some(typed.to_owned());
@@ -175,7 +199,8 @@ fn by_pattern(work: &Work<'_>, store: Store, typed: &str, except: &[String]) -> 
     }
     let what = if is_glob { "nothing here fits" } else { "there is no file or folder" };
     let near = Near::among(typed, names_near(&store, typed).iter().map(String::as_str));
-    let folder = shown(&work.transfers.surroundings.served_files.display().to_string()).into_owned();
+    let folder =
+        shown(&work.transfers.surroundings.served_files.display().to_string()).into_owned();
     let hint = near.meant().map_or_else(
         || format!("it is looked for in {folder} and where you stand"),
         |names| format!("did you mean {names}?"),

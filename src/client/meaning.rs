@@ -1,6 +1,6 @@
-//! What somebody means who types the name of something to fetch: a name that a peer has, letter by letter,
-//! is that name; only then it may be a folder without its slash, or a pattern. What nobody has is compared
-//! with what there is.
+//! What somebody means who types the name of something to fetch: a name that a peer has, letter by
+//! letter, is that name; only then it may be a folder without its slash, or a pattern. What nobody
+//! has is compared with what there is.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -40,8 +40,8 @@ pub(super) enum Meaningless {
     Pattern(#[from] BadPattern),
 }
 
-/// What a text may mean, what comes first being tried first. Shells complete names to `./a` and `a//b`,
-/// which mean no more than `a` and `a/b`.
+/// What a text may mean, what comes first being tried first. Shells complete names to `./a` and
+/// `a//b`, which mean no more than `a` and `a/b`.
 pub(super) fn meanings(typed: &str) -> Result<Vec<Meaning>, Meaningless> {
     let tidied = tidied(typed);
     let bare = tidied.trim_end_matches('/');
@@ -85,7 +85,12 @@ pub(super) enum Tried {
 }
 
 /// Fetches what was typed from the peers of the command.
-pub(super) fn download(work: &Work<'_>, typed: &str, except: &[String], replace: bool) -> ExitStatus {
+pub(super) fn download(
+    work: &Work<'_>,
+    typed: &str,
+    except: &[String],
+    replace: bool,
+) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let meanings = match meanings(typed) {
         Ok(meanings) => meanings,
@@ -101,7 +106,13 @@ pub(super) fn download(work: &Work<'_>, typed: &str, except: &[String], replace:
             Meaning::File(name) => download::run(&work.among(peers.to_vec()), name, replace),
             Meaning::Folder(name) => {
                 let pattern = beneath(name.as_str());
-                folder::download(&work.among(framed), &pattern, (name.as_str(), "/"), except, replace)
+                folder::download(
+                    &work.among(framed),
+                    &pattern,
+                    (name.as_str(), "/"),
+                    except,
+                    replace,
+                )
             }
             Meaning::Several(_) if work.name.is_some() => {
                 bars.error(&format!(
@@ -148,10 +159,17 @@ fn tell_what_was_not_asked(work: &Work<'_>, meanings: &[Meaning], except: &[Stri
         let left_out: Vec<_> = except.iter().map(|text| shown(text)).collect();
         bars.note(&format!("-x leaves out what fits {}", left_out.join(", ")));
     }
-    let classic: Vec<&str> =
-        work.peers.iter().filter(|peer| work.is_classic(peer)).map(|peer| peer.id.as_str()).collect();
+    let classic: Vec<&str> = work
+        .peers
+        .iter()
+        .filter(|peer| work.is_classic(peer))
+        .map(|peer| peer.id.as_str())
+        .collect();
     if !classic.is_empty() && !meanings.iter().any(|meaning| matches!(meaning, Meaning::File(_))) {
-        bars.note(&format!("not asked: {}; the classic dialect has no folders", classic.join(", ")));
+        bars.note(&format!(
+            "not asked: {}; the classic dialect has no folders",
+            classic.join(", ")
+        ));
     }
 }
 
@@ -171,8 +189,8 @@ impl Nobody {
         &self.asked
     }
 
-    /// Those that could not be asked are asked for nothing else; one that refused one meaning may have
-    /// another.
+    /// Those that could not be asked are asked for nothing else; one that refused one meaning may
+    /// have another.
     pub(super) fn hear(&mut self, failures: Vec<(Peer, SourceError)>) {
         for (peer, error) in failures {
             if matches!(error, SourceError::NotServing) {
@@ -221,9 +239,14 @@ impl Nobody {
             return ExitStatus::of_peers(self.failures.iter().map(outcome));
         }
         let (first, more) = asked.split_at(asked.len().min(config::SHOWN_PEERS));
-        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        let more =
+            if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         let asked = format!("{}{more}", first.join(", "));
-        bars.error(&format!("no peer has {}; {}; asked: {asked}", quoted(wanted), near.hint(wanted)));
+        bars.error(&format!(
+            "no peer has {}; {}; asked: {asked}",
+            quoted(wanted),
+            near.hint(wanted)
+        ));
         ExitStatus::NoSuchFile
     }
 }
@@ -245,11 +268,13 @@ impl Near {
     }
 
     fn hint(&self, wanted: &str) -> String {
-        let short_id =
-            wanted.len() < RootPrefix::MIN_DIGITS && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let short_id = wanted.len() < RootPrefix::MIN_DIGITS
+            && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
         match self.meant() {
             Some(names) => format!("did you mean {names}?"),
-            None if short_id => format!("if that is an id, type at least {} digits", RootPrefix::MIN_DIGITS),
+            None if short_id => {
+                format!("if that is an id, type at least {} digits", RootPrefix::MIN_DIGITS)
+            }
             None => "see #FILELIST for what there is".to_owned(),
         }
     }
@@ -323,7 +348,11 @@ fn likeness(one: &str, other: &str) -> f64 {
         true => 0.0,
         false => strsim::normalized_damerau_levenshtein(one, other),
     };
-    if one.contains('/') == other.contains('/') || last(one) != last(other) { whole } else { whole.max(0.8) }
+    if one.contains('/') == other.contains('/') || last(one) != last(other) {
+        whole
+    } else {
+        whole.max(0.8)
+    }
 }
 
 /// Asks the peers what they have, and compares.
@@ -345,7 +374,8 @@ pub(super) fn near(work: &Work<'_>, peers: &[Peer], wanted: &str) -> Near {
     thread::scope(|scope| {
         for peer in peers.iter().filter(|peer| !work.is_classic(peer)) {
             let name = format!("near-{}", peer.id);
-            if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, || ask(peer)) {
+            if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, || ask(peer))
+            {
                 log::debug!("cannot start a thread: {error}");
             }
         }

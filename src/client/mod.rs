@@ -4,16 +4,19 @@
 //!
 //! 1. [`run`] finds the settings and who we are, and decides where commands come from: the command
 //!    line, a pipe ([`prompt`]) or a terminal ([`editor`])
-//! 2. [`words`] splits a line, [`grammar`] says what it means; a mistake ends here in one line ([`usage`])
-//! 3. [`Execute`] does it ([`transfers`]): [`targets`] tells names from peers ([`select`]), [`bars`] shows how far it
-//!    is, [`table`], [`text`] and [`output`] write the result
+//! 2. [`words`] splits a line, [`grammar`] says what it means; a mistake ends here in one line
+//!    ([`usage`])
+//! 3. [`Execute`] does it ([`transfers`], `commands`): [`targets`] tells names from peers ([`select`]),
+//!    [`bars`] shows how far it is, [`table`], [`text`] and [`output`] write the result
 //! 4. [`outcome`] turns what happened at each peer into one exit code
 //!
 //! Results go to stdout, everything else to stderr.
 
 pub mod bars;
 mod classic;
+mod commands;
 mod completion;
+mod done;
 mod download;
 mod echo;
 pub mod editor;
@@ -32,6 +35,7 @@ mod own;
 mod ping;
 mod place;
 mod planned;
+mod progress;
 pub mod prompt;
 pub mod said;
 mod search;
@@ -144,16 +148,17 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         _ => 1,
     };
     let seconds = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(factor));
-    let seconds =
-        seconds.ok_or_else(|| format!("{text:?} is no time; write seconds, as in 90, or 5m or 1h"))?;
+    let seconds = seconds
+        .ok_or_else(|| format!("{text:?} is no time; write seconds, as in 90, or 5m or 1h"))?;
     Ok(Duration::from_secs(seconds.into()))
 }
 
-/// Reads the words behind the program's name. Where that is all that is to be done, it has told the user, and
-/// how it ended is the error.
+/// Reads the words behind the program's name. Where that is all that is to be done, it has told the
+/// user, and how it ended is the error.
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus> {
     let not_text = |word: OsString| UsageError::NotText(word.to_string_lossy().into_owned());
-    let words: Result<Vec<String>, _> = words.map(|word| word.into_string().map_err(not_text)).collect();
+    let words: Result<Vec<String>, _> =
+        words.map(|word| word.into_string().map_err(not_text)).collect();
     words.and_then(|words| Typed::parse(&words)).map_err(|error| match error {
         UsageError::Asked(text) => output::print(|out| out.write_all(text.as_bytes())),
         error => {
@@ -163,11 +168,13 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus>
     })
 }
 
-/// Which peer this is, by the command line, the settings and the working folder; an error for people where that is
-/// none.
+/// Which peer this is, by the command line, the settings and the working folder; an error for
+/// people where that is none.
 pub fn own_peer(program: &Program) -> Result<PeerId, String> {
-    let settings = TopologyFile::find(program.peer_settings.as_deref()).map_err(|error| error.to_string())?;
-    let own = own_id(program.peer.as_ref(), settings.current()).map_err(|error| error.to_string())?;
+    let settings =
+        TopologyFile::find(program.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let own =
+        own_id(program.peer.as_ref(), settings.current()).map_err(|error| error.to_string())?;
     own.ok_or_else(|| "say with --peer which peer of the settings this is".to_owned())
 }
 
@@ -205,7 +212,8 @@ fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
     let network = Arc::new(Tcp::default());
     let usual = Waits::usual();
     let waits = Waits { outage: manner.timeout.unwrap_or(usual.outage), ..usual };
-    let mut transfers = Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, waits });
+    let mut transfers =
+        Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, waits });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {

@@ -65,8 +65,12 @@ impl ExitStatus {
             Self::Refused => {
                 "refused: something is in the way or being received, sources disagree, or a peer says no"
             }
-            Self::Integrity => "integrity: bytes do not match the id, or the file changed while it was read",
-            Self::SomePeersFailed => "some peers, or some files of a folder, failed; others succeeded",
+            Self::Integrity => {
+                "integrity: bytes do not match the id, or the file changed while it was read"
+            }
+            Self::SomePeersFailed => {
+                "some peers, or some files of a folder, failed; others succeeded"
+            }
             Self::Incomplete => {
                 "incomplete: some of what was asked for cannot be copied or listed; the rest was"
             }
@@ -82,12 +86,13 @@ impl ExitStatus {
 
     /// The outcome of one command from those of its peers. An interruption wins. All alike: that
     /// one. Some successes and some failures: [`Self::SomePeersFailed`]. Only failures, of several
-    /// kinds: the one with the highest code, which says most. No failure, but something was left out:
-    /// [`Self::Incomplete`]. No peers at all: success.
+    /// kinds: the one with the highest code, which says most. No failure, but something was left
+    /// out: [`Self::Incomplete`]. No peers at all: success.
     pub fn of_peers(outcomes: impl IntoIterator<Item = Self>) -> Self {
         let (mut worst, mut succeeded, mut incomplete) = (Self::Success, false, false);
         for outcome in outcomes {
-            succeeded |= matches!(outcome, Self::Success | Self::SomePeersFailed | Self::Incomplete);
+            succeeded |=
+                matches!(outcome, Self::Success | Self::SomePeersFailed | Self::Incomplete);
             match outcome {
                 Self::Incomplete => incomplete = true,
                 other => worst = worst.max(other),

@@ -60,6 +60,9 @@ mod tests {
         let mut status = |kind| print_to(&mut Broken(kind), &mut err, |out| writeln!(out, "a"));
         assert_eq!(status(ErrorKind::BrokenPipe), ExitStatus::Success);
         assert_eq!(status(ErrorKind::StorageFull), ExitStatus::Failed);
-        assert_eq!(String::from_utf8(err).unwrap(), "error: cannot write the result: no storage space\n");
+        assert_eq!(
+            String::from_utf8(err).unwrap(),
+            "error: cannot write the result: no storage space\n"
+        );
     }
 }

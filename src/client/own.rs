@@ -17,7 +17,12 @@ use crate::topology::PeerId;
 use crate::transport::Cancel;
 
 /// `#FILES`: what is served from here.
-pub(super) fn list(transfers: &Transfers, names: &[String], null: bool, cancel: &Cancel) -> ExitStatus {
+pub(super) fn list(
+    transfers: &Transfers,
+    names: &[String],
+    null: bool,
+    cancel: &Cancel,
+) -> ExitStatus {
     let bars = &transfers.surroundings.bars;
     let (listed, found) = match listed(transfers, names, cancel) {
         Ok(listed) => listed,
@@ -30,8 +35,8 @@ pub(super) fn list(transfers: &Transfers, names: &[String], null: bool, cancel: 
     if cancel.is_cancelled() { ExitStatus::Interrupted } else { found.then(printed) }
 }
 
-/// What of the served folder these names mean; all of it where there are none. Names that mean nothing are
-/// told.
+/// What of the served folder these names mean; all of it where there are none. Names that mean
+/// nothing are told.
 fn listed(
     transfers: &Transfers,
     names: &[String],
@@ -64,7 +69,10 @@ fn listed(
         }
         outcomes.push(match name {
             Some(name) if listed.len() == before && !is_folder(&store, name) => {
-                transfers.surroundings.bars.error(&format!("nothing here is called {}", shown(name)));
+                transfers
+                    .surroundings
+                    .bars
+                    .error(&format!("nothing here is called {}", shown(name)));
                 ExitStatus::NoSuchFile
             }
             _ => ExitStatus::Success,
@@ -110,7 +118,10 @@ pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
     let age = |begun: &Begun| now.duration_since(begun.touched).unwrap_or_default();
     let is_chosen = |begun: &Begun| {
         let named = selections.is_empty()
-            || begun.name.as_ref().is_some_and(|name| selections.iter().any(|wanted| wanted.matches(name)));
+            || begun
+                .name
+                .as_ref()
+                .is_some_and(|name| selections.iter().any(|wanted| wanted.matches(name)));
         named && typed.older.is_none_or(|older| age(begun) >= older)
     };
     let begun = match store.begun() {
@@ -128,7 +139,9 @@ pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
             false => Ok(false),
         };
         match &cleared {
-            Ok(cleared) => outcome = outcome.then(show_part(transfers, begun, age(begun), *cleared)),
+            Ok(cleared) => {
+                outcome = outcome.then(show_part(transfers, begun, age(begun), *cleared))
+            }
             Err(error) => outcome = outcome.then(fail(transfers, "delete what is begun", error)),
         }
         if typed.clean && !matches!(cleared, Ok(true) | Err(_)) {
@@ -213,8 +226,12 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
     for (what, why) in &done.left_out {
         bars.error(&format!("  left out: {}: {}", shown(what), shown(why)));
     }
-    let line =
-        format!("published {}: {}, {}, {how}", quoted(name.as_str()), files(done.files), size(done.bytes));
+    let line = format!(
+        "published {}: {}, {}, {how}",
+        quoted(name.as_str()),
+        files(done.files),
+        size(done.bytes)
+    );
     let said = Said::Published {
         name: name.as_str(),
         files: done.files,
@@ -266,19 +283,30 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
                 damaged = true;
             }
             Err(StoreError::Interrupted) => return ExitStatus::Interrupted,
-            Err(error) => outcome = outcome.then(fail(transfers, &format!("verify {name}"), &error)),
+            Err(error) => {
+                outcome = outcome.then(fail(transfers, &format!("verify {name}"), &error))
+            }
         }
         before += length.unwrap_or(0);
     }
     bar.finish();
-    let new = if fresh > 0 { format!("; {} hashed for the first time", files(fresh)) } else { String::new() };
+    let new = if fresh > 0 {
+        format!("; {} hashed for the first time", files(fresh))
+    } else {
+        String::new()
+    };
     let line = format!("{} are what they were, {}{new}", files(same), size(total));
-    let said = Said::Verified { same, fresh, failed: listed.len() as u64 - same - fresh, bytes: total };
+    let said =
+        Said::Verified { same, fresh, failed: listed.len() as u64 - same - fresh, bytes: total };
     let printed = bars.say(&line, &said);
     if damaged { ExitStatus::Integrity } else { outcome.then(found).then(printed) }
 }
 
 fn fail(transfers: &Transfers, what: &str, error: &StoreError) -> ExitStatus {
-    transfers.surroundings.bars.error(&format!("cannot {}: {}", shown(what), shown(&error.to_string())));
+    transfers.surroundings.bars.error(&format!(
+        "cannot {}: {}",
+        shown(what),
+        shown(&error.to_string())
+    ));
     ExitStatus::from(error)
 }

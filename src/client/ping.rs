@@ -143,7 +143,8 @@ pub(super) fn wait_for_all(work: &Work<'_>) -> bool {
     }
 }
 
-/// Each peer with how it stands, in the order in which they are named; `each` hears of them as they answer.
+/// Each peer with how it stands, in the order in which they are named; `each` hears of them as they
+/// answer.
 fn look_at_all(work: &Work<'_>, each: &mut dyn FnMut(&Peer, &Standing)) -> Vec<(Peer, Standing)> {
     let (tell, told) = unbounded();
     let mut standings = thread::scope(|scope| {

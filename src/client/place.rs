@@ -59,5 +59,6 @@ impl Place {
 
 fn parse(text: &str, flag: &str) -> Result<FileName, UsageError> {
     let bare = text.trim_end_matches('/');
-    bare.parse().map_err(|bad: BadName| UsageError::NoPeer(format!("{flag} {}: {bad}", shown(text))))
+    bare.parse()
+        .map_err(|bad: BadName| UsageError::NoPeer(format!("{flag} {}: {bad}", shown(text))))
 }

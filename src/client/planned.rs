@@ -53,7 +53,9 @@ pub(super) fn download(work: &Work<'_>, manifest: &Manifest, holders: &[Holder])
 pub(super) fn upload(work: &Work<'_>, file: &From) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let length = match file {
-        From::Served(name) => work.transfers.store_to_read().and_then(|store| store.length_of(name)),
+        From::Served(name) => {
+            work.transfers.store_to_read().and_then(|store| store.length_of(name))
+        }
         From::Elsewhere(path) => store::length_at(path),
     };
     let length = match length {
@@ -65,9 +67,15 @@ pub(super) fn upload(work: &Work<'_>, file: &From) -> ExitStatus {
     };
     let ids: Vec<&str> = work.peers.iter().map(|peer| peer.id.as_str()).collect();
     let name = file.to_string();
-    let line = format!("would upload {name}, {}, to {}", size(length), select::folded(&ids).join(", "));
-    let said =
-        Transferred { direction: "upload", name: &name, bytes: length, files: 1, ..Transferred::default() };
+    let line =
+        format!("would upload {name}, {}, to {}", size(length), select::folded(&ids).join(", "));
+    let said = Transferred {
+        direction: "upload",
+        name: &name,
+        bytes: length,
+        files: 1,
+        ..Transferred::default()
+    };
     bars.result(&line, &Said::Planned(said))
 }
 
@@ -88,12 +96,21 @@ pub(super) fn upload_of_folder(work: &Work<'_>, shared: &Several) -> ExitStatus 
             return ExitStatus::from(&error);
         }
     };
-    let (count, bytes) = (page.entries.len() as u64, page.entries.iter().map(|entry| entry.length).sum());
+    let (count, bytes) =
+        (page.entries.len() as u64, page.entries.iter().map(|entry| entry.length).sum());
     let ids: Vec<&str> = work.peers.iter().map(|peer| peer.id.as_str()).collect();
     let (label, to) = (&shared.label, select::folded(&ids).join(", "));
-    let line =
-        format!("would upload {label}: {}, {}, to {to}, less what is there", files(count), size(bytes));
-    let said =
-        Transferred { direction: "upload", name: label, bytes, files: count, ..Transferred::default() };
+    let line = format!(
+        "would upload {label}: {}, {}, to {to}, less what is there",
+        files(count),
+        size(bytes)
+    );
+    let said = Transferred {
+        direction: "upload",
+        name: label,
+        bytes,
+        files: count,
+        ..Transferred::default()
+    };
     bars.result(&line, &Said::Planned(said))
 }

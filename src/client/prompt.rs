@@ -85,7 +85,8 @@ impl<'a, E: Execute> Shell<'a, E> {
         if words::is_idle(line) {
             return Step::Done(ExitStatus::Success);
         }
-        let beside = line.trim_end().strip_suffix(BESIDE).filter(|line| line.ends_with(char::is_whitespace));
+        let beside =
+            line.trim_end().strip_suffix(BESIDE).filter(|line| line.ends_with(char::is_whitespace));
         if let Some(line) = beside {
             return self.begin_line(line.trim(), place);
         }
@@ -112,7 +113,9 @@ impl<'a, E: Execute> Shell<'a, E> {
             }
             Ok((command, manner)) => {
                 self.refresh();
-                Step::Done(self.execute.begin_beside((&command, &manner, line), self.settings.current()))
+                Step::Done(
+                    self.execute.begin_beside((&command, &manner, line), self.settings.current()),
+                )
             }
             Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
             Err(error) => {
@@ -174,7 +177,8 @@ impl<'a, E: Execute> Shell<'a, E> {
     }
 
     fn perform_bytes(&mut self, line: &[u8], number: usize) -> Step {
-        let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        let line =
+            if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         match std::str::from_utf8(line) {
             Ok(line) => self.perform_line(line, &format!("line {number}: ")),
             Err(_) => {

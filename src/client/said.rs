@@ -1,9 +1,10 @@
-//! What a command says to a program: with `--json`, one object a line on stdout, and nothing else there.
+//! What a command says to a program: with `--json`, one object a line on stdout, and nothing else
+//! there.
 //!
-//! Every object has `schema`, the number of this description (`docs/client-json.schema.json`), which changes
-//! when a field changes its meaning or goes; new fields and events may come at any time. Bytes are integers,
-//! times seconds, ids all 64 digits, and names as they are. What is not UTF-8 has no name that could be asked
-//! for; it is told in omissions, its bytes escaped as `\xHH`.
+//! Every object has `schema`, the number of this description (`docs/client-json.schema.json`),
+//! which changes when a field changes its meaning or goes; new fields and events may come at any
+//! time. Bytes are integers, times seconds, ids all 64 digits, and names as they are. What is not
+//! UTF-8 has no name that could be asked for; it is told in omissions, its bytes escaped as `\xHH`.
 
 use serde::Serialize;
 

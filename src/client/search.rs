@@ -40,7 +40,8 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatu
         bars.error(&format!("cannot search for {}: {}", shown(wanted), shown(&bad.to_string())));
         return ExitStatus::Usage;
     }
-    let request = ListRequest { pattern: Some(pattern), except: except.to_vec(), ..ListRequest::default() };
+    let request =
+        ListRequest { pattern: Some(pattern), except: except.to_vec(), ..ListRequest::default() };
     let id = wanted.parse::<RootPrefix>().ok();
     let contents: Contents = Mutex::default();
     let outcomes: Vec<(Peer, Result<u64, SourceError>)> = thread::scope(|scope| {
@@ -128,10 +129,14 @@ fn search(
 
 fn search_classic(work: &Work<'_>, peer: &Peer, request: &ListRequest) -> Result<u64, SourceError> {
     let (listed, _) = classic::listed(peer, work.asker(peer).list()?);
-    let Ok(selection) = Selection::new(request.pattern.as_deref(), &request.except) else { return Ok(0) };
+    let Ok(selection) = Selection::new(request.pattern.as_deref(), &request.except) else {
+        return Ok(0);
+    };
     let fits = listed.into_iter().filter(|listed| selection.matches(&listed.name));
     Ok(fits
-        .map(|listed| show(work, &peer.id, &Found { name: listed.name, size: None, root: None }, None))
+        .map(|listed| {
+            show(work, &peer.id, &Found { name: listed.name, size: None, root: None }, None)
+        })
         .count() as u64)
 }
 
@@ -139,7 +144,8 @@ fn search_classic(work: &Work<'_>, peer: &Peer, request: &ListRequest) -> Result
 fn by_id(work: &Work<'_>, peer: &Peer, id: &RootPrefix) -> Result<Option<Found>, SourceError> {
     let mut connection = work.caller.connect(peer, &work.cancel)?;
     let _registration = work.cancel.closes(connection.closer());
-    let request = Request::Describe { subject: Subject::Id(id.clone()), wait_ms: 0, digests_up_to: 0 };
+    let request =
+        Request::Describe { subject: Subject::Id(id.clone()), wait_ms: 0, digests_up_to: 0 };
     match connection.ask(&request, &[])?.map(|head| head.message) {
         Ok(Response::Manifest { name, length, root, .. }) => {
             Ok(Some(Found { name, size: Some(length), root: Some(root) }))
@@ -156,7 +162,9 @@ fn ask_for_parts(
 ) {
     let few: Vec<_> = contents.into_iter().take(config::SEARCHED_PARTS).collect();
     thread::scope(|scope| {
-        for (peer, _) in outcomes.iter().filter(|(peer, outcome)| outcome.is_ok() && !work.is_classic(peer)) {
+        for (peer, _) in
+            outcomes.iter().filter(|(peer, outcome)| outcome.is_ok() && !work.is_classic(peer))
+        {
             let few = &few;
             let look = move || {
                 for (root, (found, holders)) in few {
@@ -209,8 +217,11 @@ fn show(work: &Work<'_>, peer: &PeerId, found: &Found, percent: Option<u32>) {
     let line = match bars.layout() {
         Layout::Aligned => {
             let length = length.map_or("-".to_owned(), size);
-            clipped(&format!("{peer}{part}  {length}  {id}  {}", quoted(name.as_str())), bars.columns())
-                .into_owned()
+            clipped(
+                &format!("{peer}{part}  {length}  {id}  {}", quoted(name.as_str())),
+                bars.columns(),
+            )
+            .into_owned()
         }
         _ => {
             let length = length.map_or("-".to_owned(), |length| length.to_string());
@@ -238,7 +249,10 @@ fn end(work: &Work<'_>, wanted: &str, outcomes: &[(Peer, Result<u64, SourceError
     let found = outcomes.iter().any(|(_, outcome)| outcome.as_ref().is_ok_and(|count| *count > 0));
     let answered = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
     if answered && !found {
-        bars.error(&format!("no peer that answered has anything with {} in its name", quoted(wanted)));
+        bars.error(&format!(
+            "no peer that answered has anything with {} in its name",
+            quoted(wanted)
+        ));
         return ExitStatus::NoSuchFile;
     }
     let outcome = |outcome: &Result<u64, SourceError>| {
@@ -260,7 +274,10 @@ mod tests {
             assert!(fits("report", name), "{name}");
         }
         assert!(
-            fits("a,b", "xa,bx") && !fits("a,b", "xa") && !fits("report", "repor/t") && !fits("a.b", "axb")
+            fits("a,b", "xa,bx")
+                && !fits("a,b", "xa")
+                && !fits("report", "repor/t")
+                && !fits("a.b", "axb")
         );
         assert!(fits("*.iso", "a.iso") && !fits("*.iso", "d/a.iso"), "a pattern is that pattern");
     }

@@ -1,5 +1,5 @@
-//! How peers are named: one by one, `peer[01-08]`, `@group`, `ADDRESS:PORT`, `all`; and how many are named
-//! shortly.
+//! How peers are named: one by one, `peer[01-08]`, `@group`, `ADDRESS:PORT`, `all`; and how many
+//! are named shortly.
 
 use super::usage::UsageError;
 use crate::config;
@@ -21,11 +21,14 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Reads a word. `None` where it cannot name any peer; an error where it is meant to and cannot.
+    /// Reads a word. `None` where it cannot name any peer; an error where it is meant to and
+    /// cannot.
     pub fn parse(word: &str) -> Option<Result<Self, UsageError>> {
         if let Some(group) = word.strip_prefix('@') {
             let group = group.parse().map(Self::Group);
-            return Some(group.map_err(|bad: crate::topology::BadGroup| UsageError::NoPeer(bad.to_string())));
+            return Some(
+                group.map_err(|bad: crate::topology::BadGroup| UsageError::NoPeer(bad.to_string())),
+            );
         }
         if word == "all" {
             return Some(Ok(Self::All));
@@ -37,7 +40,8 @@ impl Selector {
             return Some(Ok(Self::Range(ids)));
         }
         let (_, port) = word.rsplit_once(':')?;
-        if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) || word.contains('/') {
+        if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) || word.contains('/')
+        {
             return None;
         }
         let peer = Peer::anybody_at(word, None).map(Box::new);
@@ -47,24 +51,28 @@ impl Selector {
     /// The peers that are meant. An id or a group that the settings do not know is an error.
     pub fn peers(&self, topology: &Topology) -> Result<Vec<Peer>, UsageError> {
         match self {
-            Self::Id(id) => {
-                topology.find(id).map(|peer| vec![peer.clone()]).ok_or_else(|| unknown(id, topology))
-            }
-            Self::Range(ids) => {
-                ids.iter().map(|id| topology.find(id).cloned().ok_or_else(|| unknown(id, topology))).collect()
-            }
+            Self::Id(id) => topology
+                .find(id)
+                .map(|peer| vec![peer.clone()])
+                .ok_or_else(|| unknown(id, topology)),
+            Self::Range(ids) => ids
+                .iter()
+                .map(|id| topology.find(id).cloned().ok_or_else(|| unknown(id, topology)))
+                .collect(),
             Self::Group(group) => {
                 let members = topology.peers().iter().filter(|peer| peer.groups.contains(group));
                 let members: Vec<Peer> = members.cloned().collect();
                 match members.is_empty() {
-                    true => {
-                        Err(UsageError::NoPeer(format!("no peer is in group {group}; {}", groups(topology))))
-                    }
+                    true => Err(UsageError::NoPeer(format!(
+                        "no peer is in group {group}; {}",
+                        groups(topology)
+                    ))),
                     false => Ok(members),
                 }
             }
             Self::Address(peer) => {
-                let same = |known: &&Peer| (known.address == peer.address) && known.port == peer.port;
+                let same =
+                    |known: &&Peer| (known.address == peer.address) && known.port == peer.port;
                 Ok(vec![topology.peers().iter().find(same).unwrap_or(peer).clone()])
             }
             Self::All => match topology.peers().iter().find(|peer| peer.id.as_str() == "all") {
@@ -74,8 +82,8 @@ impl Selector {
         }
     }
 
-    /// Whether it names a peer that is known, so that a word which could be a name of a file as well is taken
-    /// for it.
+    /// Whether it names a peer that is known, so that a word which could be a name of a file as
+    /// well is taken for it.
     pub fn is_known(&self, topology: &Topology) -> bool {
         match self {
             Self::Id(id) => topology.find(id).is_some(),
@@ -92,10 +100,14 @@ fn range(word: &str) -> Option<Vec<PeerId>> {
     let mut ids = Vec::new();
     for part in inner.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number =
-            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok())?;
+        let number = |text: &str| {
+            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u32>().ok())?
+        };
         let (from, to, width) = (number(first)?, number(last)?, first.len());
-        if from > to || ids.len() + (to - from) as usize >= config::RANGE_PEERS || width > LONGEST_NUMBER {
+        if from > to
+            || ids.len() + (to - from) as usize >= config::RANGE_PEERS
+            || width > LONGEST_NUMBER
+        {
             return None;
         }
         for number in from..=to {
@@ -126,18 +138,24 @@ pub(super) fn known_ids(topology: &Topology) -> String {
 }
 
 fn groups(topology: &Topology) -> String {
-    let mut groups: Vec<String> =
-        topology.peers().iter().flat_map(|peer| peer.groups.iter()).map(ToString::to_string).collect();
+    let mut groups: Vec<String> = topology
+        .peers()
+        .iter()
+        .flat_map(|peer| peer.groups.iter())
+        .map(ToString::to_string)
+        .collect();
     groups.sort();
     groups.dedup();
     match groups.is_empty() {
-        true => "the settings name none; write group=NAME behind the port of its members".to_owned(),
+        true => {
+            "the settings name none; write group=NAME behind the port of its members".to_owned()
+        }
         false => format!("known: {}", groups.join(", ")),
     }
 }
 
-/// Ids that differ only in a number that follows the last one, as ranges: `peer[1-7]`, in the order in which
-/// they come. Two that follow one another stay apart.
+/// Ids that differ only in a number that follows the last one, as ranges: `peer[1-7]`, in the order
+/// in which they come. Two that follow one another stay apart.
 pub fn folded(ids: &[&str]) -> Vec<String> {
     let mut folded = Vec::new();
     let mut rest = ids;
@@ -187,13 +205,15 @@ mod tests {
     use super::*;
 
     fn topology() -> Topology {
-        let lines: String =
-            (1..=12).map(|i| format!("peer{i:02} 10.0.0.{i} 7001 group=lab,g{}\n", i % 2)).collect();
+        let lines: String = (1..=12)
+            .map(|i| format!("peer{i:02} 10.0.0.{i} 7001 group=lab,g{}\n", i % 2))
+            .collect();
         lines.parse().unwrap()
     }
 
     fn ids(word: &str) -> Result<Vec<String>, String> {
-        let selector = Selector::parse(word).expect("it names peers").map_err(|error| error.to_string())?;
+        let selector =
+            Selector::parse(word).expect("it names peers").map_err(|error| error.to_string())?;
         let peers = selector.peers(&topology()).map_err(|error| error.to_string())?;
         Ok(peers.into_iter().map(|peer| peer.id.to_string()).collect())
     }

@@ -26,15 +26,17 @@ impl From<&Refusal> for ExitStatus {
     fn from(refusal: &Refusal) -> Self {
         match refusal.code {
             ErrorCode::NotFound | ErrorCode::NotYet => Self::NoSuchFile,
-            ErrorCode::Ambiguous | ErrorCode::Refused | ErrorCode::Receiving | ErrorCode::InTheWay => {
-                Self::Refused
-            }
+            ErrorCode::Ambiguous
+            | ErrorCode::Refused
+            | ErrorCode::Receiving
+            | ErrorCode::InTheWay => Self::Refused,
             ErrorCode::Changed | ErrorCode::Integrity => Self::Integrity,
             ErrorCode::Busy => Self::Unreachable,
             ErrorCode::NoSpace => Self::NoSpace,
-            ErrorCode::BadRequest | ErrorCode::Unsupported | ErrorCode::Internal | ErrorCode::Unknown => {
-                Self::Failed
-            }
+            ErrorCode::BadRequest
+            | ErrorCode::Unsupported
+            | ErrorCode::Internal
+            | ErrorCode::Unknown => Self::Failed,
         }
     }
 }
@@ -52,13 +54,13 @@ impl From<&StoreError> for ExitStatus {
             | StoreError::Unholdable { .. }
             | StoreError::Outside { .. } => Self::Refused,
             StoreError::Changed { .. } => Self::Integrity,
-            StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
-                Self::NoSpace
-            }
+            StoreError::NoSpace { .. }
+            | StoreError::NoRoom { .. }
+            | StoreError::TooLarge { .. } => Self::NoSpace,
             StoreError::Interrupted => Self::Interrupted,
-            StoreError::BadName(_) | StoreError::BadPattern { .. } | StoreError::NoFolder { .. } => {
-                Self::Usage
-            }
+            StoreError::BadName(_)
+            | StoreError::BadPattern { .. }
+            | StoreError::NoFolder { .. } => Self::Usage,
             StoreError::Closed { .. } => Self::Refused,
             _ => Self::Failed,
         }

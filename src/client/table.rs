@@ -76,8 +76,8 @@ impl Listed {
         (self.length, root, self.folder.as_ref())
     }
 
-    /// Whether both are certainly the same, or nothing speaks against it for single files, whose ids are
-    /// shown as not known.
+    /// Whether both are certainly the same, or nothing speaks against it for single files, whose
+    /// ids are shown as not known.
     fn is_like(&self, other: &Self) -> bool {
         self.content() == other.content() && self.folder.as_ref().is_none_or(Folded::is_known)
     }
@@ -103,8 +103,8 @@ impl Layout {
     }
 }
 
-/// Folds a peer's files, which come in the order of their names, into the files and folders that lie
-/// directly in `within` (empty, or a folder with a `/` behind).
+/// Folds a peer's files, which come in the order of their names, into the files and folders that
+/// lie directly in `within` (empty, or a folder with a `/` behind).
 pub struct Fold {
     within: String,
     rows: Vec<Listed>,
@@ -173,11 +173,14 @@ struct Row<'a> {
 /// The lines of a sorted list.
 fn rows<'a>(sorted: &'a [&'a Listed]) -> impl Iterator<Item = Row<'a>> {
     sorted.chunk_by(|a, b| a.name == b.name).flat_map(|namesakes| {
-        let folders: Vec<&Folded> = namesakes.iter().filter_map(|listed| listed.folder.as_ref()).collect();
+        let folders: Vec<&Folded> =
+            namesakes.iter().filter_map(|listed| listed.folder.as_ref()).collect();
         let differing = Folded::differing(&folders);
         let differs = differ(namesakes) || differing > 0;
         let alike = namesakes.chunk_by(|a, b| a.is_like(b));
-        alike.filter_map(move |copies| Some(Row { copies, first: copies.first()?, differs, differing }))
+        alike.filter_map(move |copies| {
+            Some(Row { copies, first: copies.first()?, differs, differing })
+        })
     })
 }
 
@@ -213,8 +216,13 @@ impl Row<'_> {
     fn json(&self) -> String {
         let (size, root, _) = self.first.content();
         let peers = self.ids();
-        Said::File { name: self.first.name.as_str(), size, id: root.map(|root| root.to_string()), peers }
-            .line()
+        Said::File {
+            name: self.first.name.as_str(),
+            size,
+            id: root.map(|root| root.to_string()),
+            peers,
+        }
+        .line()
     }
 
     fn aligned(&self, columns: &Columns) -> String {
@@ -306,7 +314,9 @@ fn write_aligned(sorted: &[&Listed], out: &mut Vec<u8>) {
         out.extend(row.aligned(&columns).as_bytes());
     }
     if files_differ {
-        out.extend("≠ same name, different content; #DOWNLOAD <id> fetches the one you mean\n".as_bytes());
+        out.extend(
+            "≠ same name, different content; #DOWNLOAD <id> fetches the one you mean\n".as_bytes(),
+        );
     }
     if folders_differ {
         out.extend("≠ folders with different files; #FILELIST <folder/> shows them\n".as_bytes());
@@ -321,7 +331,13 @@ mod tests {
     fn listed(peer: &str, name: &str, length: u64, content: Option<&str>) -> Listed {
         let root = content.map(|content| Root(Digest::of(content.as_bytes())));
         let length = Some(length);
-        Listed { folder: None, peer: peer.parse().unwrap(), name: name.parse().unwrap(), length, root }
+        Listed {
+            folder: None,
+            peer: peer.parse().unwrap(),
+            name: name.parse().unwrap(),
+            length,
+            root,
+        }
     }
 
     fn table(listed: &[Listed], layout: Layout) -> String {
@@ -424,8 +440,7 @@ notes\t2000\tca978112ca1b\tpeer1
         let classic = Listed { length: None, ..listed("q", "a", 0, None) };
         let rows = [classic, listed("p", "a", 5, Some("a"))];
         assert_eq!(table(&rows, Layout::Tabs), "a\t-\t-\tq\na\t5\tca978112ca1b\tp\n");
-        let expected =
-            "name  size  id             peers\na        -  classic        q\na      5 B  ca978112ca1b   p\n";
+        let expected = "name  size  id             peers\na        -  classic        q\na      5 B  ca978112ca1b   p\n";
         assert_eq!(table(&rows, Layout::Aligned), expected);
     }
 

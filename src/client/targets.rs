@@ -23,8 +23,8 @@ pub struct Chosen {
 pub enum Names<'a> {
     /// Everywhere: what names no known peer is a name.
     Anywhere,
-    /// In front; the first word is one, and those at the end are peers. A later word that could be either is
-    /// a name if this says so.
+    /// In front; the first word is one, and those at the end are peers. A later word that could be
+    /// either is a name if this says so.
     InFront(&'a dyn Fn(&str) -> bool),
     /// Nowhere.
     Nowhere,
@@ -123,7 +123,9 @@ fn find(
     let others: Vec<Peer> = asked.iter().filter(|peer| Some(&peer.id) != own).cloned().collect();
     let names_own = |selector: &Selector| matches!(selector, Selector::Id(id) if Some(id) == own);
     match own {
-        Some(own) if others.is_empty() && !asked.is_empty() => Err(UsageError::OnlyOneself(own.clone())),
+        Some(own) if others.is_empty() && !asked.is_empty() => {
+            Err(UsageError::OnlyOneself(own.clone()))
+        }
         _ if others.is_empty() && all => Err(UsageError::Nobody("-x leaves out every peer")),
         _ if others.is_empty() => Err(UsageError::Nobody("the peer settings name no peer")),
         Some(own) if named.iter().any(names_own) => {
@@ -147,7 +149,12 @@ mod tests {
     }
 
     /// Names, then peers, then patterns, with semicolons between.
-    fn chosen_by(line: &str, choice: &Choice, names: Names<'_>, own: Option<&str>) -> Result<String, String> {
+    fn chosen_by(
+        line: &str,
+        choice: &Choice,
+        names: Names<'_>,
+        own: Option<&str>,
+    ) -> Result<String, String> {
         let own = own.map(|own| own.parse().unwrap());
         let chosen = choose(&words(line), choice, names, (&topology(), own.as_ref()));
         let Chosen { names, peers, except } = chosen.map_err(|error| error.to_string())?;
@@ -185,7 +192,9 @@ mod tests {
         let chosen = chosen_by("x a", &choice, Names::InFront(&|_| false), None);
         assert_eq!(chosen.unwrap(), "x a; c; ");
         let choice = Choice { peers: words("x/"), exclude: vec![] };
-        assert!(chosen_by("x", &choice, Names::Anywhere, None).unwrap_err().contains("names no peer"));
+        assert!(
+            chosen_by("x", &choice, Names::Anywhere, None).unwrap_err().contains("names no peer")
+        );
     }
 
     #[test]
@@ -193,7 +202,11 @@ mod tests {
         let choice = Choice { peers: vec![], exclude: words("b *.tmp old") };
         assert_eq!(chosen_by("", &choice, Names::Anywhere, None).unwrap(), "; a c; *.tmp old");
         let choice = Choice { peers: vec![], exclude: words("all") };
-        assert!(chosen_by("", &choice, Names::Anywhere, None).unwrap_err().contains("leaves out every peer"));
+        assert!(
+            chosen_by("", &choice, Names::Anywhere, None)
+                .unwrap_err()
+                .contains("leaves out every peer")
+        );
     }
 
     #[test]

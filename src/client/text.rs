@@ -7,8 +7,9 @@ use std::time::Duration;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// A name that came from somebody else, safe to print: control characters, escapes, and characters
-/// that hide or turn the text around them are written as `\u{…}`. Where that is done, or where the text
-/// looks like it, a backslash is doubled, so that different texts never look the same that way.
+/// that hide or turn the text around them are written as `\u{…}`. Where that is done, or where the
+/// text looks like it, a backslash is doubled, so that different texts never look the same that
+/// way.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(must_be_escaped) && !text.contains(r"\u{") {
         return Cow::Borrowed(text);
@@ -37,9 +38,9 @@ fn must_be_escaped(letter: char) -> bool {
     }
 }
 
-/// A name in a form that every command takes for that name, from a shell or at the prompt: as it is, or
-/// where it has characters that must not be printed, in the form that bash calls ANSI-C quoting,
-/// `$'a\u202eb'`.
+/// A name in a form that every command takes for that name, from a shell or at the prompt: as it
+/// is, or where it has characters that must not be printed, in the form that bash calls ANSI-C
+/// quoting, `$'a\u202eb'`.
 pub fn quoted(name: &str) -> Cow<'_, str> {
     if !name.contains(must_be_escaped) && !name.starts_with("$'") {
         return Cow::Borrowed(name);
@@ -93,8 +94,8 @@ pub fn span(time: Duration) -> String {
     }
 }
 
-/// How long it took and how fast that was, to go after an amount: ` in 2.5 s (400.0 MiB/s)`; nothing where
-/// nothing moved.
+/// How long it took and how fast that was, to go after an amount: ` in 2.5 s (400.0 MiB/s)`;
+/// nothing where nothing moved.
 pub fn rate(bytes: u64, time: Duration) -> String {
     if bytes == 0 {
         return String::new();
@@ -103,7 +104,8 @@ pub fn rate(bytes: u64, time: Duration) -> String {
     format!(" in {seconds:.1} s ({}/s)", size((bytes as f64 / seconds) as u64))
 }
 
-/// How much there is of something, and how much of that had to be fetched: `1.2 GiB, 12.0 MiB of it fetched`.
+/// How much there is of something, and how much of that had to be fetched: `1.2 GiB, 12.0 MiB of it
+/// fetched`.
 pub fn fetched(total: u64, came: u64) -> String {
     match came {
         _ if came >= total => size(total),
@@ -112,8 +114,8 @@ pub fn fetched(total: u64, came: u64) -> String {
     }
 }
 
-/// The share of each amount in percent; together they are 100, as the rest goes to those that were rounded
-/// down most.
+/// The share of each amount in percent; together they are 100, as the rest goes to those that were
+/// rounded down most.
 pub fn percents(amounts: &[u64]) -> Vec<u64> {
     let sum: u128 = amounts.iter().map(|amount| u128::from(*amount)).sum();
     if sum == 0 {
@@ -122,8 +124,9 @@ pub fn percents(amounts: &[u64]) -> Vec<u64> {
     let scaled = |amount: &u64| u128::from(*amount) * 100;
     let mut shares: Vec<u64> = amounts.iter().map(|amount| (scaled(amount) / sum) as u64).collect();
     let mut by_rest: Vec<usize> = (0..amounts.len()).collect();
-    by_rest
-        .sort_by_key(|place| std::cmp::Reverse(amounts.get(*place).map_or(0, |amount| scaled(amount) % sum)));
+    by_rest.sort_by_key(|place| {
+        std::cmp::Reverse(amounts.get(*place).map_or(0, |amount| scaled(amount) % sum))
+    });
     let rest = 100_u64.saturating_sub(shares.iter().sum());
     for place in by_rest.into_iter().take(usize::try_from(rest).unwrap_or_default()) {
         if let Some(share) = shares.get_mut(place) {
@@ -193,7 +196,9 @@ mod tests {
     #[test]
     fn a_quoted_name_is_read_as_the_name_again() {
         use super::super::words::{split, unquoted};
-        for name in ["plain", r"a\b", "a b", "a\u{202e}b", "\u{e0041}'x", r"$'x'", "$'", "it's", "a[b"] {
+        for name in
+            ["plain", r"a\b", "a b", "a\u{202e}b", "\u{e0041}'x", r"$'x'", "$'", "it's", "a[b"]
+        {
             let written = quoted(name);
             assert_eq!(unquoted(&written), name, "{written}");
             if written.starts_with("$'") {
@@ -207,7 +212,8 @@ mod tests {
     #[test]
     fn sizes_are_exact_below_a_kibibyte_and_rounded_above() {
         let sizes = [0, 1023, 1024, 1536, 1_048_575, 1 << 20, 5_368_709_120, u64::MAX].map(size);
-        let expected = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 MiB", "5.0 GiB", "16.0 EiB"];
+        let expected =
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 MiB", "5.0 GiB", "16.0 EiB"];
         assert_eq!(sizes, expected);
     }
 

@@ -1,12 +1,13 @@
-//! BitTorrent v2 metainfo: `#CREATE` makes one of a file or folder, and a download of one fetches what it
-//! describes from peers that have those contents, under its names.
+//! BitTorrent v2 metainfo: `#CREATE` makes one of a file or folder, and a download of one fetches
+//! what it describes from peers that have those contents, under its names.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::done::{say_already_here, say_downloaded};
 use super::meaning::Tried;
-use super::said::{Said, Transferred};
+use super::said::Said;
 use super::text::{files, quoted, size};
 use super::transfers::Transfers;
 use super::work::Work;
@@ -35,10 +36,16 @@ enum CreateError {
 }
 
 /// Makes a torrent of a file or folder, and says by which hash others call it.
-pub(super) fn create(transfers: &Transfers, typed: &str, out: Option<&str>, cancel: &Cancel) -> ExitStatus {
+pub(super) fn create(
+    transfers: &Transfers,
+    typed: &str,
+    out: Option<&str>,
+    cancel: &Cancel,
+) -> ExitStatus {
     let bars = &transfers.surroundings.bars;
     let made = describe(transfers, typed, cancel).and_then(|(torrent, left_out)| {
-        let out = out.map_or_else(|| format!("{}{SUFFIX}", torrent.name.last_part()), str::to_owned);
+        let out =
+            out.map_or_else(|| format!("{}{SUFFIX}", torrent.name.last_part()), str::to_owned);
         let (bytes, hash) = torrent.encode()?;
         store::write_new(Path::new(&out), &bytes)?;
         Ok((torrent, left_out, out, hash))
@@ -48,8 +55,12 @@ pub(super) fn create(transfers: &Transfers, typed: &str, out: Option<&str>, canc
             let bytes = torrent.files.iter().map(|file| file.length).sum();
             let count = torrent.files.len() as u64;
             let hash = hash.to_string();
-            let line =
-                format!("created {}: {}, {}, info hash {hash}", shown(&out), files(count), size(bytes));
+            let line = format!(
+                "created {}: {}, {}, info hash {hash}",
+                shown(&out),
+                files(count),
+                size(bytes)
+            );
             let said = Said::Created { file: &out, info_hash: &hash, files: count, bytes };
             bars.say(&line, &said).then(omissions::tell(bars, "the torrent", &left_out))
         }
@@ -89,7 +100,8 @@ fn describe(
         let manifest = store.lend(path, &mut progress)?;
         let piece_length = torrent::piece_length(manifest.length());
         let executable = store::is_executable(path);
-        let files = vec![entry(&store, &manifest, piece_length, (manifest.name().clone(), executable))?];
+        let files =
+            vec![entry(&store, &manifest, piece_length, (manifest.name().clone(), executable))?];
         let torrent = Torrent { name: manifest.name().clone(), piece_length, files };
         return Ok((torrent, Omissions::default()));
     }
@@ -173,7 +185,8 @@ fn fetch(work: &Work<'_>, file: &TorrentFile, replace: bool) -> ExitStatus {
         return make_empty(work, name, replace);
     }
     let Ok(id) = file.root.to_string().parse::<FileName>() else { return ExitStatus::Failed };
-    let work = Work { name: Some(name.clone()), described: Some(file), ..work.among(work.peers.clone()) };
+    let work =
+        Work { name: Some(name.clone()), described: Some(file), ..work.among(work.peers.clone()) };
     match download::run(&work, &id, replace) {
         Tried::Done(status) => status,
         Tried::Nobody(failures) => {
@@ -191,32 +204,20 @@ fn make_empty(work: &Work<'_>, name: &FileName, replace: bool) -> ExitStatus {
     let manifest = ChunkLayout::usual(0)
         .ok()
         .and_then(|layout| Manifest::from_digests(name.clone(), layout, vec![]).ok());
-    let Some(manifest) = manifest.map(Arc::new).filter(|_| !work.dry_run) else { return ExitStatus::Success };
+    let Some(manifest) = manifest.map(Arc::new).filter(|_| !work.dry_run) else {
+        return ExitStatus::Success;
+    };
     let received = work.store().and_then(|store| store.receive(manifest, replace));
     let failed = match received {
         Ok(Reception::Part(part)) => part.complete().err(),
-        Ok(Reception::AlreadyHere) => {
-            let said = Transferred {
-                direction: "download",
-                name: name.as_str(),
-                there: 1,
-                ..Transferred::default()
-            };
-            return bars.say(&format!("{} is already here", quoted(name.as_str())), &Said::Transferred(said));
+        Ok(Reception::AlreadyHere) => return say_already_here(work, name),
+        Ok(Reception::Busy | Reception::InTheWay { .. }) => {
+            Some(StoreError::InTheWay { name: name.clone() })
         }
-        Ok(Reception::Busy | Reception::InTheWay { .. }) => Some(StoreError::InTheWay { name: name.clone() }),
         Err(error) => Some(error),
     };
     match failed {
-        None => {
-            let said = Transferred {
-                direction: "download",
-                name: name.as_str(),
-                files: 1,
-                ..Transferred::default()
-            };
-            bars.say(&format!("downloaded {}: empty", quoted(name.as_str())), &Said::Transferred(said))
-        }
+        None => say_downloaded(work, name, &Snapshot::default()),
         Some(error) => {
             bars.error(&format!("{}: {}", shown(name.as_str()), shown(&error.to_string())));
             ExitStatus::from(&error)

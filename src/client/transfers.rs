@@ -4,22 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::grammar::{Choice, Command, Connect, List, Manner, Search, Transfer};
+use super::grammar::{Choice, Command, Manner};
 use super::interrupts::{Interrupts, Watched};
 use super::jobs::{self, Jobs};
-use super::local::Given;
-use super::place::Place;
 use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
-use super::work::{Work, one_after_the_other, retried};
-use super::{
-    Execute, ExitStatus, Surroundings, classic, filelist, folder, local, meaning, own, ping, search, shown,
-    torrent, upload,
-};
+use super::work::Work;
+use super::{Execute, ExitStatus, Surroundings, classic, own, ping, shown, torrent};
 use crate::config;
 use crate::connection::Identity;
-use crate::content::name::{PRIVATE_FOLDER, is_private};
 use crate::fetch::{Caller, Waits};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
@@ -32,7 +26,7 @@ pub struct Transfers {
     pub(super) classic: classic::Known,
     interrupts: Interrupts,
     /// Peers of this session that the settings do not list.
-    connected: Vec<Peer>,
+    pub(super) connected: Vec<Peer>,
     /// Names that peers have listed.
     offered: Mutex<BTreeSet<String>>,
     jobs: Jobs,
@@ -97,7 +91,7 @@ impl Transfers {
     }
 
     /// Removes the served folder that a command made and that nothing came into.
-    fn leave_nothing(&self) {
+    pub(super) fn leave_nothing(&self) {
         if let Some(store) = self.opened().take() {
             store.leave_nothing();
         }
@@ -192,140 +186,7 @@ impl Execute for Transfers {
 }
 
 impl Transfers {
-    fn filelist(&self, typed: &List, manner: &Manner, topology: &Topology) -> Result<ExitStatus, UsageError> {
-        let chosen = self.choose(&typed.words, &typed.choice, Names::Anywhere, topology)?;
-        let (cancel, _watched) = self.begin();
-        let work = self.work(chosen.peers, &cancel, manner, topology);
-        if chosen.names.is_empty() {
-            return Ok(filelist::run(&work, None, &chosen.except, typed.null));
-        }
-        let list = |name: &String| filelist::run(&work, Some(name), &chosen.except, typed.null);
-        Ok(one_after_the_other(&chosen.names, &cancel, list))
-    }
-
-    fn upload(
-        &self,
-        typed: &Transfer,
-        manner: &Manner,
-        topology: &Topology,
-    ) -> Result<ExitStatus, UsageError> {
-        let is_here = |word: &str| local::is_here(self, word);
-        let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&is_here), topology)?;
-        let (cancel, _watched) = self.begin();
-        let place = Place::at_peers(typed, &chosen.names)?;
-        let work = self.work(chosen.peers, &cancel, manner, topology);
-        let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, ..work };
-        // All of them are looked for before any of them is sent.
-        let mut given = Vec::new();
-        for name in &chosen.names {
-            let found = local::find(&work, name, &chosen.except).and_then(|found| place.of_upload(found));
-            match found {
-                Ok(found) => given.push(found),
-                Err(error) => {
-                    let bars = &self.surroundings.bars;
-                    bars.error(&format!("cannot upload {}: {}", shown(name), shown(&error.to_string())));
-                    return Ok(ExitStatus::from(&error));
-                }
-            }
-        }
-        if typed.wait && !ping::wait_for_all(&work) {
-            return Ok(ExitStatus::Interrupted);
-        }
-        let retries = manner.retries.unwrap_or(0);
-        Ok(one_after_the_other(&given, &cancel, |(given, name)| {
-            let work = Work { name: name.clone(), ..work.among(work.peers.clone()) };
-            retried(retries, &work, || match given {
-                Given::Several(several) => folder::upload(&work, several, typed.replace),
-                Given::Served(name) => upload::run(&work, &upload::From::Served(name.clone()), typed.replace),
-                Given::Elsewhere(path) => {
-                    upload::run(&work, &upload::From::Elsewhere(path.clone()), typed.replace)
-                }
-            })
-        }))
-    }
-
-    fn download(
-        &self,
-        typed: &Transfer,
-        manner: &Manner,
-        topology: &Topology,
-    ) -> Result<ExitStatus, UsageError> {
-        let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&|_| false), topology)?;
-        let (cancel, _watched) = self.begin();
-        let name = Place::of(typed, &chosen.names)?.name;
-        let bars = &self.surroundings.bars;
-        if let Some(to) = &typed.to {
-            check_folder(to)?;
-        }
-        let folder = typed.to.as_ref().map_or(self.surroundings.served_files.as_path(), Path::new).to_owned();
-        let (was_there, was_kept) = (folder.exists(), folder.join(PRIVATE_FOLDER).exists());
-        let to = match typed.to.as_ref().map(|_| Store::open(&folder)).transpose() {
-            Ok(to) => to,
-            Err(error) => {
-                let why = match &error {
-                    StoreError::NoFolder { path } => format!("--to {path}: it is no folder"),
-                    error => error.to_string(),
-                };
-                bars.error(&shown(&why));
-                return Ok(ExitStatus::from(&error));
-            }
-        };
-        let work = self.work(chosen.peers, &cancel, manner, topology);
-        let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, to: to.clone(), name, ..work };
-        let all_are_up = !typed.wait || ping::wait_for_all(&work);
-        let retries = manner.retries.unwrap_or(0);
-        let fetch = |name: &String| {
-            retried(retries, &work, || match torrent::download(&work, name, typed.replace) {
-                Some(status) => status,
-                None => meaning::download(&work, name, &chosen.except, typed.replace),
-            })
-        };
-        let status = match all_are_up {
-            true => one_after_the_other(&chosen.names, &cancel, fetch),
-            false => ExitStatus::Interrupted,
-        };
-        match to {
-            // What is fetched once into some folder leaves nothing of ours there.
-            Some(to) if !was_kept => to.leave_no_trace(),
-            Some(_) => {}
-            None if !was_there => self.leave_nothing(),
-            None => {}
-        }
-        Ok(status)
-    }
-
-    fn search(&self, typed: &Search, manner: &Manner, topology: &Topology) -> Result<ExitStatus, UsageError> {
-        let choice = Choice { peers: Vec::new(), exclude: typed.exclude.clone() };
-        let chosen = self.choose(&typed.words, &choice, Names::Nowhere, topology)?;
-        let (cancel, _watched) = self.begin();
-        let work = self.work(chosen.peers, &cancel, manner, topology);
-        Ok(search::run(&work, &typed.wanted, &chosen.except))
-    }
-
-    fn connect(&mut self, typed: &Connect, topology: &Topology) -> Result<ExitStatus, UsageError> {
-        let peer = Peer::anybody_at(&typed.place, typed.id.clone()).map_err(UsageError::NoPeer)?;
-        let is_taken =
-            |known: &&Peer| known.id == peer.id && (&known.address, known.port) != (&peer.address, peer.port);
-        if let Some(known) = topology.peers().iter().find(is_taken) {
-            return Err(UsageError::NoPeer(format!("{} is called so already; choose another id", known)));
-        }
-        let (cancel, _watched) = self.begin();
-        let work = self.work(vec![peer.clone()], &cancel, &Manner::default(), topology);
-        let status = ping::run(&work);
-        if status == ExitStatus::Success && topology.find(&peer.id).is_none() {
-            self.connected.push(peer);
-        }
-        Ok(status)
-    }
-
-    fn ping(&self, words: &[String], watch: bool, topology: &Topology) -> Result<ExitStatus, UsageError> {
-        let chosen = self.choose(words, &Choice::default(), Names::Nowhere, topology)?;
-        let (cancel, _watched) = self.begin();
-        let work = self.work(chosen.peers, &cancel, &Manner::default(), topology);
-        Ok(if watch { ping::watch(&work) } else { ping::run(&work) })
-    }
-
-    fn choose(
+    pub(super) fn choose(
         &self,
         words: &[String],
         choice: &Choice,
@@ -336,7 +197,7 @@ impl Transfers {
     }
 
     /// What ends a command, and what has Ctrl-C do so while it is there.
-    fn begin(&self) -> (Cancel, Option<Watched>) {
+    pub(super) fn begin(&self) -> (Cancel, Option<Watched>) {
         match &self.ends {
             Some(cancel) => (cancel.clone(), None),
             None => {
@@ -359,7 +220,7 @@ impl Transfers {
         }
     }
 
-    fn work<'a>(
+    pub(super) fn work<'a>(
         &'a self,
         peers: Vec<Peer>,
         cancel: &Cancel,
@@ -383,17 +244,5 @@ impl Transfers {
             described: None,
             dry_run: false,
         }
-    }
-}
-
-/// Whether downloads may go to this folder.
-fn check_folder(to: &str) -> Result<(), UsageError> {
-    let parts = Path::new(to).components().filter_map(|part| part.as_os_str().to_str());
-    match () {
-        () if to.is_empty() => Err(UsageError::NoPeer("--to needs the name of a folder".to_owned())),
-        () if parts.into_iter().any(is_private) => {
-            Err(UsageError::NoPeer(format!("--to {}: peershare keeps that folder for itself", shown(to))))
-        }
-        () => Ok(()),
     }
 }

@@ -66,7 +66,11 @@ pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
             .collect();
         targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
     });
-    if work.cancel.is_cancelled() { ExitStatus::Interrupted } else { ExitStatus::of_peers(outcomes) }
+    if work.cancel.is_cancelled() {
+        ExitStatus::Interrupted
+    } else {
+        ExitStatus::of_peers(outcomes)
+    }
 }
 
 /// Which file is uploaded.
@@ -103,7 +107,11 @@ fn hash(work: &Work<'_>, file: &From) -> Result<(Store, Arc<Manifest>), StoreErr
 }
 
 /// The same file in chunks small enough for so many targets to pass on.
-fn finer(store: &Store, manifest: &Arc<Manifest>, targets: usize) -> Result<Arc<Manifest>, StoreError> {
+fn finer(
+    store: &Store,
+    manifest: &Arc<Manifest>,
+    targets: usize,
+) -> Result<Arc<Manifest>, StoreError> {
     let chunk_size = handout::chunk_size(manifest.layout(), targets);
     match chunk_size < manifest.layout().chunk_size() {
         true => store.cut_again(manifest, chunk_size).map(Arc::new),
@@ -145,7 +153,8 @@ impl Upload<'_> {
         };
         let line = match result {
             Ok((Offered::Delivered, came)) => {
-                (said.files, said.bytes) = (1, self.offer.manifest.length().saturating_sub(came.before));
+                (said.files, said.bytes) =
+                    (1, self.offer.manifest.length().saturating_sub(came.before));
                 let from = match self.file {
                     From::Served(_) => String::new(),
                     From::Elsewhere(_) => format!(" (from {})", self.file),
@@ -179,7 +188,8 @@ impl Upload<'_> {
         let mut last = Came::default();
         let mut progress = |taken: Taken| {
             last.hear(taken);
-            let snapshot = plain_snapshot(taken.done, self.offer.manifest.length(), started.elapsed());
+            let snapshot =
+                plain_snapshot(taken.done, self.offer.manifest.length(), started.elapsed());
             bar.update(&Snapshot { resumed: last.before, sources: last.sources(), ..snapshot });
         };
         if !self.work.is_classic(self.peer) {
@@ -194,8 +204,8 @@ impl Upload<'_> {
         Ok((Offered::Delivered, last))
     }
 
-    /// Offers the file, again when the connection is lost after the target had begun, and as long as that may
-    /// come back. The target goes on from what it has.
+    /// Offers the file, again when the connection is lost after the target had begun, and as long
+    /// as that may come back. The target goes on from what it has.
     fn give(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, SourceError> {
         let mut outage = Outage::new(self.work.waits, Instant::now());
         let mut most = 0;
@@ -232,7 +242,8 @@ impl Upload<'_> {
     }
 }
 
-/// Waits before a target is offered the same again, or gives the error back where that is of no use.
+/// Waits before a target is offered the same again, or gives the error back where that is of no
+/// use.
 pub(super) fn wait_out(
     work: &Work<'_>,
     peer: &Peer,
@@ -312,7 +323,8 @@ pub(super) struct Failure {
 
 impl std::convert::From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let (status, foreign) = (ExitStatus::from(&error), matches!(error, SourceError::Foreign(_)));
+        let (status, foreign) =
+            (ExitStatus::from(&error), matches!(error, SourceError::Foreign(_)));
         let message = match error {
             SourceError::Refused(refusal) => refusal.message,
             error => error.to_string(),

@@ -1,5 +1,5 @@
-//! What is wrong with what was typed, in one line; and the help, made from the grammar and the exit codes
-//! themselves.
+//! What is wrong with what was typed, in one line; and the help, made from the grammar and the exit
+//! codes themselves.
 
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -63,7 +63,10 @@ pub enum UsageError {
 impl UsageError {
     /// Flags without a command.
     pub(super) fn no_command() -> Self {
-        Self::Misfit { what: "no command".to_owned(), expected: format!("expected {}", names_of_all()) }
+        Self::Misfit {
+            what: "no command".to_owned(),
+            expected: format!("expected {}", names_of_all()),
+        }
     }
 
     /// What the grammar says of these words, in our form.
@@ -77,18 +80,25 @@ impl UsageError {
         match error.kind() {
             ErrorKind::DisplayVersion => Self::Asked(error.render().to_string()),
             ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Self::Asked(command.map_or_else(|| error.render().to_string(), |command| command.help()))
+                Self::Asked(
+                    command.map_or_else(|| error.render().to_string(), |command| command.help()),
+                )
             }
-            ErrorKind::InvalidSubcommand => {
-                Self::UnknownCommand { typed: text(ContextKind::InvalidSubcommand).unwrap_or_default() }
-            }
+            ErrorKind::InvalidSubcommand => Self::UnknownCommand {
+                typed: text(ContextKind::InvalidSubcommand).unwrap_or_default(),
+            },
             kind => {
                 let what = match (kind, text(ContextKind::InvalidArg)) {
-                    (ErrorKind::MissingRequiredArgument, Some(missing)) => format!("{missing} is missing"),
+                    (ErrorKind::MissingRequiredArgument, Some(missing)) => {
+                        format!("{missing} is missing")
+                    }
                     (ErrorKind::UnknownArgument, Some(flag)) => {
                         let near = text(ContextKind::SuggestedArg);
-                        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                        format!("unknown flag {flag:?}{near} (a name that begins with - goes after --)")
+                        let near =
+                            near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                        format!(
+                            "unknown flag {flag:?}{near} (a name that begins with - goes after --)"
+                        )
                     }
                     _ => told(error),
                 };
@@ -109,7 +119,8 @@ impl UsageError {
 fn told(error: &clap::Error) -> String {
     let rendered = error.render().to_string();
     let lines = rendered.trim_start_matches("error: ").lines().map(str::trim);
-    let lines = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let lines =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
     lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -2,15 +2,17 @@
 //!
 //! `"double"` and `'single'` quotes may stand anywhere in a word. A backslash keeps the blank,
 //! quote or backslash that follows it, outside quotes and within double ones; before anything else
-//! it stands for itself, and within single quotes always. `$'…'` is read as bash does: `\n`, `\t`, `\\`,
-//! `\'`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` stand for one character each.
+//! it stands for itself, and within single quotes always. `$'…'` is read as bash does: `\n`, `\t`,
+//! `\\`, `\'`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` stand for one character each.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 /// A quote was opened and never closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the {quote} in column {column} is not closed; expected another {quote} before the end of the line")]
+#[error(
+    "the {quote} in column {column} is not closed; expected another {quote} before the end of the line"
+)]
 pub struct Unclosed {
     quote: char,
     column: usize,
@@ -31,8 +33,8 @@ pub fn split(line: &str) -> Result<Vec<String>, Unclosed> {
     Ok(words)
 }
 
-/// A word that a shell handed over, where `$'…'` was not read by the shell: what listings print for names
-/// that cannot be printed as they are.
+/// A word that a shell handed over, where `$'…'` was not read by the shell: what listings print for
+/// names that cannot be printed as they are.
 pub fn unquoted(word: &str) -> String {
     let is_quoted = word.len() > 2 && word.starts_with("$'") && word.ends_with('\'');
     match split(word) {
@@ -45,7 +47,9 @@ pub fn unquoted(word: &str) -> String {
 /// command can follow, that is at the end or before a blank, another `#` or a `!`.
 pub fn is_idle(line: &str) -> bool {
     match line.trim().strip_prefix('#') {
-        Some(rest) => rest.chars().next().is_none_or(|next| next.is_whitespace() || "#!".contains(next)),
+        Some(rest) => {
+            rest.chars().next().is_none_or(|next| next.is_whitespace() || "#!".contains(next))
+        }
         None => line.trim().is_empty(),
     }
 }
@@ -134,7 +138,9 @@ impl Letters<'_> {
         };
         let mut code = 0;
         for _ in 0..digits {
-            let Some(digit) = self.rest.peek().and_then(|letter| letter.to_digit(16)) else { break };
+            let Some(digit) = self.rest.peek().and_then(|letter| letter.to_digit(16)) else {
+                break;
+            };
             self.next();
             code = code << 4 | digit;
         }

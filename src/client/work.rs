@@ -68,7 +68,11 @@ impl Work<'_> {
 }
 
 /// Does it again while peers cannot be reached, so many times.
-pub(super) fn retried(times: u32, work: &Work<'_>, mut attempt: impl FnMut() -> ExitStatus) -> ExitStatus {
+pub(super) fn retried(
+    times: u32,
+    work: &Work<'_>,
+    mut attempt: impl FnMut() -> ExitStatus,
+) -> ExitStatus {
     let mut status = attempt();
     for time in 1..=times {
         if status != ExitStatus::Unreachable || work.cancel.wait(config::COMMAND_PAUSE) {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::Buffered;
 use crate::config;
 
-/// Reads that must end by a deadline, however slowly the bytes drip in. Time in which this process was
-/// stopped (Ctrl-Z) is not the other side's.
+/// Reads that must end by a deadline, however slowly the bytes drip in. Time in which this process
+/// was stopped (Ctrl-Z) is not the other side's.
 pub(super) struct Hurried<'a> {
     inner: &'a mut Buffered,
     deadline: Instant,

@@ -62,7 +62,9 @@ impl ChunkLayout {
     /// a few hundred to a few thousand chunks.
     pub fn usual(length: u64) -> Result<Self, BadLayout> {
         let mut chunk_size = Self::USUAL_CHUNK;
-        while chunk_size < Self::MAX_CHUNK && length.div_ceil(u64::from(chunk_size)) > Self::USUAL_COUNT {
+        while chunk_size < Self::MAX_CHUNK
+            && length.div_ceil(u64::from(chunk_size)) > Self::USUAL_COUNT
+        {
             chunk_size *= 2;
         }
         Self::new(length, chunk_size)

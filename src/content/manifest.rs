@@ -106,7 +106,11 @@ impl Manifest {
     }
 
     /// Proves that `bytes` are the chunk `index`.
-    pub fn verify<'a>(&self, index: ChunkIndex, bytes: &'a [u8]) -> Result<VerifiedChunk<'a>, ChunkMismatch> {
+    pub fn verify<'a>(
+        &self,
+        index: ChunkIndex,
+        bytes: &'a [u8],
+    ) -> Result<VerifiedChunk<'a>, ChunkMismatch> {
         let expected = self.digests.get(index.as_usize()).ok_or(ChunkMismatch(index))?;
         let fits = bytes.len() == self.layout.chunk_len(index);
         if fits && merkle::chunk_digest(&self.layout, bytes) == *expected {
@@ -154,7 +158,8 @@ mod tests {
     fn sample() -> (Vec<u8>, Manifest) {
         let data: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
         let layout = ChunkLayout::new(data.len() as u64, 32 << 10).unwrap();
-        let digests = data.chunks(32 << 10).map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
+        let digests =
+            data.chunks(32 << 10).map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
         let manifest = Manifest::from_digests("f".parse().unwrap(), layout, digests).unwrap();
         (data, manifest)
     }
@@ -187,8 +192,10 @@ mod tests {
             let mut data = vec![0; length];
             let layout = ChunkLayout::new(length as u64, size).unwrap();
             let of = |data: &[u8]| {
-                let digests =
-                    data.chunks(size as usize).map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
+                let digests = data
+                    .chunks(size as usize)
+                    .map(|chunk| merkle::chunk_digest(&layout, chunk))
+                    .collect();
                 Manifest::from_digests("f".parse().unwrap(), layout, digests).unwrap()
             };
             assert!(of(&data).zeros().is_full(), "{length} in chunks of {size}");
@@ -205,7 +212,10 @@ mod tests {
         let mut digests = manifest.digests().to_vec();
         assert!(Manifest::new(name.clone(), layout, root, digests.clone()).is_ok());
         digests[1].0[0] ^= 1;
-        assert_eq!(Manifest::new(name.clone(), layout, root, digests.clone()), Err(BadManifest::Root));
+        assert_eq!(
+            Manifest::new(name.clone(), layout, root, digests.clone()),
+            Err(BadManifest::Root)
+        );
         digests.pop();
         let missing = Manifest::new(name, layout, root, digests);
         assert_eq!(missing, Err(BadManifest::Count { got: 3, expected: 4 }));

@@ -41,7 +41,8 @@ pub fn root(layout: &ChunkLayout, chunks: &[Digest]) -> Root {
     if chunks.is_empty() {
         return Root::of_nothing();
     }
-    let padding = (0..layout.subtree_height()).fold(Digest::ZERO, |node, _| Digest::parent(&node, &node));
+    let padding =
+        (0..layout.subtree_height()).fold(Digest::ZERO, |node, _| Digest::parent(&node, &node));
     Root(climb(chunks.to_vec(), padding, height_above(chunks.len())))
 }
 
@@ -81,7 +82,8 @@ mod tests {
 
     fn root_with(data: &[u8], chunk_size: usize) -> Root {
         let layout = ChunkLayout::new(data.len() as u64, chunk_size as u32).unwrap();
-        let digests: Vec<_> = data.chunks(chunk_size).map(|chunk| chunk_digest(&layout, chunk)).collect();
+        let digests: Vec<_> =
+            data.chunks(chunk_size).map(|chunk| chunk_digest(&layout, chunk)).collect();
         root(&layout, &digests)
     }
 
@@ -96,7 +98,11 @@ mod tests {
             let data = &data[..length];
             for leaves_per_chunk in [1, 2, 4, 8, 16, 64] {
                 let root = root_with(data, leaves_per_chunk * LEAF_SIZE);
-                assert_eq!(root.0, oracle(data), "{length} bytes, {leaves_per_chunk} leaves a chunk");
+                assert_eq!(
+                    root.0,
+                    oracle(data),
+                    "{length} bytes, {leaves_per_chunk} leaves a chunk"
+                );
             }
         }
     }

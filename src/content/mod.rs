@@ -11,7 +11,8 @@
 //! * [`leaf`]: the one function that hashes leaves
 //! * [`merkle`]: geometry of the tree: from leaves to chunk digests to the root
 //! * [`layout`]: from a length to chunks: [`ChunkLayout`], [`ChunkIndex`], [`ChunkSet`]
-//! * [`entry`]: [`Entry`], one line of a listing, and [`Attributes`], what travels beside the content
+//! * [`entry`]: [`Entry`], one line of a listing, and [`Attributes`], what travels beside the
+//!   content
 //! * [`omission`]: [`Omission`], what cannot be given of a folder, and why
 //! * [`pattern`]: [`Selection`], which names somebody wants
 //! * [`manifest`]: [`Manifest`], and [`VerifiedChunk`], which only a manifest can make

@@ -11,21 +11,23 @@ use unicode_normalization::UnicodeNormalization;
 /// is ever listed, served or written by name.
 pub const PRIVATE_FOLDER: &str = ".peershare";
 
-/// How files begin that are copied to another file system below the served folder, until they are whole;
-/// they are private wherever they lie.
+/// How files begin that are copied to another file system below the served folder, until they are
+/// whole; they are private wherever they lie.
 pub const ARRIVING: &str = ".peershare-arriving-";
 
-/// Whether a file system may take this part of a name for [`PRIVATE_FOLDER`]. Some fold case (exFAT, NTFS,
-/// SMB, ext4 with casefold), some normalise or ignore characters (HFS+), Windows drops dots and blanks
-/// at the end, takes what follows a `:` for a stream of the file, and gives long names short ones
-/// (`PEERSH~1`). Taking too many names for private costs nobody anything.
+/// Whether a file system may take this part of a name for [`PRIVATE_FOLDER`]. Some fold case
+/// (exFAT, NTFS, SMB, ext4 with casefold), some normalise or ignore characters (HFS+), Windows
+/// drops dots and blanks at the end, takes what follows a `:` for a stream of the file, and gives
+/// long names short ones (`PEERSH~1`). Taking too many names for private costs nobody anything.
 pub fn is_private(part: &str) -> bool {
     // Most names end here.
-    if part.is_ascii() && !part.as_bytes().windows(6).any(|six| six.eq_ignore_ascii_case(b"peersh")) {
+    if part.is_ascii() && !part.as_bytes().windows(6).any(|six| six.eq_ignore_ascii_case(b"peersh"))
+    {
         return false;
     }
     let folded: String = part.nfkc().filter(|symbol| !is_ignorable(*symbol)).collect();
-    let folded: String = folded.to_lowercase().nfkc().filter(|symbol| !is_ignorable(*symbol)).collect();
+    let folded: String =
+        folded.to_lowercase().nfkc().filter(|symbol| !is_ignorable(*symbol)).collect();
     let bare = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     bare == PRIVATE_FOLDER || bare.trim_start_matches('.').starts_with("peersh~")
 }
@@ -231,14 +233,25 @@ mod tests {
             "peersh~2",
         ] {
             assert_eq!(part.parse::<FileName>(), Err(BadName::Private), "{part:?}");
-            assert_eq!(format!("{part}/catalog").parse::<FileName>(), Err(BadName::Private), "{part:?}");
+            assert_eq!(
+                format!("{part}/catalog").parse::<FileName>(),
+                Err(BadName::Private),
+                "{part:?}"
+            );
         }
-        for name in
-            [".peershares", "peershare", ".peer share", ".peershare-old/x", "x/.PEERSHARE", "p~1", "žluť"]
-        {
+        for name in [
+            ".peershares",
+            "peershare",
+            ".peer share",
+            ".peershare-old/x",
+            "x/.PEERSHARE",
+            "p~1",
+            "žluť",
+        ] {
             assert!(name.parse::<FileName>().is_ok(), "{name:?}");
         }
-        for arriving in ["x/.peershare-arriving-7", ".PEERSHARE-Arriving-7", "x/.peer\u{17f}hare-arriving-1"]
+        for arriving in
+            ["x/.peershare-arriving-7", ".PEERSHARE-Arriving-7", "x/.peer\u{17f}hare-arriving-1"]
         {
             assert_eq!(arriving.parse::<FileName>(), Err(BadName::Private), "{arriving}");
         }

@@ -79,7 +79,9 @@ impl From<BadName> for Reason {
             BadName::TooLong => Self::NameTooLong,
             BadName::Private => Self::PrivateName,
             BadName::Control => Self::ControlCharacter,
-            BadName::Empty | BadName::Absolute | BadName::EmptyPart | BadName::Dots => Self::Unknown,
+            BadName::Empty | BadName::Absolute | BadName::EmptyPart | BadName::Dots => {
+                Self::Unknown
+            }
         }
     }
 }
@@ -89,8 +91,8 @@ impl From<BadName> for Reason {
 pub struct Omissions {
     /// How many entries.
     pub count: u64,
-    /// Which, in the order of their names; fewer than `count` when there are very many, or when a peer of
-    /// an earlier version does not say.
+    /// Which, in the order of their names; fewer than `count` when there are very many, or when a
+    /// peer of an earlier version does not say.
     pub told: Vec<Omission>,
 }
 

@@ -52,7 +52,8 @@ impl Selection {
         let may = match &self.wanted {
             Pattern::All => true,
             Pattern::Beneath(prefix) => {
-                format!("{folder}/").starts_with(prefix) || prefix.starts_with(&format!("{folder}/"))
+                format!("{folder}/").starts_with(prefix)
+                    || prefix.starts_with(&format!("{folder}/"))
             }
             Pattern::Glob { text, .. } => may_lead_into(text, folder),
         };
@@ -89,7 +90,8 @@ pub fn beneath(folder: &str) -> String {
     let escaped = escaped(folder);
     match escaped == folder {
         true => format!("{folder}/"),
-        // A glob that ends with a slash does not fit the folder itself, so an empty one would be nothing.
+        // A glob that ends with a slash does not fit the folder itself, so an empty one would be
+        // nothing.
         false => format!("{{{escaped},{escaped}/**}}"),
     }
 }
@@ -172,7 +174,9 @@ impl Pattern {
         let Some(text) = text else { return Ok(Self::All) };
         let compiled = match text.strip_suffix('/') {
             Some(_) if !text.contains(GLOB_LETTERS) => return Ok(Self::Beneath(text.to_owned())),
-            None if let Some(folder) = folder_of(text) => return Ok(Self::Beneath(format!("{folder}/"))),
+            None if let Some(folder) = folder_of(text) => {
+                return Ok(Self::Beneath(format!("{folder}/")));
+            }
             Some(_) => glob(&format!("{text}**"))?,
             None => glob(text)?,
         };
@@ -183,7 +187,9 @@ impl Pattern {
         match self {
             Self::All => true,
             // The folder itself belongs to what is beneath it, so that an empty one travels too.
-            Self::Beneath(prefix) => name.starts_with(prefix) || prefix.strip_suffix('/') == Some(name),
+            Self::Beneath(prefix) => {
+                name.starts_with(prefix) || prefix.strip_suffix('/') == Some(name)
+            }
             // A plain name may hold the characters of a glob.
             Self::Glob { text, glob } => name == text || glob.is_match(name),
         }
@@ -230,12 +236,15 @@ mod tests {
 
     #[test]
     fn what_lies_in_a_folder_is_wanted_only_if_a_pattern_can_lead_there() {
-        let may =
-            |pattern: &str, folder| Selection::new(Some(pattern), &[]).unwrap().may_select_beneath(folder);
-        for pattern in ["lost+found/", "l*/*", "*/x", "**", "a/**/b", "lost+found/a/*", "{l*,x}/y"] {
+        let may = |pattern: &str, folder| {
+            Selection::new(Some(pattern), &[]).unwrap().may_select_beneath(folder)
+        };
+        for pattern in ["lost+found/", "l*/*", "*/x", "**", "a/**/b", "lost+found/a/*", "{l*,x}/y"]
+        {
             assert!(may(pattern, "lost+found") || pattern.starts_with('a'), "{pattern}");
         }
-        for pattern in ["*.txt", "photos/*", "p*/**", "[a-k]*/x", "photos/", "lost+found", &beneath("*.txt")]
+        for pattern in
+            ["*.txt", "photos/*", "p*/**", "[a-k]*/x", "photos/", "lost+found", &beneath("*.txt")]
         {
             assert!(!may(pattern, "lost+found"), "{pattern}");
         }
@@ -264,7 +273,9 @@ mod tests {
     fn exceptions_leave_out_parts_folders_and_whole_names() {
         assert_eq!(chosen(None, &["*.jpg", "x*"]), ["a.iso", "p", "p/q", "p/q/a.tmp"]);
         assert_eq!(chosen(None, &["x[1].txt", "p"]), ["a.iso"]);
-        assert!(!Selection::new(None, &["a[b".to_owned()]).unwrap().matches(&"d/a[b".parse().unwrap()));
+        assert!(
+            !Selection::new(None, &["a[b".to_owned()]).unwrap().matches(&"d/a[b".parse().unwrap())
+        );
         assert_eq!(chosen(Some("p/"), &["q"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/q/"]), ["p", "p/a.jpg"]);
         assert_eq!(chosen(Some("p/"), &["p/*.jpg"]), ["p", "p/q", "p/q/a.tmp", "p/q/b.jpg"]);
@@ -276,7 +287,10 @@ mod tests {
             let selection = Selection::new(Some(&escaped(text)), &[]).unwrap();
             assert!(selection.matches(&text.parse().unwrap()), "{text}");
             for other in ["x1.txt", "ab", "a", "p 2020"] {
-                assert!(!selection.matches(&other.parse().unwrap()) || other == text, "{text} {other}");
+                assert!(
+                    !selection.matches(&other.parse().unwrap()) || other == text,
+                    "{text} {other}"
+                );
             }
             let beneath = Selection::new(Some(&beneath(text)), &[]).unwrap();
             for within in [text.to_owned(), format!("{text}/f"), format!("{text}/d/f")] {
@@ -287,7 +301,9 @@ mod tests {
 
     #[test]
     fn a_folder_that_may_hold_what_is_wanted_is_told_from_others() {
-        let may = |pattern, folder| Selection::new(Some(pattern), &[]).unwrap().may_select_beneath(folder);
+        let may = |pattern, folder| {
+            Selection::new(Some(pattern), &[]).unwrap().may_select_beneath(folder)
+        };
         for (pattern, folder) in
             [("p/", "p"), ("p/", "p/q"), ("p/q/", "p"), ("**/*.txt", "x"), ("p/*/x", "p/q")]
         {
@@ -302,7 +318,8 @@ mod tests {
 
     #[test]
     fn the_folder_that_all_lie_in_is_known() {
-        for (pattern, folder) in [("p/q/", "p/q/"), ("p/q*", "p/"), ("**", ""), ("*.iso", ""), ("p/q", "p/")]
+        for (pattern, folder) in
+            [("p/q/", "p/q/"), ("p/q*", "p/"), ("**", ""), ("*.iso", ""), ("p/q", "p/")]
         {
             assert_eq!(Selection::new(Some(pattern), &[]).unwrap().beneath(), folder, "{pattern}");
         }

@@ -1,4 +1,5 @@
-//! BitTorrent v2 metainfo (BEP 52): what a `.torrent` file says of files, whose roots are our content ids.
+//! BitTorrent v2 metainfo (BEP 52): what a `.torrent` file says of files, whose roots are our
+//! content ids.
 
 use std::collections::BTreeMap;
 
@@ -57,8 +58,8 @@ pub enum BadTorrent {
     },
 }
 
-/// The lengths up to which libtorrent makes pieces of 16 KiB, 32 KiB and so on, so that both make the same
-/// torrent of the same files (measured with libtorrent 2.0).
+/// The lengths up to which libtorrent makes pieces of 16 KiB, 32 KiB and so on, so that both make
+/// the same torrent of the same files (measured with libtorrent 2.0).
 const PIECES: [u64; 11] = [
     2_684_355,
     10_737_418,
@@ -83,13 +84,20 @@ impl Torrent {
     /// Reads a torrent. One that has the older description, too, is taken by the newer.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadTorrent> {
         check_depth(bytes)?;
-        let value: Value =
-            bt_bencode::from_slice(bytes).map_err(|error| BadTorrent::NotBencode(error.to_string()))?;
+        let value: Value = bt_bencode::from_slice(bytes)
+            .map_err(|error| BadTorrent::NotBencode(error.to_string()))?;
         let top = dict(&value).ok_or(BadTorrent::Wrong("it is no dictionary"))?;
-        let info = top.get(b"info".as_slice()).and_then(dict).ok_or(BadTorrent::Wrong("it has no info"))?;
+        let info = top
+            .get(b"info".as_slice())
+            .and_then(dict)
+            .ok_or(BadTorrent::Wrong("it has no info"))?;
         let Some(tree) = info.get(b"file tree".as_slice()) else {
             let is_v1 = info.contains_key(b"pieces".as_slice());
-            return Err(if is_v1 { BadTorrent::OnlyV1 } else { BadTorrent::Wrong("it has no file tree") });
+            return Err(if is_v1 {
+                BadTorrent::OnlyV1
+            } else {
+                BadTorrent::Wrong("it has no file tree")
+            });
         };
         if number(info.get(b"meta version".as_slice())) != Some(2) {
             return Err(BadTorrent::Wrong("its meta version is not 2"));
@@ -135,8 +143,8 @@ impl Torrent {
         ]));
         let hash = Digest::of(&bt_bencode::to_vec(&info).map_err(failed)?);
         let layered = self.files.iter().filter(|file| !file.layer.is_empty());
-        let layers =
-            layered.map(|file| (file.root.0.0.as_slice().into(), string(&Digest::join(&file.layer))));
+        let layers = layered
+            .map(|file| (file.root.0.0.as_slice().into(), string(&Digest::join(&file.layer))));
         let top = Value::Dict(BTreeMap::from([
             ("info".into(), info),
             ("piece layers".into(), Value::Dict(layers.collect())),
@@ -152,9 +160,10 @@ fn walk(
     files: &mut Vec<TorrentFile>,
 ) -> Result<(), BadTorrent> {
     for (part, below) in node {
-        let below =
-            dict(below).ok_or(BadTorrent::Wrong("its file tree has something that is no dictionary"))?;
-        let part = str::from_utf8(part).map_err(|_| BadTorrent::Wrong("a name in it is not UTF-8"))?;
+        let below = dict(below)
+            .ok_or(BadTorrent::Wrong("its file tree has something that is no dictionary"))?;
+        let part =
+            str::from_utf8(part).map_err(|_| BadTorrent::Wrong("a name in it is not UTF-8"))?;
         if part.is_empty() || part.contains('/') {
             return Err(BadTorrent::Wrong("a name in it is empty or has a slash"));
         }
@@ -169,15 +178,16 @@ fn walk(
 
 fn read_leaf(leaf: &Value, path: &str) -> Result<TorrentFile, BadTorrent> {
     let leaf = dict(leaf).ok_or(BadTorrent::Wrong("a file in it is no dictionary"))?;
-    let length =
-        number(leaf.get(b"length".as_slice())).ok_or(BadTorrent::Wrong("a file in it has no length"))?;
+    let length = number(leaf.get(b"length".as_slice()))
+        .ok_or(BadTorrent::Wrong("a file in it has no length"))?;
     let root = leaf.get(b"pieces root".as_slice()).and_then(bytes_of).and_then(Digest::split);
     let root = match root.as_deref() {
         Some([root]) => Root(*root),
         None if length == 0 => Root::of_nothing(),
         _ => return Err(BadTorrent::Wrong("a file in it has no root")),
     };
-    let executable = text(leaf.get(b"attr".as_slice())).is_some_and(|attributes| attributes.contains('x'));
+    let executable =
+        text(leaf.get(b"attr".as_slice())).is_some_and(|attributes| attributes.contains('x'));
     Ok(TorrentFile { name: name_of(path)?, length, root, executable, layer: Vec::new() })
 }
 
@@ -212,7 +222,10 @@ fn insert<'a>(
             if let Value::Dict(below) = below {
                 insert(
                     below,
-                    &mut std::iter::once(next).chain(parts.by_ref()).collect::<Vec<_>>().into_iter(),
+                    &mut std::iter::once(next)
+                        .chain(parts.by_ref())
+                        .collect::<Vec<_>>()
+                        .into_iter(),
                     leaf,
                 );
             }
@@ -241,7 +254,8 @@ fn check_depth(bytes: &[u8]) -> Result<(), BadTorrent> {
             b'0'..=b'9' => {
                 let colon = rest.iter().position(|byte| *byte == b':').ok_or_else(cut)?;
                 let digits = rest.get(..colon).and_then(|digits| str::from_utf8(digits).ok());
-                let length: usize = digits.and_then(|digits| digits.parse().ok()).ok_or_else(cut)?;
+                let length: usize =
+                    digits.and_then(|digits| digits.parse().ok()).ok_or_else(cut)?;
                 let end = (colon + 1).checked_add(length).ok_or_else(cut)?;
                 rest = rest.get(end..).ok_or_else(cut)?;
             }
@@ -293,7 +307,8 @@ mod tests {
 
     fn file(name: &str, length: u64) -> TorrentFile {
         let root = if length == 0 { Root::of_nothing() } else { Root(Digest::of(name.as_bytes())) };
-        let layer = if length > 16 << 10 { vec![Digest::of(b"1"), Digest::of(b"2")] } else { vec![] };
+        let layer =
+            if length > 16 << 10 { vec![Digest::of(b"1"), Digest::of(b"2")] } else { vec![] };
         TorrentFile { name: name.parse().unwrap(), length, root, executable: length == 3, layer }
     }
 
@@ -306,8 +321,11 @@ mod tests {
     fn what_was_written_is_read_back() {
         let (bytes, _) = folder().encode().unwrap();
         assert_eq!(Torrent::parse(&bytes), Ok(folder()));
-        let single =
-            Torrent { files: vec![file("one.iso", 40_000)], name: "one.iso".parse().unwrap(), ..folder() };
+        let single = Torrent {
+            files: vec![file("one.iso", 40_000)],
+            name: "one.iso".parse().unwrap(),
+            ..folder()
+        };
         assert_eq!(Torrent::parse(&single.encode().unwrap().0), Ok(single));
     }
 
@@ -316,7 +334,9 @@ mod tests {
         let told = |bytes: &[u8]| Torrent::parse(bytes).unwrap_err().to_string();
         assert!(told(b"d4:infod6:pieces20:aaaaaaaaaaaaaaaaaaaaee").contains("BitTorrent v1"));
         assert!(told(b"d4:infodee").contains("no file tree"));
-        assert!(told(b"hello").contains("no torrent file") && told(b"").contains("no torrent file"));
+        assert!(
+            told(b"hello").contains("no torrent file") && told(b"").contains("no torrent file")
+        );
         assert!(
             told(b"i1e").contains("no dictionary")
                 && told(b"99999999999999999999:").contains("in the middle")
@@ -330,7 +350,9 @@ mod tests {
 
     #[test]
     fn pieces_grow_as_those_of_libtorrent_do() {
-        for (total, kib) in [(1, 16), (2_684_355, 16), (2_684_356, 32), (42_949_674, 128), (1 << 40, 16384)] {
+        for (total, kib) in
+            [(1, 16), (2_684_355, 16), (2_684_356, 32), (42_949_674, 128), (1 << 40, 16384)]
+        {
             assert_eq!(piece_length(total), kib << 10, "{total}");
         }
         assert_eq!(piece_length(u64::MAX), 16 << 20);

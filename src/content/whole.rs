@@ -1,12 +1,14 @@
 //! Small files as a whole: proven by the content id alone, many at once.
 //!
 //! A file whose bytes are all at hand needs no manifest from anybody: its leaves lead to its root.
-//! What vector registers want is many leaves at once, so the leaves of many files are hashed together.
+//! What vector registers want is many leaves at once, so the leaves of many files are hashed
+//! together.
 
 use super::leaf::{LEAF_SIZE, hash_messages};
 use super::{ChunkLayout, Digest, FileName, Manifest, Root, merkle};
 
-/// A file with all its bytes, proven to be its content; only [`prove`] can make one of received bytes.
+/// A file with all its bytes, proven to be its content; only [`prove`] can make one of received
+/// bytes.
 #[derive(Debug)]
 pub struct WholeFile<'a> {
     root: Root,
@@ -55,7 +57,9 @@ pub fn hash_all<'a>(files: &[&'a [u8]]) -> Vec<Option<WholeFile<'a>>> {
             1 => vec![merkle::chunk_digest_of_leaves(&layout, std::mem::take(&mut own))],
             _ => {
                 let chunks = own.chunks(layout.chunk_size() as usize / LEAF_SIZE);
-                chunks.map(|leaves| merkle::chunk_digest_of_leaves(&layout, leaves.to_vec())).collect()
+                chunks
+                    .map(|leaves| merkle::chunk_digest_of_leaves(&layout, leaves.to_vec()))
+                    .collect()
             }
         };
         let root = match digests[..] {
@@ -89,7 +93,8 @@ mod tests {
             let whole = whole.unwrap();
             let layout = ChunkLayout::usual(bytes.len() as u64).unwrap();
             let chunks = bytes.chunks(layout.chunk_size() as usize);
-            let digests: Vec<_> = chunks.map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
+            let digests: Vec<_> =
+                chunks.map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
             assert_eq!(whole.root(), merkle::root(&layout, &digests), "{} bytes", bytes.len());
             assert_eq!(whole.digests(), digests);
             assert_eq!(whole.manifest("f".parse().unwrap()).unwrap().root(), whole.root());
@@ -100,6 +105,9 @@ mod tests {
     fn bytes_that_are_something_else_prove_nothing() {
         let good = hash_all(&[b"abc"])[0].as_ref().unwrap().root();
         let proven = prove(&[(good, b"abc"), (good, b"abd"), (good, b""), (good, b"abc")]);
-        assert_eq!(proven.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false, true]);
+        assert_eq!(
+            proven.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [true, false, false, true]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What is under way at the origin of a swarm, and whether to ask it for more: pure, told `now`.
 //!
-//! *Balance*: a further chunk is wanted only while this peer keeps up with passing its own on, or a slow
-//! uplink would sit on chunks that everybody waits for.
+//! *Balance*: a further chunk is wanted only while this peer keeps up with passing its own on, or a
+//! slow uplink would sit on chunks that everybody waits for.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! Fetching a file while the only peer that has it still hashes it.
 //!
-//! Nothing of what comes counts before that peer has said what the file is: see
-//! [`EarlyPart`]. Here it is fetched by the same engine as everything else, over a connection of its
-//! own, until the other side has hashed it or another peer turns out to know it.
+//! Nothing of what comes counts before that peer has said what the file is: see [`EarlyPart`]. Here
+//! it is fetched by the same engine as everything else, over a connection of its own, until the
+//! other side has hashed it or another peer turns out to know it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,8 @@ use crate::transport::Cancel;
 
 /// Fetches one file by its name, from the first peer that says that it is hashing it.
 pub struct Early<'a> {
-    /// Begins the file, of a length in bytes, as [`Store::receive_early`](crate::store::Store::receive_early).
+    /// Begins the file, of a length in bytes, as
+    /// [`Store::receive_early`](crate::store::Store::receive_early).
     pub begin: &'a (dyn Fn(u64) -> Result<Option<EarlyPart>, StoreError> + Sync),
     /// What the file is called.
     pub name: &'a FileName,
@@ -50,11 +51,19 @@ impl<'a> Early<'a> {
         waits: Waits,
         watch: &'a (dyn Fn(&Snapshot) + Sync),
     ) -> Self {
-        Self { begin, name, caller, waits, watch, chosen: AtomicBool::default(), begun: OnceLock::new() }
+        Self {
+            begin,
+            name,
+            caller,
+            waits,
+            watch,
+            chosen: AtomicBool::default(),
+            begun: OnceLock::new(),
+        }
     }
 
-    /// Fetches from `peer`, which says that the file has that many bytes, until `cancel`. Does nothing
-    /// where another peer was chosen before. Failures are no more than a pity.
+    /// Fetches from `peer`, which says that the file has that many bytes, until `cancel`. Does
+    /// nothing where another peer was chosen before. Failures are no more than a pity.
     pub(super) fn fetch(&self, peer: &Peer, length: u64, cancel: &Cancel) {
         if self.chosen.swap(true, Ordering::Relaxed) {
             return;
@@ -62,17 +71,25 @@ impl<'a> Early<'a> {
         let part = match (self.begin)(length) {
             Ok(Some(part)) => part,
             Ok(None) => return,
-            Err(error) => return log::info!("{} is not fetched before it is hashed: {error}", self.name),
+            Err(error) => {
+                return log::info!("{} is not fetched before it is hashed: {error}", self.name);
+            }
         };
         let Begun { part, progress } =
             self.begun.get_or_init(|| Begun { part, progress: Progress::new(length) });
         let left = part.left().iter().map(|index| part.layout().chunk_len(index) as u64).sum();
         progress.resume(left);
-        let source =
-            FramedPeer::hashing(peer.clone(), self.caller.clone(), self.name.clone(), *part.layout());
+        let source = FramedPeer::hashing(
+            peer.clone(),
+            self.caller.clone(),
+            self.name.clone(),
+            *part.layout(),
+        );
         let (waits, observer) = (self.waits, &|_| ());
         let sources: Vec<Box<dyn super::Dial>> = vec![Box::new(source)];
-        if let Err(error) = (Fetch { part, sources, progress, cancel, waits, observer, swarm: None }).run() {
+        if let Err(error) =
+            (Fetch { part, sources, progress, cancel, waits, observer, swarm: None }).run()
+        {
             log::debug!("{} came early up to {} bytes: {error}", self.name, progress.done());
         }
     }

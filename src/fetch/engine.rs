@@ -1,10 +1,10 @@
 //! The engine: one thread a source asks and reads, a few verify and write.
 //!
-//! How a chunk travels: a worker leases it from the ledger, sends the request, and later reads
-//! the answer into a buffer from a fixed set; the buffer goes through a bounded channel to a verify
-//! thread, which proves it and writes it into the part file; the ledger is told, and the buffer goes
-//! back to the set. So what is in memory is bounded by the number of buffers, and when the disk is
-//! slower than the sources the workers wait for buffers and stop asking.
+//! How a chunk travels: a worker leases it from the ledger, sends the request, and later reads the
+//! answer into a buffer from a fixed set; the buffer goes through a bounded channel to a verify
+//! thread, which proves it and writes it into the part file; the ledger is told, and the buffer
+//! goes back to the set. So what is in memory is bounded by the number of buffers, and when the
+//! disk is slower than the sources the workers wait for buffers and stop asking.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
@@ -54,7 +54,8 @@ pub enum TransferError {
 }
 
 fn list(reasons: &[(PeerId, SourceError)]) -> String {
-    let lines: Vec<String> = reasons.iter().map(|(peer, reason)| format!("{peer}: {reason}")).collect();
+    let lines: Vec<String> =
+        reasons.iter().map(|(peer, reason)| format!("{peer}: {reason}")).collect();
     lines.join("; ")
 }
 
@@ -66,8 +67,8 @@ pub trait Sink: Sync {
     /// The chunks that need not be fetched.
     fn have(&self) -> ChunkSet;
 
-    /// Takes the bytes of a chunk, unless they are not what they should be (`false`). Many threads may
-    /// call it at once.
+    /// Takes the bytes of a chunk, unless they are not what they should be (`false`). Many threads
+    /// may call it at once.
     fn put(&self, index: ChunkIndex, bytes: &[u8]) -> Result<bool, StoreError>;
 
     /// Notes that a chunk was given to us before anybody else, so that others wait for it at us.
@@ -181,7 +182,9 @@ impl Fetch<'_> {
             for (slot, dial) in self.sources.into_iter().enumerate() {
                 let role = Role::of(slot, self.swarm);
                 let worker = Worker::new(&engine, role, dial.peer(), filled.clone());
-                engine.start(scope, format!("fetch-{}", dial.peer()), move || worker.run(dial, scope));
+                engine.start(scope, format!("fetch-{}", dial.peer()), move || {
+                    worker.run(dial, scope)
+                });
             }
             drop(to_verify);
             engine.admit(late, &filled, scope);
@@ -362,6 +365,10 @@ impl Engine<'_> {
             return Err(TransferError::Interrupted);
         }
         let (missing, of) = (lock(&self.ledger).lacks(), self.layout.count());
-        Err(TransferError::Incomplete { missing, of, reasons: std::mem::take(&mut lock(&self.losses)) })
+        Err(TransferError::Incomplete {
+            missing,
+            of,
+            reasons: std::mem::take(&mut lock(&self.losses)),
+        })
     }
 }

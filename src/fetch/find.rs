@@ -59,7 +59,8 @@ impl Outline {
     }
 }
 
-/// A file's whole manifest over a connection that is open, and what the file has beside its content.
+/// A file's whole manifest over a connection that is open, and what the file has beside its
+/// content.
 pub(super) fn manifest_over(
     connection: &mut Framed,
     subject: &Subject,
@@ -83,8 +84,11 @@ impl Holder {
 
     fn ask_for_digests(&mut self) -> Result<Vec<Digest>, SourceError> {
         let subject = Subject::Id(self.outline.root.into());
-        let request =
-            Request::Describe { subject, wait_ms: config::HASHING_WAIT_MS, digests_up_to: u32::MAX };
+        let request = Request::Describe {
+            subject,
+            wait_ms: config::HASHING_WAIT_MS,
+            digests_up_to: u32::MAX,
+        };
         let head = self.connection.ask(&request, &[])??;
         let again = read_outline(&mut self.connection, head)?;
         again.digests.ok_or_else(|| misbehaved("a manifest without digests"))
@@ -152,7 +156,9 @@ impl Find<'_> {
                 None => answers.recv().map_err(|_| ()),
             } {
                 if matches!(answer, Answer::Has(_)) {
-                    deadline.get_or_insert(Instant::now() + config::LATE_ANSWERS.max(2 * started.elapsed()));
+                    deadline.get_or_insert(
+                        Instant::now() + config::LATE_ANSWERS.max(2 * started.elapsed()),
+                    );
                 }
                 if let Some(place) = found.get_mut(slot) {
                     *place = Some(answer);
@@ -160,8 +166,9 @@ impl Find<'_> {
             }
             cancel.cancel();
         });
-        let late =
-            |(answer, peer): (Option<Answer>, &Peer)| answer.unwrap_or_else(|| Answer::Late(peer.clone()));
+        let late = |(answer, peer): (Option<Answer>, &Peer)| {
+            answer.unwrap_or_else(|| Answer::Late(peer.clone()))
+        };
         found.into_iter().zip(self.peers).map(late).collect()
     }
 
@@ -211,7 +218,8 @@ impl Find<'_> {
     ) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let note = |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
+        let note =
+            |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
         let (until_hashed, _registration) = cancel.child();
         let outline = thread::scope(|scope| {
             let begins = |length| {
@@ -228,7 +236,8 @@ impl Find<'_> {
                 self.early.into_iter().for_each(Early::show);
             };
             let meanwhile = Meanwhile { begins: &begins, goes_on: &goes_on, note: &note };
-            let outline = describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &meanwhile);
+            let outline =
+                describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &meanwhile);
             until_hashed.cancel();
             outline
         })?;
@@ -282,11 +291,13 @@ fn describe(
 
 /// Reads the rest of a manifest whose head came.
 fn read_outline(connection: &mut Framed, head: Head<Response>) -> Result<Outline, SourceError> {
-    let Response::Manifest { name, length, chunk_size, root, attributes, shared } = head.message else {
+    let Response::Manifest { name, length, chunk_size, root, attributes, shared } = head.message
+    else {
         return Err(misbehaved(format!("{:?} in answer to describe", head.message)));
     };
     let layout = ChunkLayout::new(length, chunk_size).map_err(misbehaved)?;
-    let digests = Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests"))?;
+    let digests =
+        Digest::split(&connection.take_payload()?).ok_or_else(|| misbehaved("odd digests"))?;
     let digests = (digests.len() == layout.count() as usize).then_some(digests);
     Ok(Outline { name, layout, root, attributes, shared, digests })
 }

@@ -33,7 +33,12 @@ enum Wanted {
 impl FramedPeer {
     /// Will fetch the content of `manifest` from `peer`; `connection` is used first where one is
     /// open already.
-    pub fn new(peer: Peer, caller: Caller, manifest: &Manifest, connection: Option<Framed>) -> Self {
+    pub fn new(
+        peer: Peer,
+        caller: Caller,
+        manifest: &Manifest,
+        connection: Option<Framed>,
+    ) -> Self {
         let wanted = Wanted::Content(manifest.root(), 0);
         Self { peer, caller, wanted, layout: *manifest.layout(), connection }
     }
@@ -122,8 +127,12 @@ impl Source for FramedSource {
 
     fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
         match &self.wanted {
-            Wanted::Content(root, _) => request_next(&mut self.connection, *root, &self.layout, next),
-            Wanted::Named(_) => Err(misbehaved("nothing is handed out of what is still being hashed")),
+            Wanted::Content(root, _) => {
+                request_next(&mut self.connection, *root, &self.layout, next)
+            }
+            Wanted::Named(_) => {
+                Err(misbehaved("nothing is handed out of what is still being hashed"))
+            }
         }
     }
 
@@ -136,7 +145,9 @@ impl Source for FramedSource {
         let request = Request::Have { root, chunk_size: self.layout.chunk_size() };
         self.connection.send(&request, &[])?;
         match self.connection.answer(stall)?.message {
-            Response::Have => Ok(ChunkSet::from_bytes(&self.layout, &self.connection.take_payload()?)),
+            Response::Have => {
+                Ok(ChunkSet::from_bytes(&self.layout, &self.connection.take_payload()?))
+            }
             Response::Error(refusal) => Err(refusal.into()),
             other => Err(misbehaved(format!("{other:?} in answer to have"))),
         }
@@ -161,7 +172,8 @@ pub(super) fn request_chunk(
     layout: &ChunkLayout,
     (index, wait_ms): (ChunkIndex, u32),
 ) -> Result<(), SourceError> {
-    let request = Request::Read { root, chunk: index.get(), chunk_size: layout.chunk_size(), wait_ms };
+    let request =
+        Request::Read { root, chunk: index.get(), chunk_size: layout.chunk_size(), wait_ms };
     Ok(connection.send(&request, &[])?)
 }
 
@@ -186,7 +198,8 @@ pub(super) fn request_next(
     layout: &ChunkLayout,
     next: &Next<'_>,
 ) -> Result<(), SourceError> {
-    let request = Request::Next { root, chunk_size: layout.chunk_size(), seen: next.seen, want: next.want };
+    let request =
+        Request::Next { root, chunk_size: layout.chunk_size(), seen: next.seen, want: next.want };
     Ok(connection.send(&request, next.have.map_or(&[], ChunkSet::as_bytes))?)
 }
 
@@ -205,8 +218,9 @@ pub(super) fn await_next(
                     .ok_or_else(|| misbehaved(format!("chunk {number} of {}", layout.count())))
             };
             let other = |(peer, chunks): (String, Vec<u32>)| {
-                let peer =
-                    peer.parse().map_err(|bad: crate::topology::BadPeerId| misbehaved(bad.to_string()))?;
+                let peer = peer
+                    .parse()
+                    .map_err(|bad: crate::topology::BadPeerId| misbehaved(bad.to_string()))?;
                 Ok((peer, chunks.into_iter().map(index).collect::<Result<_, SourceError>>()?))
             };
             let others = handed.into_iter().map(other).collect::<Result<_, SourceError>>()?;
@@ -227,7 +241,9 @@ pub(super) fn ask_excuse(connection: &mut Framed, root: Root) -> SourceError {
     loop {
         match connection.answer(config::ANSWER_TIMEOUT).map(|head| head.message) {
             Ok(Response::Chunk { .. }) if Instant::now() < deadline => {}
-            Ok(Response::Error(Refusal { code: ErrorCode::Changed | ErrorCode::NotFound, .. })) => {
+            Ok(Response::Error(Refusal {
+                code: ErrorCode::Changed | ErrorCode::NotFound, ..
+            })) => {
                 return SourceError::Changed;
             }
             _ => return SourceError::BadChunk,

@@ -1,7 +1,8 @@
 //! Sources that come while a transfer is under way: somebody else offers the same file.
 //!
-//! The thread that began the transfer stands at the door until the last worker has left. Whoever comes
-//! in time gets a worker of its own; whoever comes too late is sent away again, by dropping it.
+//! The thread that began the transfer stands at the door until the last worker has left. Whoever
+//! comes in time gets a worker of its own; whoever comes too late is sent away again, by dropping
+//! it.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread::Scope;
@@ -63,8 +64,12 @@ impl<'a> Engine<'a> {
 
     /// Where another source hands chunks out already, the newcomer answers plain requests: two that
     /// hand out would hand out the same.
-    fn let_in<'scope>(&'scope self, source: Late, filled: &Sender<Arrived>, scope: &'scope Scope<'scope, '_>)
-    where
+    fn let_in<'scope>(
+        &'scope self,
+        source: Late,
+        filled: &Sender<Arrived>,
+        scope: &'scope Scope<'scope, '_>,
+    ) where
         'a: 'scope,
     {
         let Late { dial, swarm } = source;

@@ -39,8 +39,8 @@ pub struct Ledger {
     /// Chunks that members of a swarm were handed, until they are here: by whom to expect them,
     /// and since when.
     promised: HashMap<ChunkIndex, (SourceId, Instant)>,
-    /// How long such a chunk usually takes to come: follows the median, so that one slow member does not
-    /// make all the others wait longer.
+    /// How long such a chunk usually takes to come: follows the median, so that one slow member
+    /// does not make all the others wait longer.
     usual: Option<Duration>,
 }
 
@@ -72,8 +72,8 @@ impl Ledger {
         self.join_with(None, false)
     }
 
-    /// The same, which begins at the end of the file: what another source gives of its own accord, in
-    /// the file's order, is met as late as can be.
+    /// The same, which begins at the end of the file: what another source gives of its own accord,
+    /// in the file's order, is met as late as can be.
     pub fn join_late(&mut self) -> SourceId {
         self.join_with(None, true)
     }
@@ -110,7 +110,8 @@ impl Ledger {
         }
     }
 
-    /// A chunk that did not come from that source may be promised by another one, which was not asked.
+    /// A chunk that did not come from that source may be promised by another one, which was not
+    /// asked.
     fn offer_again(&mut self, id: SourceId, index: ChunkIndex) {
         let by = self.promised.get(&index).map(|(by, _)| *by).filter(|by| *by != id);
         let source = by.and_then(|by| self.sources.get_mut(by.0));
@@ -126,8 +127,8 @@ impl Ledger {
         }
     }
 
-    /// The member is the one to have that chunk from. What was said last counts: the one that was named
-    /// before may be lost.
+    /// The member is the one to have that chunk from. What was said last counts: the one that was
+    /// named before may be lost.
     pub fn promise(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
         let again = self.promised.get(&index).copied();
         let active = |by: &SourceId| self.sources.get(by.0).is_some_and(|by| by.active);
@@ -257,7 +258,9 @@ impl Ledger {
                 self.missing += 1;
                 self.first_missing = self.first_missing.min(index.as_usize());
             }
-            State::InFlight { requesters } => *state = State::InFlight { requesters: requesters - 1 },
+            State::InFlight { requesters } => {
+                *state = State::InFlight { requesters: requesters - 1 }
+            }
             State::Missing | State::Done => {}
         }
     }
@@ -291,9 +294,14 @@ impl Ledger {
         if self.missing == 0 {
             return None;
         }
-        let at = self.chunks.iter().skip(self.first_missing).position(|state| *state == State::Missing)?;
+        let at = self
+            .chunks
+            .iter()
+            .skip(self.first_missing)
+            .position(|state| *state == State::Missing)?;
         self.first_missing += at;
-        let candidates = (self.first_missing as u32..).map_while(|number| self.layout.index(number));
+        let candidates =
+            (self.first_missing as u32..).map_while(|number| self.layout.index(number));
         candidates
             .filter(|index| self.chunks.get(index.as_usize()) == Some(&State::Missing))
             .find(|index| !self.is_promised(*index, now))
@@ -304,7 +312,8 @@ impl Ledger {
         if !self.sources.get(id.0)?.from_end {
             return self.first_missing(now);
         }
-        let missing = |index: &ChunkIndex| self.chunks.get(index.as_usize()) == Some(&State::Missing);
+        let missing =
+            |index: &ChunkIndex| self.chunks.get(index.as_usize()) == Some(&State::Missing);
         let mut from_end = self.layout.indices().rev().filter(missing);
         from_end.find(|index| !self.is_promised(*index, now))
     }
@@ -317,8 +326,8 @@ impl Ledger {
         })
     }
 
-    /// How long a chunk that a member was handed is expected from there alone: members with slow links
-    /// and large chunks need longer than others.
+    /// How long a chunk that a member was handed is expected from there alone: members with slow
+    /// links and large chunks need longer than others.
     pub(super) fn patience(&self) -> Duration {
         (3 * self.usual.unwrap_or_default()).clamp(policy::PATIENCE, policy::LONGEST_PATIENCE)
     }

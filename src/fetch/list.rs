@@ -23,8 +23,8 @@ pub struct ListRequest {
 }
 
 /// Asks a peer for its files, page by page, so that no more than two pages are in memory at once;
-/// `each` is given every page in the order of the names. Gives what the peer left out because it cannot be
-/// served.
+/// `each` is given every page in the order of the names. Gives what the peer left out because it
+/// cannot be served.
 pub fn list(
     peer: &Peer,
     request: &ListRequest,
@@ -37,13 +37,15 @@ pub fn list(
     list_over(&mut connection, request, each)
 }
 
-/// The same over a connection that is open. While a page is looked at here, the peer makes the next.
+/// The same over a connection that is open. While a page is looked at here, the peer makes the
+/// next.
 pub(super) fn list_over(
     connection: &mut Framed,
     request: &ListRequest,
     each: &mut dyn FnMut(Vec<Entry>),
 ) -> Result<Omissions, SourceError> {
-    let selection = Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
+    let selection =
+        Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
     let mut checked = Checked {
         selection,
         folders: request.folders,
@@ -69,8 +71,10 @@ pub(super) fn list_over(
             ask(connection, request, next)?;
         }
         let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
-        checked.room =
-            checked.room.checked_sub(payload.len()).ok_or_else(|| misbehaved("a listing without end"))?;
+        checked.room = checked
+            .room
+            .checked_sub(payload.len())
+            .ok_or_else(|| misbehaved("a listing without end"))?;
         checked.check(&entries)?;
         each(entries);
         if !more {
@@ -84,13 +88,18 @@ pub(super) fn list_over(
 }
 
 /// Asks what `count` entries were left out; a peer of an earlier version only counts them.
-fn omissions(connection: &mut Framed, request: &ListRequest, count: u64) -> Result<Omissions, SourceError> {
+fn omissions(
+    connection: &mut Framed,
+    request: &ListRequest,
+    count: u64,
+) -> Result<Omissions, SourceError> {
     let ListRequest { pattern, except, .. } = request.clone();
     let answer = connection.ask(&Request::LeftOut { pattern, except }, &[])?;
     match answer.map(|head| head.message) {
         Ok(Response::LeftOut { count: now }) => {
             let payload = connection.take_payload()?;
-            let mut told: Vec<Omission> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
+            let mut told: Vec<Omission> =
+                serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
             told.truncate(config::OMISSIONS_TOLD);
             Ok(Omissions { count: count.max(now), told })
         }
@@ -99,9 +108,14 @@ fn omissions(connection: &mut Framed, request: &ListRequest, count: u64) -> Resu
     }
 }
 
-fn ask(connection: &mut Framed, request: &ListRequest, after: Option<FileName>) -> Result<(), SourceError> {
+fn ask(
+    connection: &mut Framed,
+    request: &ListRequest,
+    after: Option<FileName>,
+) -> Result<(), SourceError> {
     let ListRequest { pattern, except, folders, hashed } = request.clone();
-    Ok(connection.send(&Request::List { pattern, except, folders, hashed, after, limit: None }, &[])?)
+    Ok(connection
+        .send(&Request::List { pattern, except, folders, hashed, after, limit: None }, &[])?)
 }
 
 /// Sees to it that a listing is what was asked for, and that it ends.

@@ -1,4 +1,5 @@
-//! Asks: one engine fetches a file's chunks from all sources at once, for downloads and uploads alike.
+//! Asks: one engine fetches a file's chunks from all sources at once, for downloads and uploads
+//! alike.
 //!
 //! * [`find`](mod@find): which peers have a file, and what it is at each of them
 //! * [`list`](mod@list): what one peer serves
@@ -6,10 +7,10 @@
 //! * [`offered`]: the source of an upload, over the connection that the offer came on
 //! * [`early`]: a file that the only peer that has it is still hashing
 //! * [`folder`]: whole folders
-//! * `ledger`, `policy`: who fetches which chunk, and why; `pace`: how fast each source is; `asked`: what a
-//!   member of a swarm asks of its origin; pure
-//! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch together;
-//!   `late`: sources that come while it runs
+//! * `ledger`, `policy`: who fetches which chunk, and why; `pace`: how fast each source is;
+//!   `asked`: what a member of a swarm asks of its origin; pure
+//! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch
+//!   together, with what they know of one another (`exchange`); `late`: sources that come while it runs
 //! * [`outage`]: how long a peer is waited for that was in use and is away
 //! * [`progress`]: what a transfer tells about itself
 
@@ -18,6 +19,7 @@
 pub mod asked;
 pub mod early;
 pub mod engine;
+mod exchange;
 pub mod find;
 pub mod folder;
 pub mod framed;

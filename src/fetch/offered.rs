@@ -78,8 +78,8 @@ pub struct Returned {
 }
 
 impl Joiner {
-    /// Will fetch chunks of `manifest` over a connection that an offer of it came on. The connection
-    /// comes `back` at the end.
+    /// Will fetch chunks of `manifest` over a connection that an offer of it came on. The
+    /// connection comes `back` at the end.
     pub fn new(
         (peer, connection): (PeerId, Framed),
         manifest: Arc<Manifest>,
@@ -88,7 +88,15 @@ impl Joiner {
     ) -> Self {
         let (told, offerer) = (progress.clone(), peer.clone());
         let report = Box::new(move || progress_report(&told, &offerer));
-        Self { peer, connection: Some(connection), manifest, progress, report, was_let_in: false, back }
+        Self {
+            peer,
+            connection: Some(connection),
+            manifest,
+            progress,
+            report,
+            was_let_in: false,
+            back,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! A peer that was in use and cannot be reached: how long it is waited for.
 //!
-//! The first few failures are tried again soon, whoever it is. After that only a peer that has been of use
-//! in this transfer is waited for: networks go away for a minute, and servers are started anew. The time
-//! counts from the last thing that came. Pure: what time it is, is told.
+//! The first few failures are tried again soon, whoever it is. After that only a peer that has been
+//! of use in this transfer is waited for: networks go away for a minute, and servers are started
+//! anew. The time counts from the last thing that came. Pure: what time it is, is told.
 
 use std::time::{Duration, Instant};
 
@@ -95,10 +95,14 @@ impl Outage {
             return Verdict::Lost(error);
         }
         if now.saturating_duration_since(self.last) >= self.limit {
-            return Verdict::Lost(SourceError::GaveUp { after: self.limit, error: Box::new(error) });
+            return Verdict::Lost(SourceError::GaveUp {
+                after: self.limit,
+                error: Box::new(error),
+            });
         }
         let doublings = (self.failures - config::SOURCE_RETRIES - 1).min(8);
-        let pause = (config::OUTAGE_FIRST_PAUSE * 2_u32.pow(doublings)).min(config::OUTAGE_LONGEST_PAUSE);
+        let pause =
+            (config::OUTAGE_FIRST_PAUSE * 2_u32.pow(doublings)).min(config::OUTAGE_LONGEST_PAUSE);
         match std::mem::replace(&mut self.waiting, true) {
             true => Verdict::Again(pause),
             false => Verdict::Wait(pause),
@@ -119,8 +123,13 @@ mod tests {
         Waits { stall: Duration::from_secs(1), outage: Duration::from_secs(seconds) }
     }
 
-    /// How many failures a second apart it takes until the peer is given up; `None` for never in an hour.
-    fn given_up_after(outage: &mut Outage, may_wait: bool, start: Instant) -> Option<(u64, SourceError)> {
+    /// How many failures a second apart it takes until the peer is given up; `None` for never in an
+    /// hour.
+    fn given_up_after(
+        outage: &mut Outage,
+        may_wait: bool,
+        start: Instant,
+    ) -> Option<(u64, SourceError)> {
         (1..3600).find_map(|second| {
             let now = start + Duration::from_secs(second);
             match outage.failed(SourceError::Stalled, may_wait, now) {
@@ -150,7 +159,8 @@ mod tests {
         let mut outage = Outage::new(waits(120), start);
         outage.reached(start);
         outage.came(start + Duration::from_secs(60));
-        let (after, error) = given_up_after(&mut outage, true, start + Duration::from_secs(60)).unwrap();
+        let (after, error) =
+            given_up_after(&mut outage, true, start + Duration::from_secs(60)).unwrap();
         assert_eq!(after, 120);
         assert!(error.to_string().starts_with("gave up after 2 min 0 s"), "{error}");
     }
@@ -176,8 +186,14 @@ mod tests {
         let refused = |code| SourceError::Refused(Refusal { code, message: String::new() });
         let mut outage = Outage::new(waits(10), start);
         outage.came(start);
-        assert!(matches!(outage.failed(refused(ErrorCode::Refused), true, start), Verdict::Lost(_)));
-        assert!(matches!(outage.failed(refused(ErrorCode::Receiving), true, start), Verdict::Again(_)));
+        assert!(matches!(
+            outage.failed(refused(ErrorCode::Refused), true, start),
+            Verdict::Lost(_)
+        ));
+        assert!(matches!(
+            outage.failed(refused(ErrorCode::Receiving), true, start),
+            Verdict::Again(_)
+        ));
         assert!(matches!(outage.failed(SourceError::Changed, true, start), Verdict::Lost(_)));
     }
 }

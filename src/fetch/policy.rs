@@ -31,8 +31,8 @@ const TAKE_OVER_SLACK: f64 = 0.01;
 /// Seconds that a source which was never asked is expected to need for a chunk.
 const UNTRIED: f64 = 0.5;
 
-/// How long a chunk that a member of a swarm was handed is expected from there alone, at least. Asking
-/// elsewhere sooner would send it twice over the link that all of them share.
+/// How long a chunk that a member of a swarm was handed is expected from there alone, at least.
+/// Asking elsewhere sooner would send it twice over the link that all of them share.
 pub(super) const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The same at most, however long the others took.
@@ -70,8 +70,9 @@ fn window(source: &Source, chunk: u64, now: Instant) -> u64 {
 /// Whether one chunk more would keep this source busy after all sources together could have
 /// fetched what remains.
 fn finishes_last(ledger: &Ledger, id: SourceId, now: Instant) -> bool {
-    let Some(own) =
-        ledger.source(id).and_then(|source| arrival(source, ledger.layout().chunk_size().into(), now))
+    let Some(own) = ledger
+        .source(id)
+        .and_then(|source| arrival(source, ledger.layout().chunk_size().into(), now))
     else {
         return false;
     };
@@ -177,10 +178,12 @@ mod tests {
                     source.busy_until = Some(source.through(now, layout.chunk_len(head) as f64));
                 }
             }
-            let next = sources.iter().filter_map(|source| source.busy_until).fold(now + 0.01, f64::min);
+            let next =
+                sources.iter().filter_map(|source| source.busy_until).fold(now + 0.01, f64::min);
             now = next;
             let at = start + Duration::from_secs_f64(now);
-            for source in sources.iter_mut().filter(|source| source.busy_until.is_some_and(|due| due <= now))
+            for source in
+                sources.iter_mut().filter(|source| source.busy_until.is_some_and(|due| due <= now))
             {
                 source.busy_until = None;
                 let head = ledger.oldest(source.id).unwrap();

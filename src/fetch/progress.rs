@@ -160,7 +160,11 @@ impl Progress {
             peer: counter.peer.clone(),
             bytes: counter.bytes(),
             active: counter.active.load(Ordering::Relaxed),
-            waiting: counter.away.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed()),
+            waiting: counter
+                .away
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .map(|since| since.elapsed()),
         };
         let mut snapshot = Snapshot {
             total: self.total.load(Ordering::Relaxed),
@@ -238,7 +242,11 @@ impl Progress {
 
     /// Verified bytes that came from others than `peer`.
     pub fn from_others(&self, peer: &PeerId) -> u64 {
-        self.sources().iter().filter(|counter| counter.peer != *peer).map(|counter| counter.bytes()).sum()
+        self.sources()
+            .iter()
+            .filter(|counter| counter.peer != *peer)
+            .map(|counter| counter.bytes())
+            .sum()
     }
 
     /// Of what came, so much was found to be no good.
@@ -252,8 +260,9 @@ impl Progress {
 
     /// The counter of one more source, or of one that took part before.
     pub fn join(&self, peer: PeerId) -> Arc<Counter> {
-        let again =
-            |counter: &&Arc<Counter>| counter.peer == peer && !counter.active.swap(true, Ordering::Relaxed);
+        let again = |counter: &&Arc<Counter>| {
+            counter.peer == peer && !counter.active.swap(true, Ordering::Relaxed)
+        };
         if let Some(counter) = self.sources().iter().find(again) {
             return Arc::clone(counter);
         }

@@ -174,13 +174,14 @@ pub trait Source {
         Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here: {next:?}"))))
     }
 
-    /// Waits for the answer to the oldest such request; when it brings a chunk, that is received next.
+    /// Waits for the answer to the oldest such request; when it brings a chunk, that is received
+    /// next.
     fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
         Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here for {stall:?}"))))
     }
 
-    /// Asks which chunks the source has now, when no other request is under way; `None` where it cannot
-    /// be asked.
+    /// Asks which chunks the source has now, when no other request is under way; `None` where it
+    /// cannot be asked.
     fn has(&mut self, _stall: Duration) -> Result<Option<ChunkSet>, SourceError> {
         Ok(None)
     }

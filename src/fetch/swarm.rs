@@ -7,12 +7,12 @@
 //! everything is handed out, the origin is an ordinary source again, for whatever does not come.
 //!
 //! The targets of an upload do so from the start. A download does so once its one source says that
-//! others read the same, and if our own server really gives away what we receive: who only takes would
-//! be handed chunks that the others wait for in vain.
+//! others read the same, and if our own server really gives away what we receive: who only takes
+//! would be handed chunks that the others wait for in vain.
 //!
-//! When the origin is lost, and no other source has joined, the members are *orphaned*: nobody tells them
-//! any more who has what, so they ask one another, until nobody has had anything new for a while. Then
-//! each has all that there is among them.
+//! When the origin is lost, and no other source has joined, the members are *orphaned*: nobody
+//! tells them any more who has what, so they ask one another, until nobody has had anything new for
+//! a while. Then each has all that there is among them.
 
 use std::sync::atomic::Ordering;
 use std::thread::Scope;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::asked::Asked;
 use super::engine::{Engine, lock};
+use super::exchange::Exchange;
 use super::framed::Caller;
 use super::ledger::SourceId;
 use super::source::{Dial, Handed, Next, Source, SourceError};
@@ -33,7 +34,8 @@ use crate::wire::{Request, Response};
 /// Finds the way to a member of a swarm: a source for that peer id, unless it is unknown here.
 pub type Meet<'a> = dyn Fn(&PeerId) -> Option<Box<dyn Dial + 'a>> + Sync + 'a;
 
-/// When the first source hands its chunks out to several peers, which fetch the rest from one another.
+/// When the first source hands its chunks out to several peers, which fetch the rest from one
+/// another.
 #[derive(Clone, Copy)]
 pub enum Swarm<'a> {
     /// From the start.
@@ -87,7 +89,10 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let (mut asked, mut all) = (Asked::default(), false);
-        log::debug!("fetching together with others; {} bytes are here", self.engine.progress.done());
+        log::debug!(
+            "fetching together with others; {} bytes are here",
+            self.engine.progress.done()
+        );
         while !self.engine.is_over() && (!all || !asked.is_idle()) {
             if self.was_bad() {
                 return Err(SourceError::BadChunk);
@@ -134,7 +139,8 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
         self.ask_own_server(scope);
         let until = Instant::now() + config::OWN_SERVER_WAIT;
-        while self.engine.served.get().is_none() && !self.engine.is_over() && Instant::now() < until {
+        while self.engine.served.get().is_none() && !self.engine.is_over() && Instant::now() < until
+        {
             self.wait_for_news();
         }
         self.joins();
@@ -162,7 +168,9 @@ impl<'e, 'a> Worker<'e, 'a> {
 
     /// Whether this source is one to take part at now; from the answer of our own server on.
     pub(super) fn joins(&self) -> bool {
-        let Some(served) = self.engine.served.get().filter(|_| self.joining.get() == Joining::Asking) else {
+        let Some(served) =
+            self.engine.served.get().filter(|_| self.joining.get() == Joining::Asking)
+        else {
             return false;
         };
         self.joining.set(if *served { Joining::Together } else { Joining::Never });
@@ -174,8 +182,10 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.joining.get() != Joining::Together || error.is_integrity() {
             return false;
         }
-        let passing = error.is_passing() && !matches!(error, SourceError::Stalled | SourceError::NotYet);
-        // One that was started anew may hand out again; one that always leaves when asked to does not.
+        let passing =
+            error.is_passing() && !matches!(error, SourceError::Stalled | SourceError::NotYet);
+        // One that was started anew may hand out again; one that always leaves when asked to does
+        // not.
         let again = passing && !self.rejoined.replace(true);
         self.joining.set(if again { Joining::Alone } else { Joining::Never });
         !passing
@@ -228,10 +238,14 @@ impl<'e, 'a> Worker<'e, 'a> {
         Ok(())
     }
 
-    /// Expects these chunks from that peer, which becomes a source where it is not one yet. One without
-    /// chunks is only remembered.
-    fn promise<'scope>(&self, peer: &PeerId, chunks: &[ChunkIndex], scope: &'scope Scope<'scope, '_>)
-    where
+    /// Expects these chunks from that peer, which becomes a source where it is not one yet. One
+    /// without chunks is only remembered.
+    fn promise<'scope>(
+        &self,
+        peer: &PeerId,
+        chunks: &[ChunkIndex],
+        scope: &'scope Scope<'scope, '_>,
+    ) where
         'e: 'scope,
         'a: 'scope,
     {
@@ -276,8 +290,9 @@ impl<'e, 'a> Worker<'e, 'a> {
         Some(id)
     }
 
-    /// The last source that was no member has gone: what there is can only come from members, also from
-    /// those that had nothing for us so far, and from those that turn to us in the first moments.
+    /// The last source that was no member has gone: what there is can only come from members, also
+    /// from those that had nothing for us so far, and from those that turn to us in the first
+    /// moments.
     pub(super) fn orphaned<'scope>(&self, scope: &'scope Scope<'scope, '_>)
     where
         'e: 'scope,
@@ -294,7 +309,8 @@ impl<'e, 'a> Worker<'e, 'a> {
                 self.meet(&peer, scope);
             });
             self.pause(config::ORPHANS_LOOK);
-            known.extend(self.engine.part.take_askers().iter().filter_map(|peer| peer.parse().ok()));
+            known
+                .extend(self.engine.part.take_askers().iter().filter_map(|peer| peer.parse().ok()));
         }
     }
 
@@ -304,19 +320,29 @@ impl<'e, 'a> Worker<'e, 'a> {
     }
 
     /// Asks a fellow orphan what it has. Fails when that was nothing new for too long.
-    pub(super) fn look(&self, source: &mut dyn Source, exchange: &mut Exchange) -> Result<(), SourceError> {
+    pub(super) fn look(
+        &self,
+        source: &mut dyn Source,
+        exchange: &mut Exchange,
+    ) -> Result<(), SourceError> {
         let pause = exchange
             .looked
             .map_or(Duration::ZERO, |looked| config::ORPHANS_LOOK.saturating_sub(looked.elapsed()));
         self.pause(pause);
-        let Some(has) = source.has(self.engine.waits.stall)? else { return Err(SourceError::NotServing) };
+        let Some(has) = source.has(self.engine.waits.stall)? else {
+            return Err(SourceError::NotServing);
+        };
         exchange.looked = Some(Instant::now());
         let useful = lock(&self.engine.ledger).offers(self.id, &has);
         if useful || has.len() > exchange.known {
             exchange.news = Instant::now();
         }
         exchange.known = has.len();
-        if exchange.news.elapsed() >= config::ORPHANED { Err(SourceError::NotServing) } else { Ok(()) }
+        if exchange.news.elapsed() >= config::ORPHANED {
+            Err(SourceError::NotServing)
+        } else {
+            Ok(())
+        }
     }
 
     /// The source does not have a chunk that it was asked for.
@@ -344,29 +370,6 @@ impl Engine<'_> {
     /// Whether nobody is left who hands anything out or has everything.
     fn has_no_origin(&self) -> bool {
         self.origins.load(Ordering::Relaxed) == 0
-    }
-}
-
-/// What one orphan knows of another.
-pub(super) struct Exchange {
-    /// When it was asked last what it has.
-    looked: Option<Instant>,
-    /// How many chunks it had then.
-    known: u32,
-    /// When it had something new last.
-    news: Instant,
-}
-
-impl Default for Exchange {
-    fn default() -> Self {
-        Self { looked: None, known: 0, news: Instant::now() }
-    }
-}
-
-impl Exchange {
-    /// A chunk came.
-    pub(super) fn came(&mut self) {
-        self.news = Instant::now();
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::engine::{Arrived, Engine, lock};
+use super::exchange::Exchange;
 use super::late::Place;
 use super::ledger::{Grant, SourceId};
 use super::outage::{Outage, Verdict};
 use super::progress::{Counter, Event};
 use super::source::{Dial, Source, SourceError};
-use super::swarm::{Exchange, Joining, Swarm};
+use super::swarm::{Joining, Swarm};
 use crate::config;
 use crate::content::ChunkIndex;
 use crate::topology::PeerId;
@@ -62,7 +63,12 @@ pub(super) struct Worker<'e, 'a> {
 }
 
 impl<'e, 'a> Worker<'e, 'a> {
-    pub(super) fn new(engine: &'e Engine<'a>, role: Role, peer: &PeerId, filled: Sender<Arrived>) -> Self {
+    pub(super) fn new(
+        engine: &'e Engine<'a>,
+        role: Role,
+        peer: &PeerId,
+        filled: Sender<Arrived>,
+    ) -> Self {
         let id = match role {
             Role::Member => lock(&engine.ledger).join_member(),
             Role::Late => lock(&engine.ledger).join_late(),
@@ -128,7 +134,9 @@ impl<'e, 'a> Worker<'e, 'a> {
                     (Some(Event::Waiting { peer: peer.clone(), reason }), pause)
                 }
                 Verdict::Again(pause) if outage.is_waiting() => (None, pause),
-                Verdict::Again(pause) => (Some(Event::SourceRetried { peer: peer.clone(), reason }), pause),
+                Verdict::Again(pause) => {
+                    (Some(Event::SourceRetried { peer: peer.clone(), reason }), pause)
+                }
             };
             event.into_iter().for_each(self.engine.observer);
             self.pause(pause);
@@ -282,7 +290,11 @@ impl<'e, 'a> Worker<'e, 'a> {
     }
 
     /// Reads the chunk that has come.
-    pub(super) fn read(&self, source: &mut dyn Source, index: ChunkIndex) -> Result<Vec<u8>, SourceError> {
+    pub(super) fn read(
+        &self,
+        source: &mut dyn Source,
+        index: ChunkIndex,
+    ) -> Result<Vec<u8>, SourceError> {
         let len = self.engine.layout.chunk_len(index);
         let mut buffer = self.engine.buffers.take(len);
         let received = match buffer.get_mut(..len) {

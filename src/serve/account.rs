@@ -1,8 +1,9 @@
-//! What one session gave, told in the log: a line for every file, for small files that went together, and
-//! for every listing.
+//! What one session gave, told in the log: a line for every file, for small files that went
+//! together, and for every listing.
 //!
-//! A transfer is many requests, and nobody says which one is its last. So a line is written when nothing
-//! more of a file was asked for in a while, when the session goes over to many others, or ends.
+//! A transfer is many requests, and nobody says which one is its last. So a line is written when
+//! nothing more of a file was asked for in a while, when the session goes over to many others, or
+//! ends.
 
 use std::time::Instant;
 
@@ -94,7 +95,10 @@ impl File {
     fn tell(self, whom: &str) {
         let Self { name, length, tally } = self;
         match tally.bytes() < length {
-            true => log::info!("gave a part of {} ({length} bytes) to {whom}: {tally}", named(name.as_str())),
+            true => log::info!(
+                "gave a part of {} ({length} bytes) to {whom}: {tally}",
+                named(name.as_str())
+            ),
             false => log::info!("gave {} to {whom}: {tally}", named(name.as_str())),
         }
     }

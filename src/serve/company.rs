@@ -12,8 +12,8 @@ use crate::config;
 use crate::content::{ChunkLayout, Root};
 use crate::topology::PeerId;
 
-/// Who reads what, and what is handed out, by content and chunk size; shared by all connections over
-/// which it is. Clones are the same.
+/// Who reads what, and what is handed out, by content and chunk size; shared by all connections
+/// over which it is. Clones are the same.
 #[derive(Clone, Default)]
 pub struct Company {
     state: Arc<Mutex<State>>,
@@ -79,15 +79,17 @@ impl Company {
         }
     }
 
-    /// Notes that the peer reads that content; says whether others do so too, or have it handed out.
+    /// Notes that the peer reads that content; says whether others do so too, or have it handed
+    /// out.
     pub(super) fn reads(&self, root: Root, chunk_size: u32, peer: &PeerId) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let handed_out = state.handouts.get(&(root, chunk_size)).is_some_and(|all| all.iter().any(is_used));
+        let handed_out =
+            state.handouts.get(&(root, chunk_size)).is_some_and(|all| all.iter().any(is_used));
         state.readers.note((root, chunk_size), peer, Instant::now()) || handed_out
     }
 
-    /// The handout of that content with the least members that has room for one more; a new one where
-    /// there is none.
+    /// The handout of that content with the least members that has room for one more; a new one
+    /// where there is none.
     pub(super) fn handout(&self, root: Root, layout: ChunkLayout) -> Arc<Mutex<Handout>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.handouts.retain(|_, all| {

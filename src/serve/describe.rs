@@ -22,7 +22,8 @@ impl Responder {
             Subject::Name(name) => name.clone(),
             Subject::Id(prefix) => return self.describe_id(peer, prefix),
         };
-        let deadline = Instant::now() + Duration::from_millis(wait_ms.min(config::HASHING_WAIT_MS).into());
+        let deadline =
+            Instant::now() + Duration::from_millis(wait_ms.min(config::HASHING_WAIT_MS).into());
         let mut state = (0, 0);
         let mut progress = |done, total| {
             state = (done, total);
@@ -49,9 +50,15 @@ impl Responder {
         match roots[..] {
             [root] => match self.store.by_root(&root).map_err(|error| refusal_of(&error))? {
                 Some(manifest) => Ok(self.manifest_answer(peer, &manifest)),
-                None => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
+                None => Err(refusal(
+                    ErrorCode::NotFound,
+                    format!("no file with id {prefix} is served here"),
+                )),
             },
-            [] => Err(refusal(ErrorCode::NotFound, format!("no file with id {prefix} is served here"))),
+            [] => Err(refusal(
+                ErrorCode::NotFound,
+                format!("no file with id {prefix} is served here"),
+            )),
             _ => {
                 let what = format!("id {prefix} fits {} files here; type more digits", roots.len());
                 Err(refusal(ErrorCode::Ambiguous, what))

@@ -1,9 +1,10 @@
 //! How many chunks are sent at once to the members of a swarm.
 //!
-//! Many sends at once over one uplink make all of them late, and nobody can pass on a part of a chunk. And
-//! TCP shares an uplink unevenly: some members would get chunks faster than they can pass them on while
-//! the others run dry. So few sends go at a time, the peer that was sent least comes first, and a send that
-//! takes long does not count any more, because a slow peer must not hold up the others.
+//! Many sends at once over one uplink make all of them late, and nobody can pass on a part of a
+//! chunk. And TCP shares an uplink unevenly: some members would get chunks faster than they can
+//! pass them on while the others run dry. So few sends go at a time, the peer that was sent least
+//! comes first, and a send that takes long does not count any more, because a slow peer must not
+//! hold up the others.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,7 +46,8 @@ impl Gate {
         let mut turns = self.turns();
         let ticket = turns.enter(peer, len as u64);
         while let Err(wait) = turns.begin(ticket, Instant::now()) {
-            turns = self.changed.wait_timeout(turns, wait).unwrap_or_else(PoisonError::into_inner).0;
+            turns =
+                self.changed.wait_timeout(turns, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(turns);
         // The next in line may go as well.

@@ -1,15 +1,15 @@
 //! Who was handed which chunk of a file that several peers fetch at once: pure bookkeeping.
 //!
-//! Every chunk goes out once, to whichever peer asks next; all of them are told from whom to have it:
-//! from that one, or when they are many, by way of others (`routes`). A peer that comes with chunks of an
-//! earlier attempt counts as having been handed those.
+//! Every chunk goes out once, to whichever peer asks next; all of them are told from whom to have
+//! it: from that one, or when they are many, by way of others (`routes`). A peer that comes with
+//! chunks of an earlier attempt counts as having been handed those.
 //!
-//! When one of many is lost, what it was handed is handed out once more, to one of the others, which
-//! stands in for it; and those who would have had a chunk by way of it are told another way. So not
-//! everybody has to turn to us for what it took along.
+//! When one of many is lost, what it was handed is handed out once more, to one of the others,
+//! which stands in for it; and those who would have had a chunk by way of it are told another way.
+//! So not everybody has to turn to us for what it took along.
 //!
-//! **Invariant:** a chunk is handed to at most one peer that is not lost, and the log has a line for each
-//! that was, and for each peer before it is handed anything.
+//! **Invariant:** a chunk is handed to at most one peer that is not lost, and the log has a line
+//! for each that was, and for each peer before it is handed anything.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -37,7 +37,8 @@ pub struct Handout {
     cursor: u32,
     /// Chunks whose holders are lost, to be handed out once more.
     lost: Vec<ChunkIndex>,
-    /// Who is handed what a lost one held, if possible: or its readers would have many more sources.
+    /// Who is handed what a lost one held, if possible: or its readers would have many more
+    /// sources.
     stand_ins: BTreeMap<usize, usize>,
     owners: BTreeMap<ChunkIndex, Owner>,
     /// Who came, and what was handed out or must be told anew, in the order in which that was.
@@ -59,14 +60,16 @@ struct Owner {
 enum Line {
     /// That member takes part.
     Came(usize),
-    /// That chunk is to be had. With `lost`, it matters to those alone who expected it from that one.
+    /// That chunk is to be had. With `lost`, it matters to those alone who expected it from that
+    /// one.
     Chunk { index: ChunkIndex, lost: Option<usize> },
 }
 
 /// What a peer has not been told yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct News {
-    /// Which chunks to have from whom, each in the order in which they went; none from who has only come.
+    /// Which chunks to have from whom, each in the order in which they went; none from who has only
+    /// come.
     pub handed: BTreeMap<String, Vec<u32>>,
     /// Give this when asking again.
     pub seen: u64,
@@ -99,7 +102,8 @@ impl Handout {
         &self.layout
     }
 
-    /// A peer takes part; the others are told, so that they can turn to it should we die. Says its number.
+    /// A peer takes part; the others are told, so that they can turn to it should we die. Says its
+    /// number.
     pub fn join(&mut self, peer: &str, now: Instant) -> usize {
         let (number, fresh) = self.members.join(peer, now);
         if fresh {
@@ -138,7 +142,8 @@ impl Handout {
         }
     }
 
-    /// The next chunk that nobody was handed, or has lost, for this peer; `None` when there is none.
+    /// The next chunk that nobody was handed, or has lost, for this peer; `None` when there is
+    /// none.
     pub fn next(&mut self, peer: &str, now: Instant) -> Option<ChunkIndex> {
         let peer = self.join(peer, now);
         if let Some(index) = self.lost_by_another(peer) {
@@ -163,8 +168,8 @@ impl Handout {
         fresh
     }
 
-    /// Hands a chunk out once more: the last one first, for those before it have probably got around. All
-    /// keep the way that they were told, up to where it ends.
+    /// Hands a chunk out once more: the last one first, for those before it have probably got
+    /// around. All keep the way that they were told, up to where it ends.
     fn lost_by_another(&mut self, peer: usize) -> Option<ChunkIndex> {
         let (owners, stand_ins) = (&self.owners, &self.stand_ins);
         let hurry = self.layout.index(self.cursor).is_none();
@@ -181,8 +186,8 @@ impl Handout {
         Some(index)
     }
 
-    /// From whom `peer` is to have what others were handed since it had `seen` so much, at most so much
-    /// that it fits a message.
+    /// From whom `peer` is to have what others were handed since it had `seen` so much, at most so
+    /// much that it fits a message.
     pub fn news(&mut self, peer: &str, seen: u64, now: Instant) -> News {
         /// Lines of the log that one message tells.
         const MOST: usize = 2000;
@@ -228,13 +233,18 @@ mod tests {
     #[test]
     fn every_chunk_goes_out_once_and_everybody_is_told() {
         let mut handout = Handout::new(layout(3));
-        let got: Vec<_> =
-            ["a", "b", "a", "b"].iter().map(|peer| handout.next(peer, now()).map(|i| i.get())).collect();
+        let got: Vec<_> = ["a", "b", "a", "b"]
+            .iter()
+            .map(|peer| handout.next(peer, now()).map(|i| i.get()))
+            .collect();
         assert_eq!(got, [Some(0), Some(1), Some(2), None]);
         let news = handout.news("b", 0, now());
         assert_eq!(news.handed, BTreeMap::from([("a".to_owned(), vec![0, 2])]));
         assert!(news.all);
-        assert_eq!(handout.news("b", news.seen, now()), News { seen: 5, all: true, ..News::default() });
+        assert_eq!(
+            handout.news("b", news.seen, now()),
+            News { seen: 5, all: true, ..News::default() }
+        );
     }
 
     #[test]

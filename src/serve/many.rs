@@ -12,8 +12,8 @@ type Answer = Result<(Response, Vec<u8>), Refusal>;
 /// A page of a listing; `entries` becomes how many it has.
 pub(super) fn list(store: &Store, query: &ListQuery, entries: &mut u64) -> Answer {
     let page = store.list(query).map_err(|error| refusal_of(&error))?;
-    let payload =
-        serde_json::to_vec(&page.entries).map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
+    let payload = serde_json::to_vec(&page.entries)
+        .map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
     *entries = page.entries.len() as u64;
     Ok((Response::Listing { next: page.next, left_out: page.left_out }, payload))
 }
@@ -28,8 +28,8 @@ pub(super) fn left_out(store: &Store, pattern: Option<&str>, except: &[String]) 
         left.is_some()
     };
     told.truncate(told.iter().take_while(|omission| fits(omission)).count());
-    let payload =
-        serde_json::to_vec(&told).map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
+    let payload = serde_json::to_vec(&told)
+        .map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
     Ok((Response::LeftOut { count }, payload))
 }
 

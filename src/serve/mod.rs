@@ -1,10 +1,12 @@
 //! Answers requests for listings, manifests and chunks from a store, over any connection.
 //!
-//! * [`Responder`]: answers one request after the other (`describe`, `many`: about one file, about many)
+//! * [`Responder`]: answers one request after the other (`describe`, `many`: about one file, about
+//!   many)
 //! * [`Account`]: what one session gave, for the log
 //! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
-//! * [`handout`]: who was handed which chunk, when several peers fetch a file at once
+//! * [`handout`]: who was handed which chunk, when several peers fetch a file at once; `handing`
+//!   answers them
 //! * `routes`: by way of whom, when they are many
 //! * [`refusal_of`]: how a failure of our own disk is told
 //! * [`rights`]: the one place that may refuse a request
@@ -14,6 +16,7 @@ mod account;
 mod company;
 mod describe;
 pub mod gate;
+mod handing;
 pub mod handout;
 mod many;
 pub mod offer;

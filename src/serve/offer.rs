@@ -92,7 +92,9 @@ pub fn offer(
     match answer.message {
         Response::AlreadyHere => return Ok(Offered::AlreadyThere),
         Response::Accepted { have } => progress(Taken { done: have, from_others: 0 }),
-        other => return Err(WireError::Unexpected(format!("{other:?} in answer to an offer")).into()),
+        other => {
+            return Err(WireError::Unexpected(format!("{other:?} in answer to an offer")).into());
+        }
     }
     loop {
         let Some(Head { message, .. }) = connection.receive(offer.patience.silence)? else {
@@ -133,12 +135,16 @@ pub fn offer_folder(
             return Err(WireError::Closed.into());
         };
         match message {
-            Request::Report { report: Report::FolderFinished { received, bytes, here, failed } } => {
-                let failures =
-                    serde_json::from_slice(&connection.take_payload()?).map_err(WireError::BadHeader)?;
+            Request::Report {
+                report: Report::FolderFinished { received, bytes, here, failed },
+            } => {
+                let failures = serde_json::from_slice(&connection.take_payload()?)
+                    .map_err(WireError::BadHeader)?;
                 return Ok(FolderReport { received, bytes, here, failed, failures });
             }
-            Request::Report { report: Report::Failed(refusal) } => return Err(OfferError::Refused(refusal)),
+            Request::Report { report: Report::Failed(refusal) } => {
+                return Err(OfferError::Refused(refusal));
+            }
             Request::Report { report } => progress(&report),
             request => responder.answer(connection, request)?,
         }

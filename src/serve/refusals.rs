@@ -22,15 +22,17 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         | StoreError::NoSize { .. }
         | StoreError::Unholdable { .. } => ErrorCode::Refused,
         error if error.is_passing() => ErrorCode::Busy,
-        StoreError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => ErrorCode::Refused,
+        StoreError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+            ErrorCode::Refused
+        }
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
         StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
             ErrorCode::NoSpace
         }
-        StoreError::InTheWay { .. } | StoreError::Blocked { .. } | StoreError::NotAFolder { .. } => {
-            ErrorCode::InTheWay
-        }
+        StoreError::InTheWay { .. }
+        | StoreError::Blocked { .. }
+        | StoreError::NotAFolder { .. } => ErrorCode::InTheWay,
         StoreError::Interrupted => ErrorCode::Busy,
         StoreError::BadPattern { .. } | StoreError::NoSuchChunk { .. } => ErrorCode::BadRequest,
         _ => ErrorCode::Internal,

@@ -1,13 +1,14 @@
 //! One request in, one answer out.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::company::{Company, Transferring};
 use super::describe::without_more;
-use super::handout::{Handout, News};
+use super::handing::Next;
+use super::handout::Handout;
 use super::many;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
@@ -28,7 +29,7 @@ pub struct Responder {
     reader: Option<PeerId>,
     pub(super) company: Company,
     /// The handout that this connection takes part in; while anybody does, it lives.
-    handout: Option<(Root, Arc<Mutex<Handout>>)>,
+    pub(super) handout: Option<(Root, Arc<Mutex<Handout>>)>,
     /// Where it is counted what is given; not for what the user of this machine gives himself.
     account: Option<Account>,
     /// Chunks were given.
@@ -36,7 +37,7 @@ pub struct Responder {
 }
 
 /// What is read from: a whole file, or one that is being received.
-enum Open {
+pub(super) enum Open {
     Whole(Content),
     Part(Partial),
 }
@@ -50,17 +51,9 @@ struct Read {
     wait_ms: u32,
 }
 
-/// A request for what was handed to nobody yet.
-struct Next {
-    root: Root,
-    chunk_size: u32,
-    seen: u64,
-    want: bool,
-}
-
 impl Responder {
-    /// Answers from that store. Connections with the same `company` know of one another's readers, and
-    /// hand every chunk out once among them.
+    /// Answers from that store. Connections with the same `company` know of one another's readers,
+    /// and hand every chunk out once among them.
     pub fn new(store: Store, company: Company) -> Self {
         Self {
             store,
@@ -110,7 +103,9 @@ impl Responder {
                 let query = ListQuery { pattern, except, folders, hashed, after, limit };
                 many::list(&self.store, &query, &mut entries)
             }
-            Request::LeftOut { pattern, except } => many::left_out(&self.store, pattern.as_deref(), &except),
+            Request::LeftOut { pattern, except } => {
+                many::left_out(&self.store, pattern.as_deref(), &except)
+            }
             Request::Gather => {
                 let roots = connection.take_payload()?;
                 many::gather(&self.store, &roots)
@@ -122,7 +117,9 @@ impl Responder {
             Request::Hello { .. } | Request::Offer { .. } | Request::OfferFolder { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
             }
-            Request::Unknown => Err(refusal(ErrorCode::Unsupported, "this peer does not know that request")),
+            Request::Unknown => {
+                Err(refusal(ErrorCode::Unsupported, "this peer does not know that request"))
+            }
         };
         match answer {
             Ok((response, payload)) => {
@@ -157,10 +154,16 @@ impl Responder {
     }
 
     /// Says no, and tells the log.
-    fn refuse(&self, connection: &mut Framed, refusal: Refusal) -> Result<(), WireError> {
+    pub(super) fn refuse(
+        &self,
+        connection: &mut Framed,
+        refusal: Refusal,
+    ) -> Result<(), WireError> {
         // That a name is not here, or not yet, is an answer like others.
-        let is_usual =
-            matches!(refusal.code, ErrorCode::NotFound | ErrorCode::NotYet | ErrorCode::Unsupported);
+        let is_usual = matches!(
+            refusal.code,
+            ErrorCode::NotFound | ErrorCode::NotYet | ErrorCode::Unsupported
+        );
         if let (Some(account), false) = (&self.account, is_usual) {
             account.refused("a request", &refusal.message);
         }
@@ -168,7 +171,7 @@ impl Responder {
     }
 
     /// Counts what was given of the file that is open, asked for at `asked`.
-    fn gave(&mut self, bytes: usize, asked: Instant) {
+    pub(super) fn gave(&mut self, bytes: usize, asked: Instant) {
         self.transferring.get_or_insert_with(|| self.company.transferring());
         if let (Some(account), Some((_, open))) = (&mut self.account, &self.open) {
             account.gave(open.file(), bytes as u64, asked);
@@ -197,7 +200,8 @@ impl Responder {
         match extent {
             Ok((extent, shared)) => {
                 let head = Response::Chunk { chunk, shared };
-                let turn = reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), extent.len));
+                let turn =
+                    reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), extent.len));
                 connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
                 drop(turn);
                 let bytes = extent.len;
@@ -253,7 +257,7 @@ impl Responder {
 
     /// The content, kept open from the last request where it is the same. One that is not here at
     /// all may take until `deadline` to be received.
-    fn open(&mut self, root: Root, deadline: Instant) -> Result<&Open, StoreError> {
+    pub(super) fn open(&mut self, root: Root, deadline: Instant) -> Result<&Open, StoreError> {
         if self.open.as_ref().is_none_or(|(open, what)| *open != root || what.is_over()) {
             self.open = None;
             let open = match self.whole(&root) {
@@ -276,66 +280,6 @@ impl Responder {
         self.store.open_content(root).map(Open::Whole)
     }
 
-    /// Hands out a chunk, and tells who was handed the others.
-    fn next(&mut self, connection: &mut Framed, next: Next) -> Result<(), WireError> {
-        let have = connection.take_payload()?;
-        let (gate, peer) = (Arc::clone(&self.company.gate), connection.peer().cloned());
-        match self.hand_out(connection, &next, &have) {
-            Ok((response, None)) => connection.send(&response, &[]),
-            Ok((response, Some(chunk))) => {
-                let now = Instant::now();
-                let extent = self.open(next.root, now).and_then(|open| match open {
-                    Open::Whole(content) => content.cut(chunk, next.chunk_size),
-                    Open::Part(part) => part.cut(chunk, next.chunk_size, now),
-                });
-                match extent {
-                    Ok(extent) => {
-                        let bytes = extent.len;
-                        let turn = peer.as_ref().map(|peer| gate.turn(peer.as_str(), bytes));
-                        connection.send_file(&response, extent.file.as_fd(), extent.offset, bytes)?;
-                        drop(turn);
-                        self.gave(bytes, now);
-                        Ok(())
-                    }
-                    Err(error) => self.refuse(connection, refusal_of(&error)),
-                }
-            }
-            Err(refusal) => self.refuse(connection, refusal),
-        }
-    }
-
-    fn hand_out(
-        &mut self,
-        connection: &mut Framed,
-        next: &Next,
-        have: &[u8],
-    ) -> Result<(Response, Option<u32>), Refusal> {
-        let nobody = || refusal(ErrorCode::Refused, "only a peer with an id takes part in a swarm");
-        let peer = connection.peer().cloned().ok_or_else(nobody)?;
-        let manifest = match self.open(next.root, Instant::now()).map_err(|error| refusal_of(&error))? {
-            Open::Whole(content) => content.manifest().clone(),
-            Open::Part(_) => return Err(refusal(ErrorCode::NotYet, "the file is still being received here")),
-        };
-        let bad = |error| refusal(ErrorCode::BadRequest, format!("{error}"));
-        let layout = ChunkLayout::new(manifest.length(), next.chunk_size).map_err(bad)?;
-        if self.handout.as_ref().is_none_or(|(root, _)| *root != next.root) {
-            // One that is slow to take its chunks must not have many of them queued.
-            let limited = connection.set_unsent_limit(config::UNSENT);
-            limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-            self.handout = Some((next.root, self.company.handout(next.root, layout)));
-        }
-        self.company.reads(next.root, next.chunk_size, &peer);
-        let Some((_, handout)) = &self.handout else { return Err(nobody()) };
-        let (mut handout, now) = (handout.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-        let peer = peer.as_str();
-        if let (false, Some(have)) = (have.is_empty(), ChunkSet::from_bytes(handout.layout(), have)) {
-            handout.brings(peer, &have, now);
-        }
-        let chunk = if next.want { handout.next(peer, now).map(|index| index.get()) } else { None };
-        let News { handed, seen, all } = handout.news(peer, next.seen, now);
-        Ok((Response::Handed { chunk, handed, seen, all }, chunk))
-    }
-
     fn have(
         &mut self,
         peer: Option<&PeerId>,
@@ -356,7 +300,8 @@ impl Responder {
                 part.have(&asked)
             }
             Open::Whole(content) => {
-                // Somebody whose chunk did not verify asks, to learn whether the file was written to.
+                // Somebody whose chunk did not verify asks, to learn whether the file was written
+                // to.
                 content.check_unchanged().map_err(|error| refusal_of(&error))?;
                 ChunkSet::all(&asked)
             }

@@ -1,17 +1,18 @@
 //! From whom a member of a large swarm has a chunk that another one was handed: pure bookkeeping.
 //!
-//! Up to [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members fetch from one another directly. Of more
-//! than that, each would need too many connections; they are numbered, and a chunk goes by way of others.
-//! The way from a member to the one that was handed a chunk, its *root*, is read off the distance between
-//! their numbers, around the ring of all: written to the base [`ROUTE_BASE`](config::ROUTE_BASE), its lowest
-//! digit that is not zero is the first step, and so on until nothing is left. So a member only ever
-//! turns to those whose numbers are one digit away, and everybody passes on about as much as everybody else.
+//! Up to [`SWARM_MEMBERS`](config::SWARM_MEMBERS) + 1 members fetch from one another directly. Of
+//! more than that, each would need too many connections; they are numbered, and a chunk goes by way
+//! of others. The way from a member to the one that was handed a chunk, its *root*, is read off the
+//! distance between their numbers, around the ring of all: written to the base
+//! [`ROUTE_BASE`](config::ROUTE_BASE), its lowest digit that is not zero is the first step, and so
+//! on until nothing is left. So a member only ever turns to those whose numbers are one digit away,
+//! and everybody passes on about as much as everybody else.
 //!
-//! The numbers are given before anybody comes, and never change. A member that is gone or says nothing is
-//! stepped over, and counts again should it come back; so are a few of those that are handed far less than
-//! the others, because they are slow to pass it on. **Every step makes the distance to the root smaller,
-//! whoever is gone at that moment**: so whatever was told to whom, and when, members never wait for one
-//! another in a circle.
+//! The numbers are given before anybody comes, and never change. A member that is gone or says
+//! nothing is stepped over, and counts again should it come back; so are a few of those that are
+//! handed far less than the others, because they are slow to pass it on. **Every step makes the
+//! distance to the root smaller, whoever is gone at that moment**: so whatever was told to whom,
+//! and when, members never wait for one another in a circle.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -100,8 +101,8 @@ impl Members {
         (std::mem::replace(state, State::Gone) != State::Gone).then_some(number)
     }
 
-    /// Those who are not waited for any more: they are still expected when nobody has come for some time,
-    /// or were here and say nothing.
+    /// Those who are not waited for any more: they are still expected when nobody has come for some
+    /// time, or were here and say nothing.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<usize> {
         let since = |then: Instant| now.saturating_duration_since(then);
         let Some((first, last)) = self.joined.filter(|_| self.ring > 0) else { return Vec::new() };
@@ -113,7 +114,9 @@ impl Members {
         let turn = since(first) / self.usually_handed().max(1);
         let silence = config::MEMBER_SILENCE.max(4 * turn);
         let mut lost = Vec::new();
-        for (number, (state, heard)) in self.states.iter_mut().zip(&self.heard).take(self.ring).enumerate() {
+        for (number, (state, heard)) in
+            self.states.iter_mut().zip(&self.heard).take(self.ring).enumerate()
+        {
             let over = match state {
                 State::Expected => since(last) >= config::MEMBERS_COME,
                 State::Here | State::Slow => heard.is_some_and(|heard| since(heard) >= silence),
@@ -127,20 +130,22 @@ impl Members {
         lost
     }
 
-    /// A member asked for a chunk and was handed one. Says who is slow as from now: with few of them, those
-    /// that were handed less than half as much as is usual.
+    /// A member asked for a chunk and was handed one. Says who is slow as from now: with few of
+    /// them, those that were handed less than half as much as is usual.
     pub(super) fn handed(&mut self, number: usize) -> Vec<usize> {
         /// Chunks that must have been handed to each, about, before that says anything.
         const TELLING: u32 = 4;
         if let Some(handed) = self.handed.get_mut(number) {
             *handed += 1;
         }
-        let (usual, all) = (self.usually_handed(), self.handed.iter().map(|handed| *handed as usize));
+        let (usual, all) =
+            (self.usually_handed(), self.handed.iter().map(|handed| *handed as usize));
         // Once a round is enough.
         if self.ring == 0 || usual < TELLING || !all.sum::<usize>().is_multiple_of(self.ring) {
             return Vec::new();
         }
-        let lags = |number: &usize| self.handed.get(*number).is_some_and(|handed| handed * 2 < usual);
+        let lags =
+            |number: &usize| self.handed.get(*number).is_some_and(|handed| handed * 2 < usual);
         let slow: Vec<usize> = (0..self.ring).filter(lags).collect();
         // To step over many would take many more connections.
         if slow.len() > self.ring / 8 {
@@ -171,8 +176,8 @@ impl Members {
             && self.distance(member, root).is_multiple_of(base)
     }
 
-    /// From whom `me` is to have a chunk of `root`, which `holder` was given; nobody when that is `me`.
-    /// With `lost`, only if that one would have been asked before.
+    /// From whom `me` is to have a chunk of `root`, which `holder` was given; nobody when that is
+    /// `me`. With `lost`, only if that one would have been asked before.
     pub(super) fn source(
         &self,
         me: usize,
@@ -186,7 +191,8 @@ impl Members {
         if me < self.ring && root < self.ring {
             for step in self.way(me, root) {
                 passed |= lost == Some(step);
-                let passes_on = matches!(self.states.get(step), Some(State::Expected | State::Here));
+                let passes_on =
+                    matches!(self.states.get(step), Some(State::Expected | State::Here));
                 if step != root && passes_on {
                     return passed.then_some(step);
                 }
@@ -225,7 +231,8 @@ mod tests {
         Members::new(&names)
     }
 
-    /// How many different sources a member has, at most, and how much one of them passes on, at most.
+    /// How many different sources a member has, at most, and how much one of them passes on, at
+    /// most.
     fn most(members: &Members, count: usize) -> (usize, usize) {
         let mut passed_on = vec![0; count];
         let sources = (0..count).map(|me| {
@@ -282,7 +289,8 @@ mod tests {
     fn those_who_do_not_come_are_given_up_when_nobody_else_comes() {
         let (mut members, now) = (members(20), Instant::now());
         assert!(members.give_up(now).is_empty(), "nobody has come");
-        (0..19).for_each(|number| assert_eq!(members.join(&number.to_string(), now), (number, true)));
+        (0..19)
+            .for_each(|number| assert_eq!(members.join(&number.to_string(), now), (number, true)));
         assert_eq!(members.source(0, (18, 18), None), Some(18));
         assert_eq!(members.give_up(now + config::MEMBERS_COME), [19]);
         assert!(members.give_up(now + config::MEMBERS_COME * 3 / 2).is_empty());
@@ -303,7 +311,8 @@ mod tests {
         members.knows_all(1);
         assert_eq!(members.give_up(later), [0]);
         assert!(members.join("0", later).1, "it is back");
-        let slow = |members: &mut Members| (1..20).flat_map(|number| members.handed(number)).collect();
+        let slow =
+            |members: &mut Members| (1..20).flat_map(|number| members.handed(number)).collect();
         let rounds: Vec<Vec<usize>> = (0..8).map(|_| slow(&mut members)).collect();
         assert_eq!(rounds.concat(), [0]);
         assert_eq!(members.source(1, (19, 19), None), Some(19), "not by way of 0");

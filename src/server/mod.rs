@@ -77,8 +77,9 @@ struct Sessions {
     changed: Condvar,
 }
 
-/// How many sessions there are of each kind, each with the same limit: clients of the classic dialect
-/// open a short connection a chunk, up to a thousand at once, and others are to find a place then.
+/// How many sessions there are of each kind, each with the same limit: clients of the classic
+/// dialect open a short connection a chunk, up to a thousand at once, and others are to find a
+/// place then.
 #[derive(Default)]
 struct Count {
     /// Nothing has come yet.
@@ -165,18 +166,24 @@ impl Shared {
 impl Server {
     /// Has `host` serve whoever connects to a bound port; returns at once. `topology` is looked at
     /// now and then for edits.
-    pub fn start(listener: Listener, host: Host, topology: Option<TopologyFile>) -> io::Result<Self> {
+    pub fn start(
+        listener: Listener,
+        host: Host,
+        topology: Option<TopologyFile>,
+    ) -> io::Result<Self> {
         let (address, closer) = (listener.address()?, listener.closer());
         let followed = host.0.neighbours.as_ref().map(|neighbours| neighbours.topology.clone());
-        let settings = topology
-            .map(|file| Arc::new(Mutex::new(Settings::new(file, followed, host.0.identity.peer.as_ref()))));
+        let settings = topology.map(|file| {
+            Arc::new(Mutex::new(Settings::new(file, followed, host.0.identity.peer.as_ref())))
+        });
         let accept = AcceptLoop { listener, host: host.clone(), settings: settings.clone() };
-        let accepting = thread::Builder::new().name("accept".to_owned()).spawn(move || accept.run())?;
+        let accepting =
+            thread::Builder::new().name("accept".to_owned()).spawn(move || accept.run())?;
         Ok(Self { address, closer, host, settings, accepting: Some(accepting) })
     }
 
-    /// Reads the settings again, whether they seem edited or not; what is wrong with them is logged, and
-    /// the peers stay as they were.
+    /// Reads the settings again, whether they seem edited or not; what is wrong with them is
+    /// logged, and the peers stay as they were.
     pub fn read_settings_again(&self) {
         if let Some(settings) = &self.settings {
             settings.lock().unwrap_or_else(PoisonError::into_inner).read_again();
@@ -210,8 +217,8 @@ impl Drop for Server {
 }
 
 impl Sessions {
-    /// A place for a session that has not said yet what it speaks. When all are taken, a newcomer waits
-    /// a moment, for most of them say it at once.
+    /// A place for a session that has not said yet what it speaks. When all are taken, a newcomer
+    /// waits a moment, for most of them say it at once.
     fn seat(self: &Arc<Self>) -> Option<Seat> {
         let mut count = self.wait(config::SEAT_PATIENCE, |count| count.fresh >= self.most);
         if count.fresh >= self.most {

@@ -13,8 +13,8 @@ use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
 use crate::fetch::{
-    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, Supply, Swarm,
-    TransferError, Waits,
+    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress,
+    Supply, Swarm, TransferError, Waits,
 };
 use crate::logging::{Tally, named};
 use crate::serve::refusal_of;
@@ -24,7 +24,11 @@ use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, 
 
 /// Answers an offer; when it is accepted, returns after the file is complete or given up. Gives the
 /// connection back.
-pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -> Result<Framed, WireError> {
+pub(super) fn receive(
+    shared: &Shared,
+    mut connection: Framed,
+    offer: Request,
+) -> Result<Framed, WireError> {
     let offer = match offer {
         Request::OfferFolder { share, replace } => {
             receive_folder(shared, &mut connection, &share, replace)?;
@@ -58,7 +62,11 @@ pub(super) fn receive(shared: &Shared, mut connection: Framed, offer: Request) -
             }
             Entry::Clashes(transfer) => {
                 let refusal = transfer.clash(name);
-                log::info!("refused the upload of {} from {who}: {}", named(name.as_str()), refusal.message);
+                log::info!(
+                    "refused the upload of {} from {who}: {}",
+                    named(name.as_str()),
+                    refusal.message
+                );
                 connection.send(&Response::Error(refusal), &[])?;
                 return Ok(connection);
             }
@@ -77,13 +85,15 @@ struct Offer {
 impl Offer {
     /// Reads the digests behind the offer, and compares them with its root.
     fn read(connection: &mut Framed, offer: Request) -> Result<Result<Self, Refusal>, WireError> {
-        let Request::Offer { name, length, chunk_size, root, attributes, replace, swarm } = offer else {
+        let Request::Offer { name, length, chunk_size, root, attributes, replace, swarm } = offer
+        else {
             return Err(WireError::Unexpected("not an offer".to_owned()));
         };
         let payload = connection.take_payload()?;
         let bad = |what: String| Refusal { code: ErrorCode::BadRequest, message: what };
-        let manifest =
-            ChunkLayout::new(length, chunk_size).map_err(|error| error.to_string()).and_then(|layout| {
+        let manifest = ChunkLayout::new(length, chunk_size)
+            .map_err(|error| error.to_string())
+            .and_then(|layout| {
                 let digests = Digest::split(&payload).ok_or("odd digests")?;
                 Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
             });
@@ -93,7 +103,12 @@ impl Offer {
 }
 
 /// The first offer of a content: asks the store for a part file, and fetches into it.
-fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'_>) -> Result<(), WireError> {
+fn begin(
+    shared: &Shared,
+    connection: &mut Framed,
+    offer: &Offer,
+    place: Place<'_>,
+) -> Result<(), WireError> {
     let reception = shared.store.receive(offer.manifest.clone(), offer.replace);
     let refusal = match reception {
         Ok(Reception::Part(part)) => {
@@ -105,9 +120,10 @@ fn begin(shared: &Shared, connection: &mut Framed, offer: &Offer, place: Place<'
             drop(place);
             return connection.send(&Response::AlreadyHere, &[]);
         }
-        Ok(Reception::Busy) => {
-            Refusal { code: ErrorCode::Receiving, message: "currently receiving that file".to_owned() }
-        }
+        Ok(Reception::Busy) => Refusal {
+            code: ErrorCode::Receiving,
+            message: "currently receiving that file".to_owned(),
+        },
         Ok(Reception::InTheWay { length, root }) => {
             let id = root.map_or_else(String::new, |root| format!(", id {}", root.short()));
             let message = format!(
@@ -162,10 +178,13 @@ fn fetch(
     };
     let (of_offerer, of_others) = contributions(progress, &peer);
     tally.add(of_offerer, Instant::now());
-    let others = if of_others > 0 { format!(", and {of_others} from other peers") } else { String::new() };
+    let others =
+        if of_others > 0 { format!(", and {of_others} from other peers") } else { String::new() };
     match &result {
         Ok(()) => log::info!("received {quoted} from {who}: {tally}{others}"),
-        Err(error) => log::warn!("did not receive {quoted} from {who}: {error}; came: {tally}{others}"),
+        Err(error) => {
+            log::warn!("did not receive {quoted} from {who}: {error}; came: {tally}{others}")
+        }
     }
     let outcome = result.map_err(|error| refusal_for(&error));
     place.end(outcome.clone());
@@ -177,7 +196,11 @@ fn fetch(
 /// How many bytes came from that peer, and how many from others.
 fn contributions(progress: &Progress, peer: &PeerId) -> (u64, u64) {
     progress.snapshot().sources.iter().fold((0, 0), |(own, others), source| {
-        if source.peer == *peer { (own + source.bytes, others) } else { (own, others + source.bytes) }
+        if source.peer == *peer {
+            (own + source.bytes, others)
+        } else {
+            (own, others + source.bytes)
+        }
     })
 }
 
@@ -248,9 +271,12 @@ fn tell_received(what: &str, who: &str, outcome: &FolderOutcome, tally: &Tally) 
 /// Tells the offering side how it ended. A connection on which answers may still be under way is of
 /// no use afterwards.
 fn report_folder(connection: &mut Framed, outcome: &FolderOutcome) -> Result<(), WireError> {
-    let told =
-        |(name, error): &(FileName, FileError)| Failed { name: name.clone(), reason: refusal_of_file(error) };
-    let failures: Vec<Failed> = outcome.failures.iter().take(config::SHOWN_FAILURES).map(told).collect();
+    let told = |(name, error): &(FileName, FileError)| Failed {
+        name: name.clone(),
+        reason: refusal_of_file(error),
+    };
+    let failures: Vec<Failed> =
+        outcome.failures.iter().take(config::SHOWN_FAILURES).map(told).collect();
     let report = Report::FolderFinished {
         received: outcome.received,
         bytes: outcome.bytes,
@@ -302,12 +328,14 @@ fn complete(
 }
 
 impl Shared {
-    /// The way to another member of a swarm, by our own settings; none to ourselves or to a stranger.
+    /// The way to another member of a swarm, by our own settings; none to ourselves or to a
+    /// stranger.
     fn meet(&self, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
         let neighbours = self.neighbours.as_ref()?;
         let topology = neighbours.topology.lock().unwrap_or_else(PoisonError::into_inner);
         let peer = topology.find(id).filter(|_| self.identity.peer.as_ref() != Some(id))?.clone();
-        let caller = Caller { identity: self.identity.clone(), network: neighbours.network.clone() };
+        let caller =
+            Caller { identity: self.identity.clone(), network: neighbours.network.clone() };
         Some(Box::new(FramedPeer::member(peer, caller, manifest)))
     }
 }
@@ -328,7 +356,8 @@ fn refusal_for(error: &TransferError) -> Refusal {
         TransferError::NoSource(reasons) | TransferError::Incomplete { reasons, .. } => {
             let bad = reasons.iter().any(|(_, reason)| reason.is_integrity());
             let code = if bad { ErrorCode::Integrity } else { ErrorCode::Internal };
-            let mut words: Vec<String> = reasons.iter().map(|(_, reason)| reason.to_string()).collect();
+            let mut words: Vec<String> =
+                reasons.iter().map(|(_, reason)| reason.to_string()).collect();
             if let TransferError::Incomplete { missing, of, .. } = error {
                 words.push(format!(
                     "{missing} of {of} chunks are missing, what came is kept, and the same command continues"

@@ -37,8 +37,8 @@ pub struct Options {
     pub read_only: bool,
 }
 
-/// Serves until SIGTERM or Ctrl-C; SIGHUP makes it read the settings again. What cannot be started is one
-/// line and exit code 2.
+/// Serves until SIGTERM or Ctrl-C; SIGHUP makes it read the settings again. What cannot be started
+/// is one line and exit code 2.
 pub fn run(options: Options) -> ExitCode {
     // Before the first line is printed, so that whoever reads it may send a signal.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]);
@@ -70,10 +70,11 @@ pub struct Serving {
     held: Held,
 }
 
-/// Says whether a server could start so, and what it would do; what would keep it from starting is an error.
-/// Nothing is served, and nothing is left in the folder.
+/// Says whether a server could start so, and what it would do; what would keep it from starting is
+/// an error. Nothing is served, and nothing is left in the folder.
 pub fn check(options: &Options) -> Result<String, String> {
-    let settings = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let settings =
+        TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
     let (peer, place, addresses) = own_place(options, &settings)?;
     let made = !options.served_files.exists();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
@@ -89,7 +90,8 @@ pub fn check(options: &Options) -> Result<String, String> {
         store.leave_nothing();
     }
     let groups: Vec<String> = peer.groups.iter().map(ToString::to_string).collect();
-    let groups = if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
+    let groups =
+        if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
     Ok(format!(
         "settings: {}, {others} other peers\npeer: {peer}{groups}\nlisten: {address}\n\
          folder: {}, {} files, {} bytes, {} bytes free\n",
@@ -102,25 +104,36 @@ pub fn check(options: &Options) -> Result<String, String> {
 }
 
 /// Which peer this is, and where it is to listen.
-fn own_place(options: &Options, topology: &TopologyFile) -> Result<(Peer, String, Vec<SocketAddr>), String> {
+fn own_place(
+    options: &Options,
+    topology: &TopologyFile,
+) -> Result<(Peer, String, Vec<SocketAddr>), String> {
     let id = &options.peer;
     let Some(peer) = topology.current().find(id).cloned() else {
-        let ids: Vec<&str> = topology.current().peers().iter().map(|peer| peer.id.as_str()).collect();
-        return Err(format!("no peer {id} in {}; it lists: {}", topology.path().display(), ids.join(", ")));
+        let ids: Vec<&str> =
+            topology.current().peers().iter().map(|peer| peer.id.as_str()).collect();
+        return Err(format!(
+            "no peer {id} in {}; it lists: {}",
+            topology.path().display(),
+            ids.join(", ")
+        ));
     };
     match &options.listen {
         Some(text) => Ok((peer, text.clone(), resolve(text)?)),
         None => {
-            let addresses = peer.resolve().map_err(|error| format!("cannot look up {peer}: {error}"))?;
+            let addresses =
+                peer.resolve().map_err(|error| format!("cannot look up {peer}: {error}"))?;
             let place = peer.to_string();
             Ok((peer, place, addresses))
         }
     }
 }
 
-/// Starts a server and returns; what keeps it from starting is an error for people. Signals are the caller's.
+/// Starts a server and returns; what keeps it from starting is an error for people. Signals are the
+/// caller's.
 pub fn serve(options: Options) -> Result<Serving, String> {
-    let topology = TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
+    let topology =
+        TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
     let (peer, place, addresses) = own_place(&options, &topology)?;
     let id = options.peer;
     raise_open_files();
@@ -136,12 +149,17 @@ pub fn serve(options: Options) -> Result<Serving, String> {
     let rights = Rights { read_only: options.read_only };
     let host = Host::new(store.clone(), identity, rights, options.max_connections);
     let current = Arc::new(Mutex::new(topology.current().clone()));
-    let others: Vec<Peer> = topology.current().peers().iter().filter(|peer| peer.id != id).cloned().collect();
+    let others: Vec<Peer> =
+        topology.current().peers().iter().filter(|peer| peer.id != id).cloned().collect();
     let host = host.among(Neighbours { topology: current, network: Arc::new(Tcp::default()) });
-    let server =
-        Server::start(listener, host, Some(topology)).map_err(|error| format!("cannot start: {error}"))?;
+    let server = Server::start(listener, host, Some(topology))
+        .map_err(|error| format!("cannot start: {error}"))?;
     let read_only = if options.read_only { ", read-only" } else { "" };
-    log::info!("peer {id} listens on {} and serves {}{read_only}", server.address(), folder.display());
+    log::info!(
+        "peer {id} listens on {} and serves {}{read_only}",
+        server.address(),
+        folder.display()
+    );
     if options.listen.is_none() {
         warn_if_alone(server.address(), &peer, &others);
     }
@@ -156,14 +174,16 @@ fn unbound(error: &io::Error) -> String {
         io::ErrorKind::AddrNotAvailable => {
             "that is no address of this machine; correct the line of this peer, or say with --listen where to listen, as in --listen 0.0.0.0:7001"
         }
-        io::ErrorKind::PermissionDenied => "only root may use ports below 1024; choose a higher one",
+        io::ErrorKind::PermissionDenied => {
+            "only root may use ports below 1024; choose a higher one"
+        }
         _ => return error.to_string(),
     };
     format!("{error}; {what}")
 }
 
-/// Says so where the line of this peer leads nobody else here: many systems give a machine's own name a
-/// loopback address. Where all peers are on loopback, they are meant to be on one machine.
+/// Says so where the line of this peer leads nobody else here: many systems give a machine's own
+/// name a loopback address. Where all peers are on loopback, they are meant to be on one machine.
 fn warn_if_alone(bound: SocketAddr, own: &Peer, others: &[Peer]) {
     let Peer { id, address, port, .. } = own;
     if bound.ip().is_unspecified() {
@@ -172,7 +192,8 @@ fn warn_if_alone(bound: SocketAddr, own: &Peer, others: &[Peer]) {
         );
     }
     let is_loopback = |peer: &Peer| {
-        peer.address == "localhost" || peer.address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        peer.address == "localhost"
+            || peer.address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     };
     if bound.ip().is_loopback() && !(is_loopback(own) && others.iter().all(is_loopback)) {
         log::warn!(

@@ -1,10 +1,10 @@
-//! Files that are being received by offer at this moment, so that a second offer of the same file joins
-//! the transfer that runs instead of being turned away.
+//! Files that are being received by offer at this moment, so that a second offer of the same file
+//! joins the transfer that runs instead of being turned away.
 //!
-//! The first offer of a content [enters](Running::enter) it here before anything else is done for it.
-//! Whoever offers it later finds the entry, hands its connection over as one more source, and is told
-//! how the transfer ends. An offer that comes too late for that gets its connection back, and its
-//! session begins again: then the file is here, or the next transfer is its own.
+//! The first offer of a content [enters](Running::enter) it here before anything else is done for
+//! it. Whoever offers it later finds the entry, hands its connection over as one more source, and
+//! is told how the transfer ends. An offer that comes too late for that gets its connection back,
+//! and its session begins again: then the file is here, or the next transfer is its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,9 +60,15 @@ impl Running {
         let mut transfers = lock(&self.0);
         if let Some(transfer) = transfers.get(&manifest.root()) {
             let same = transfer.manifest.name() == manifest.name();
-            return if same { Entry::Joins(transfer.clone()) } else { Entry::Clashes(transfer.clone()) };
+            return if same {
+                Entry::Joins(transfer.clone())
+            } else {
+                Entry::Clashes(transfer.clone())
+            };
         }
-        if let Some(other) = transfers.values().find(|other| other.manifest.name() == manifest.name()) {
+        if let Some(other) =
+            transfers.values().find(|other| other.manifest.name() == manifest.name())
+        {
             return Entry::Clashes(other.clone());
         }
         let (give, late) = unbounded();
@@ -110,8 +116,9 @@ impl Transfer {
         Refusal { code: ErrorCode::Receiving, message }
     }
 
-    /// Has the transfer fetch from this connection too, and tells the other side how it ended. Gives
-    /// the connection back, and whether that was done: not when the transfer had ended already.
+    /// Has the transfer fetch from this connection too, and tells the other side how it ended.
+    /// Gives the connection back, and whether that was done: not when the transfer had ended
+    /// already.
     pub(super) fn join(
         &self,
         (peer, connection): (PeerId, Framed),
@@ -122,7 +129,8 @@ impl Transfer {
         let joiner = Joiner::new((peer.clone(), connection), manifest, progress, back);
         // One that cannot be sent any more is dropped, and so comes back all the same.
         let _ = self.late.send(Late { dial: Box::new(joiner), swarm });
-        let Returned { mut connection, was_let_in } = returned.recv().map_err(|_| WireError::Closed)?;
+        let Returned { mut connection, was_let_in } =
+            returned.recv().map_err(|_| WireError::Closed)?;
         if was_let_in {
             let outcome = self.wait(&mut connection, &peer)?;
             report_end(&mut connection, &self.progress, &peer, outcome)?;
@@ -131,7 +139,11 @@ impl Transfer {
     }
 
     /// Waits for the end, telling the other side that we are alive.
-    fn wait(&self, connection: &mut Framed, peer: &PeerId) -> Result<Result<(), Refusal>, WireError> {
+    fn wait(
+        &self,
+        connection: &mut Framed,
+        peer: &PeerId,
+    ) -> Result<Result<(), Refusal>, WireError> {
         let mut outcome = lock(&self.outcome);
         loop {
             if let Some(outcome) = &*outcome {

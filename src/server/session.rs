@@ -53,8 +53,9 @@ fn is_for_us(shared: &Shared, connection: &Framed, request: &Request) -> Result<
     let (Request::Offer { .. } | Request::OfferFolder { .. }) = request else { return Ok(()) };
     match (connection.meant(), &shared.identity.peer) {
         (Some(meant), Some(own)) if meant != own => {
-            let message =
-                format!("this is {own}, not {meant}; correct the line of {meant} in the peer settings");
+            let message = format!(
+                "this is {own}, not {meant}; correct the line of {meant} in the peer settings"
+            );
             Err(Refusal { code: ErrorCode::Refused, message })
         }
         _ => Ok(()),
@@ -72,7 +73,8 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
             Err(error) if nothing_came(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let allowed = shared.rights.check(&request).and_then(|()| is_for_us(shared, &connection, &request));
+        let allowed =
+            shared.rights.check(&request).and_then(|()| is_for_us(shared, &connection, &request));
         if let Err(refusal) = allowed {
             responder.tell_refused(&what(&request), &refusal.message);
             connection.send(&Response::Error(refusal), &[])?;

@@ -45,19 +45,28 @@ impl Settings {
                 if let Some(followed) = &self.followed {
                     *followed.lock().unwrap_or_else(PoisonError::into_inner) = current.clone();
                 }
-                let peers: Vec<String> = current.peers().iter().map(|peer| peer.to_string()).collect();
-                log::info!("{} {why}; peers are now: {}", self.file.path().display(), peers.join(", "));
+                let peers: Vec<String> =
+                    current.peers().iter().map(|peer| peer.to_string()).collect();
+                log::info!(
+                    "{} {why}; peers are now: {}",
+                    self.file.path().display(),
+                    peers.join(", ")
+                );
                 self.compare_own();
             }
             Err(error) => log::error!("{error}; the peers stay as they were"),
         }
     }
 
-    /// The port is bound for as long as the server runs, so another one in the own line needs a restart.
+    /// The port is bound for as long as the server runs, so another one in the own line needs a
+    /// restart.
     fn compare_own(&mut self) {
         let Some(own) = &self.own else { return };
         match self.file.current().find(&own.id) {
-            None => log::warn!("{} is not listed any more; other peers will not find this server", own.id),
+            None => log::warn!(
+                "{} is not listed any more; other peers will not find this server",
+                own.id
+            ),
             Some(now) if now != own => {
                 log::warn!("the settings now say {now}; restart the server for it to listen there");
                 self.own = Some(now.clone());

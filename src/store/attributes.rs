@@ -11,15 +11,16 @@ use rustix::io::Errno;
 
 use crate::content::Attributes;
 
-/// Permission bits that our own folders keep whatever another peer says: their owner can go into them.
+/// Permission bits that our own folders keep whatever another peer says: their owner can go into
+/// them.
 const OWN_FOLDER: u32 = 0o500;
 
 /// Permission bits with which the owner can make and rename what lies in a folder.
 const WRITABLE_FOLDER: u32 = 0o300;
 
 /// Sets the modification time, and the permission bits if they are not `now`. The other side's bits
-/// never allow more than our own umask does. A file system that cannot is no reason to refuse a file;
-/// it is logged.
+/// never allow more than our own umask does. A file system that cannot is no reason to refuse a
+/// file; it is logged.
 pub(super) fn apply(file: &File, attributes: &Attributes, now: Option<u32>) {
     set(file, attributes, attributes.permissions().map(allowed).filter(|mode| now != Some(*mode)));
 }
@@ -44,7 +45,8 @@ fn set(file: &File, attributes: &Attributes, mode: Option<u32>) {
     }
 }
 
-/// Gives a copy the time and the permission bits of its source, as far as its file system holds them.
+/// Gives a copy the time and the permission bits of its source, as far as its file system holds
+/// them.
 pub(super) fn take_over(source: &File, copy: &File) -> io::Result<()> {
     let metadata = source.metadata()?;
     let time = copy.set_times(FileTimes::new().set_modified(metadata.modified()?));
@@ -54,7 +56,8 @@ pub(super) fn take_over(source: &File, copy: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Says once that times and permission bits are lost; for every file of a disk the reason is the same.
+/// Says once that times and permission bits are lost; for every file of a disk the reason is the
+/// same.
 fn tell_once(error: &io::Error) {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
@@ -78,7 +81,8 @@ fn told_umask() -> Option<u32> {
     u32::from_str_radix(mask.trim(), 8).ok()
 }
 
-/// The umask where it is told only to those who set it; a file made at this moment is nobody else's.
+/// The umask where it is told only to those who set it; a file made at this moment is nobody
+/// else's.
 #[allow(clippy::useless_conversion, reason = "the type differs between systems")]
 fn tried_umask() -> u32 {
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
@@ -86,9 +90,12 @@ fn tried_umask() -> u32 {
     mask.bits().into()
 }
 
-/// Changes what lies in `folder`. Where its permission bits forbid that to us, who own it, they are lifted
-/// meanwhile: what was received with such bits once is to be brought up to date later.
-pub(super) fn lifting<T>(folder: &File, mut change: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Changes what lies in `folder`. Where its permission bits forbid that to us, who own it, they are
+/// lifted meanwhile: what was received with such bits once is to be brought up to date later.
+pub(super) fn lifting<T>(
+    folder: &File,
+    mut change: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
     let denied = match change() {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => error,
         other => return other,

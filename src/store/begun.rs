@@ -58,9 +58,8 @@ impl Store {
         let disk = &self.now().disk;
         let cleared = match begun.entry.ends_with(group::GROUP) {
             true if begun.in_use => Ok(false),
-            true => {
-                group::sweep(disk, &begun.entry, |_| true).and_then(|()| Ok(!disk.parts.has(&begun.entry)?))
-            }
+            true => group::sweep(disk, &begun.entry, |_| true)
+                .and_then(|()| Ok(!disk.parts.has(&begun.entry)?)),
             false => remove_unlocked(disk, &begun.entry, |_| true),
         };
         cleared.map_err(StoreError::io("cannot delete what is begun"))
@@ -81,7 +80,16 @@ fn look(disk: &Disk, entry: String) -> io::Result<Option<Begun>> {
         return group::stored(disk, &entry).map(|found| {
             let (stored, touched, in_use) = found?;
             let (name, root, length) = (None, None, None);
-            (stored > 0).then_some(Begun { name, root, length, good: stored, stored, touched, in_use, entry })
+            (stored > 0).then_some(Begun {
+                name,
+                root,
+                length,
+                good: stored,
+                stored,
+                touched,
+                in_use,
+                entry,
+            })
         });
     }
     let Some(file) = disk.parts.file(&entry)? else { return Ok(None) };
@@ -92,7 +100,10 @@ fn look(disk: &Disk, entry: String) -> io::Result<Option<Begun>> {
     };
     Ok(Some(Begun {
         root: entry.parse().ok().map(Root),
-        length: head.as_ref().map(|head| head.length).or_else(|| Some(metadata.len()).filter(|len| *len > 0)),
+        length: head
+            .as_ref()
+            .map(|head| head.length)
+            .or_else(|| Some(metadata.len()).filter(|len| *len > 0)),
         name: head.map(|head| head.name),
         good,
         stored: metadata.blocks().saturating_mul(512),

@@ -61,7 +61,9 @@ impl Catalog {
         files: impl Iterator<Item = (&'a FileName, &'a Identity)>,
     ) -> Vec<Option<Root>> {
         let mut state = self.fresh();
-        files.map(|(name, identity)| state.index.known(name, identity).map(|known| known.root)).collect()
+        files
+            .map(|(name, identity)| state.index.known(name, identity).map(|known| known.root))
+            .collect()
     }
 
     /// A file's manifest, if the file still is what it was and the digests are sound.
@@ -92,7 +94,8 @@ impl Catalog {
         manifest
     }
 
-    /// What a file was when it had that content, if it may still begin with it, and its manifest then.
+    /// What a file was when it had that content, if it may still begin with it, and its manifest
+    /// then.
     pub(super) fn begun_with(
         &self,
         name: &FileName,
@@ -112,31 +115,37 @@ impl Catalog {
             .map(|manifest| (identity, manifest))
     }
 
-    /// Names whose files had that content when they were hashed. An error when the system is too short
-    /// of descriptors or memory to tell.
+    /// Names whose files had that content when they were hashed. An error when the system is too
+    /// short of descriptors or memory to tell.
     pub(super) fn names_of(&self, root: &Root) -> Result<Vec<FileName>, StoreError> {
         Ok(self.readable()?.index.names_of(root))
     }
 
     /// Names and content ids that begin with these digits, as they were hashed. Errors are those of
     /// [`names_of`](Self::names_of).
-    pub(super) fn names_by_prefix(&self, prefix: &RootPrefix) -> Result<Vec<(FileName, Root)>, StoreError> {
+    pub(super) fn names_by_prefix(
+        &self,
+        prefix: &RootPrefix,
+    ) -> Result<Vec<(FileName, Root)>, StoreError> {
         Ok(self.readable()?.index.names_by_prefix(prefix))
     }
 
-    /// Remembers a file that was looked at `then`, before it was hashed. What cannot be written down, or might
-    /// be written to unnoticed, is known until the program ends.
+    /// Remembers a file that was looked at `then`, before it was hashed. What cannot be written
+    /// down, or might be written to unnoticed, is known until the program ends.
     pub(super) fn remember(&self, manifest: &Arc<Manifest>, identity: Identity, then: SystemTime) {
         let (root, layout) = (manifest.root(), *manifest.layout());
-        let head = Head { name: manifest.name().clone(), root, chunk_size: layout.chunk_size(), identity };
+        let head =
+            Head { name: manifest.name().clone(), root, chunk_size: layout.chunk_size(), identity };
         let mut state = locked(&self.state);
         let in_memory = || (Digests::InMemory(Arc::clone(manifest)), 0);
         let settled = identity.is_settled(then);
         let (digests, size) = match settled {
-            true => state.append(&self.private, &head, manifest.digests()).unwrap_or_else(|error| {
-                log::warn!("cannot write down in the catalog what {} is: {error}", head.name);
-                in_memory()
-            }),
+            true => {
+                state.append(&self.private, &head, manifest.digests()).unwrap_or_else(|error| {
+                    log::warn!("cannot write down in the catalog what {} is: {error}", head.name);
+                    in_memory()
+                })
+            }
             false => in_memory(),
         };
         let loaded = Arc::downgrade(manifest);
@@ -144,9 +153,12 @@ impl Catalog {
         state.index.insert(head.name, known);
     }
 
-    /// Names and identities of the files that had each of these contents when they were hashed. Errors are
-    /// those of [`names_of`](Self::names_of).
-    pub(super) fn places_of(&self, roots: &[Root]) -> Result<Vec<Vec<(FileName, Identity)>>, StoreError> {
+    /// Names and identities of the files that had each of these contents when they were hashed.
+    /// Errors are those of [`names_of`](Self::names_of).
+    pub(super) fn places_of(
+        &self,
+        roots: &[Root],
+    ) -> Result<Vec<Vec<(FileName, Identity)>>, StoreError> {
         let state = self.readable()?;
         Ok(roots.iter().map(|root| state.index.places_of(root)).collect())
     }
@@ -157,7 +169,8 @@ impl Catalog {
             files.extract_if(.., |(head, _)| !head.identity.is_settled(then))
         {
             let layout = ChunkLayout::new(identity.length, chunk_size).ok();
-            let manifest = layout.and_then(|layout| Manifest::new(name, layout, root, digests).ok());
+            let manifest =
+                layout.and_then(|layout| Manifest::new(name, layout, root, digests).ok());
             if let Some(manifest) = manifest {
                 self.remember(&Arc::new(manifest), identity, then);
             }
@@ -277,7 +290,11 @@ impl State {
     }
 
     /// Appends many records at once.
-    fn append_all(&mut self, private: &PrivateFolder, files: Vec<(Head, Vec<Digest>)>) -> io::Result<()> {
+    fn append_all(
+        &mut self,
+        private: &PrivateFolder,
+        files: Vec<(Head, Vec<Digest>)>,
+    ) -> io::Result<()> {
         let file = self.open_end(private)?;
         let (mut bytes, mut known) = (Vec::new(), Vec::with_capacity(files.len()));
         for (head, digests) in files {
@@ -287,7 +304,10 @@ impl State {
             let Head { name, root, identity, .. } = head;
             let size = record.len() as u64;
             let loaded = Weak::new();
-            known.push((name, Known { identity, layout, root, digests, loaded, size, settled: true }));
+            known.push((
+                name,
+                Known { identity, layout, root, digests, loaded, size, settled: true },
+            ));
             bytes.extend(record);
         }
         file.write_all_at(&bytes, self.end)?;
@@ -326,10 +346,16 @@ impl State {
         let mut writer = BufWriter::new(&fresh);
         writer.write_all(MAGIC)?;
         for (name, known) in self.index.iter().filter(|(_, known)| known.settled) {
-            if let Some(manifest) = known.manifest().or_else(|| load(name, known, self.file.as_ref())) {
+            if let Some(manifest) =
+                known.manifest().or_else(|| load(name, known, self.file.as_ref()))
+            {
                 let chunk_size = known.layout.chunk_size();
-                let head =
-                    Head { name: name.clone(), root: known.root, chunk_size, identity: known.identity };
+                let head = Head {
+                    name: name.clone(),
+                    root: known.root,
+                    chunk_size,
+                    identity: known.identity,
+                };
                 writer.write_all(&record::encode(&head, &Digest::join(manifest.digests()))?.0)?;
             }
         }

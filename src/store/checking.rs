@@ -1,5 +1,5 @@
-//! Hashes files again and compares with what the catalog says: a disk may lose bits, and a program may write
-//! without the file's time changing.
+//! Hashes files again and compares with what the catalog says: a disk may lose bits, and a program
+//! may write without the file's time changing.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,8 +25,8 @@ pub enum Checked {
 }
 
 impl Store {
-    /// Hashes a file and compares it with what is known of it. What turns out to be another is served as what it
-    /// is from then on. `progress` is as for [`Store::manifest`].
+    /// Hashes a file and compares it with what is known of it. What turns out to be another is
+    /// served as what it is from then on. `progress` is as for [`Store::manifest`].
     pub fn verify(
         &self,
         name: &FileName,

@@ -8,9 +8,9 @@ use super::StoreError;
 use super::identity::Identity;
 use crate::content::{ChunkIndex, ChunkLayout, FileName, Manifest};
 
-/// An open file that is at least as long as it was when it was looked at; which every access checks. One
-/// that only grows is served as it was, up to its length then; whoever reads it compares digests. What it is need
-/// not be known.
+/// An open file that is at least as long as it was when it was looked at; which every access
+/// checks. One that only grows is served as it was, up to its length then; whoever reads it
+/// compares digests. What it is need not be known.
 #[derive(Debug)]
 pub struct Opened {
     file: File,
@@ -41,15 +41,20 @@ impl Opened {
         Self { file, identity, name }
     }
 
-    /// Where a chunk of a given size in bytes lies. [`StoreError::NoSuchChunk`] where the file has no
-    /// such chunk, [`StoreError::Changed`] when it was written to.
+    /// Where a chunk of a given size in bytes lies. [`StoreError::NoSuchChunk`] where the file has
+    /// no such chunk, [`StoreError::Changed`] when it was written to.
     pub fn cut(&self, number: u32, chunk_size: u32) -> Result<Extent<'_>, StoreError> {
         let name = || self.name.clone();
         let layout = ChunkLayout::new(self.identity.length, chunk_size).ok();
         let range = layout.and_then(|layout| Some(layout.range(layout.index(number)?)));
-        let range = range.ok_or_else(|| StoreError::NoSuchChunk { name: name(), number, chunk_size })?;
+        let range =
+            range.ok_or_else(|| StoreError::NoSuchChunk { name: name(), number, chunk_size })?;
         self.check()?;
-        Ok(Extent { file: &self.file, offset: range.start, len: (range.end - range.start) as usize })
+        Ok(Extent {
+            file: &self.file,
+            offset: range.start,
+            len: (range.end - range.start) as usize,
+        })
     }
 
     /// Bytes of it when it was looked at.
@@ -90,7 +95,8 @@ impl Content {
         &self.opened.file
     }
 
-    /// [`StoreError::Changed`] when the file was written to since it was hashed, if only at its end.
+    /// [`StoreError::Changed`] when the file was written to since it was hashed, if only at its
+    /// end.
     pub fn check_unchanged(&self) -> Result<(), StoreError> {
         let Opened { file, identity, name } = &self.opened;
         let now = Identity::of(file).map_err(StoreError::reaching(name))?;
@@ -108,8 +114,8 @@ impl Content {
         self.opened.cut(number, chunk_size)
     }
 
-    /// Fills `buffer` from `offset` on, in bytes. Fails as [`Self::chunk`] does, and when the file ends
-    /// before.
+    /// Fills `buffer` from `offset` on, in bytes. Fails as [`Self::chunk`] does, and when the file
+    /// ends before.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
         self.opened.read(buffer, offset)
     }

@@ -30,11 +30,13 @@ pub(super) struct Disk {
     /// `.peershare/parts`.
     pub(super) parts: PrivateFolder,
     pub(super) live: Live,
-    /// One group is named at a time: the system renames one by one anyway, and would let the others spin.
+    /// One group is named at a time: the system renames one by one anyway, and would let the others
+    /// spin.
     pub(super) naming: Mutex<()>,
     /// Why nothing can be received, where that is so.
     closed: Option<io::Error>,
-    /// Where the folder was asked for, and what has to be there still; nothing of one that is borrowed.
+    /// Where the folder was asked for, and what has to be there still; nothing of one that is
+    /// borrowed.
     asked: Option<Asked>,
     /// Where `.peershare` is when it must not be in the folder; goes with this.
     _scratch: Option<tempfile::TempDir>,
@@ -76,14 +78,17 @@ impl Disk {
         Self::open_existing(path)
     }
 
-    /// Opens a folder that is there. Where we may not write to it, it is served all the same, and our own
-    /// files lie in the user's cache folder.
+    /// Opens a folder that is there. Where we may not write to it, it is served all the same, and
+    /// our own files lie in the user's cache folder.
     pub(super) fn open_existing(path: &Path) -> Result<Self, StoreError> {
         let folder = Folder::open(path).map_err(no_folder(path))?;
-        let cannot = || StoreError::io(format!("cannot keep anything for the folder {}", path.display()));
+        let cannot =
+            || StoreError::io(format!("cannot keep anything for the folder {}", path.display()));
         let private = match writable_private(&folder) {
             Ok(folder) => Private { folder, closed: None, scratch: None },
-            Err(error) if is_closed(&error) => private_elsewhere(&folder, error).map_err(cannot())?,
+            Err(error) if is_closed(&error) => {
+                private_elsewhere(&folder, error).map_err(cannot())?
+            }
             Err(error) => return Err(cannot()(error)),
         };
         let mut disk = Self::within(folder, private).map_err(cannot())?;
@@ -102,10 +107,11 @@ impl Disk {
     /// An empty folder that goes with this; nothing can be received into it.
     pub(super) fn nowhere() -> Result<Self, StoreError> {
         let cannot = StoreError::io("cannot make a temporary folder");
-        let private = temporary_private(io::ErrorKind::ReadOnlyFilesystem.into()).and_then(|private| {
-            let empty = PrivateFolder::open(private.folder.dir(), "empty")?;
-            Self::within(Folder::of(empty.into_dir(), PathBuf::new()), private)
-        });
+        let private =
+            temporary_private(io::ErrorKind::ReadOnlyFilesystem.into()).and_then(|private| {
+                let empty = PrivateFolder::open(private.folder.dir(), "empty")?;
+                Self::within(Folder::of(empty.into_dir(), PathBuf::new()), private)
+            });
         private.map_err(cannot)
     }
 
@@ -118,8 +124,8 @@ impl Disk {
         Ok(Self { folder, catalog, parts, live, naming, closed, asked: None, _scratch: scratch })
     }
 
-    /// Looks again where the folder was asked for: a disk may have been mounted there, the folder moved
-    /// away, or our own files removed by somebody who needed room.
+    /// Looks again where the folder was asked for: a disk may have been mounted there, the folder
+    /// moved away, or our own files removed by somebody who needed room.
     pub(super) fn look_again(&self) -> Found {
         let Some(asked) = &self.asked else { return Found::Same };
         match std::fs::metadata(&asked.path) {
@@ -164,8 +170,8 @@ impl Disk {
         Ok((place_in(&private), place_in(&parts)))
     }
 
-    /// Brings to the disk whatever was written to this file system: dearer than syncing one file, and
-    /// far cheaper than syncing thousands.
+    /// Brings to the disk whatever was written to this file system: dearer than syncing one file,
+    /// and far cheaper than syncing thousands.
     pub(super) fn sync(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         return Ok(rustix::fs::syncfs(self.parts.dir())?);
@@ -176,9 +182,12 @@ impl Disk {
         }
     }
 
-    /// What a file of the served folder is, if it is there. An error when the system is too short of
-    /// descriptors or memory to tell.
-    pub(super) fn identity_if_there(&self, name: &FileName) -> Result<Option<Identity>, StoreError> {
+    /// What a file of the served folder is, if it is there. An error when the system is too short
+    /// of descriptors or memory to tell.
+    pub(super) fn identity_if_there(
+        &self,
+        name: &FileName,
+    ) -> Result<Option<Identity>, StoreError> {
         match self.folder.identity(name) {
             Ok(identity) => Ok(Some(identity)),
             Err(error) if error.is_passing() => Err(error),
@@ -187,7 +196,11 @@ impl Disk {
     }
 
     /// Opens a file of the served folder that must still be what it was, or have become longer.
-    pub(super) fn open_at_least(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
+    pub(super) fn open_at_least(
+        &self,
+        name: &FileName,
+        identity: &Identity,
+    ) -> Result<File, StoreError> {
         let (file, now) = self.folder.open_file(name)?;
         match identity.is_or_grew(&now) {
             true => Ok(file),
@@ -196,7 +209,11 @@ impl Disk {
     }
 
     /// Opens a file of the served folder that must still be what it was.
-    pub(super) fn open_unchanged(&self, name: &FileName, identity: &Identity) -> Result<File, StoreError> {
+    pub(super) fn open_unchanged(
+        &self,
+        name: &FileName,
+        identity: &Identity,
+    ) -> Result<File, StoreError> {
         let (file, now) = self.folder.open_file(name)?;
         match now == *identity {
             true => Ok(file),
@@ -241,7 +258,8 @@ impl Disk {
 
     /// Bytes that can still be written where a name leads, when that is another file system.
     pub(super) fn free_space_elsewhere(&self, name: &FileName) -> io::Result<Option<u64>> {
-        let above = name.as_path().ancestors().skip(1).find_map(|folder| self.folder.enter(folder).ok());
+        let above =
+            name.as_path().ancestors().skip(1).find_map(|folder| self.folder.enter(folder).ok());
         match above {
             Some(folder) if place_of(&folder)?.0 != place_of(self.parts.dir())?.0 => {
                 free_space(&folder).map(Some)
@@ -287,8 +305,8 @@ fn is_closed(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::ROFS | Errno::ACCESS | Errno::PERM))
 }
 
-/// Our own files for a folder that we may not write to: in the user's cache folder, so that nothing is
-/// hashed again the next time, or for this run.
+/// Our own files for a folder that we may not write to: in the user's cache folder, so that nothing
+/// is hashed again the next time, or for this run.
 fn private_elsewhere(folder: &Folder, closed: io::Error) -> io::Result<Private> {
     let (device, inode) = place_of(folder.dir())?;
     let key = Digest::of(format!("{} {device} {inode}", folder.path().display()).as_bytes());

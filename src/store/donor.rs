@@ -1,8 +1,8 @@
 //! Chunks that need not be fetched, because an older version of the file has them: the file that is
 //! to be replaced, or what an abandoned reception of another version left.
 //!
-//! Whatever is taken is proven against the new manifest first, so it does not matter whether the older
-//! version is what it was thought to be, or changes meanwhile.
+//! Whatever is taken is proven against the new manifest first, so it does not matter whether the
+//! older version is what it was thought to be, or changes meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -48,14 +48,18 @@ pub(super) fn fill(disk: &Disk, part: &PartFile, replace: bool) -> Result<Filled
     Ok(Filled::Some)
 }
 
-/// Chunks of the file to be replaced that may be the same: by their digests where these are known for
-/// that chunk size, else all.
+/// Chunks of the file to be replaced that may be the same: by their digests where these are known
+/// for that chunk size, else all.
 fn unchanged(disk: &Disk, file: &File, part: &PartFile) -> Vec<ChunkIndex> {
     let manifest = part.manifest();
-    let known = Identity::of(file).ok().and_then(|identity| disk.catalog.find(manifest.name(), &identity));
-    let comparable = known.filter(|old| old.layout().chunk_size() == manifest.layout().chunk_size());
+    let known =
+        Identity::of(file).ok().and_then(|identity| disk.catalog.find(manifest.name(), &identity));
+    let comparable =
+        known.filter(|old| old.layout().chunk_size() == manifest.layout().chunk_size());
     let same = |index: &ChunkIndex| match &comparable {
-        Some(old) => old.digests().get(index.as_usize()) == manifest.digests().get(index.as_usize()),
+        Some(old) => {
+            old.digests().get(index.as_usize()) == manifest.digests().get(index.as_usize())
+        }
         None => true,
     };
     manifest.layout().indices().filter(same).collect()
@@ -100,7 +104,12 @@ fn take(file: &File, part: &PartFile, mut chunks: Vec<ChunkIndex>) -> Result<(),
     failure.map_or(Ok(()), Err)
 }
 
-fn copy(file: &File, part: &PartFile, index: ChunkIndex, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+fn copy(
+    file: &File,
+    part: &PartFile,
+    index: ChunkIndex,
+    buffer: &mut Vec<u8>,
+) -> Result<(), StoreError> {
     let layout = part.manifest().layout();
     buffer.resize(layout.chunk_len(index), 0);
     // What cannot be read or is not the same is fetched.

@@ -3,8 +3,8 @@
 //!
 //! Nothing proves its chunks when they come, so their digests are kept. Once the manifest is there,
 //! the file becomes the part file of what it turned out to be, and of its chunks those count whose
-//! digests are the manifest's; the others are fetched again. What an attempt left that ended before is
-//! taken over in the same way, after hashing it.
+//! digests are the manifest's; the others are fetched again. What an attempt left that ended before
+//! is taken over in the same way, after hashing it.
 
 use std::fs::File;
 use std::io;
@@ -22,8 +22,8 @@ use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manife
 /// What such a file is called behind the digest of its name.
 pub(super) const EARLY: &str = ".early";
 
-/// A file whose chunks come before anybody can say what they are. Nobody else can begin the same name
-/// in this way while it lives. Dropping it keeps what came.
+/// A file whose chunks come before anybody can say what they are. Nobody else can begin the same
+/// name in this way while it lives. Dropping it keeps what came.
 #[derive(Debug)]
 pub struct EarlyPart {
     disk: Arc<Disk>,
@@ -43,9 +43,13 @@ fn entry(name: &FileName) -> String {
     format!("{}{EARLY}", Digest::of(name.as_str().as_bytes()))
 }
 
-/// Begins such a file, or goes on with it. `None` when that is not worth it or not possible: something
-/// has the name, it would not fit, or somebody else is at it.
-pub(super) fn begin(disk: &Arc<Disk>, name: FileName, length: u64) -> Result<Option<EarlyPart>, StoreError> {
+/// Begins such a file, or goes on with it. `None` when that is not worth it or not possible:
+/// something has the name, it would not fit, or somebody else is at it.
+pub(super) fn begin(
+    disk: &Arc<Disk>,
+    name: FileName,
+    length: u64,
+) -> Result<Option<EarlyPart>, StoreError> {
     disk.check_open()?;
     if way::look(disk, &name, false)?.is_some() {
         return Ok(None);
@@ -100,8 +104,9 @@ impl EarlyPart {
         &self.left
     }
 
-    /// Writes a chunk to its place and remembers its digest. Many threads may do so at once. A second copy
-    /// is not written: it may have other bytes, and the digest must be that of the bytes that are there.
+    /// Writes a chunk to its place and remembers its digest. Many threads may do so at once. A
+    /// second copy is not written: it may have other bytes, and the digest must be that of the
+    /// bytes that are there.
     pub fn write(&self, index: ChunkIndex, bytes: &[u8]) -> Result<(), StoreError> {
         if !locked(&self.came).insert(index) {
             return Ok(());
@@ -123,15 +128,22 @@ impl EarlyPart {
             .remove(&journal_entry(&root))
             .and_then(|()| parts.rename(&entry(&self.name), &part_entry(&root)))
             .and_then(|()| self.file.try_clone());
-        adopted.map_err(StoreError::io(format!("cannot take over what was received of {}", self.name)))
+        adopted
+            .map_err(StoreError::io(format!("cannot take over what was received of {}", self.name)))
     }
 
-    /// The chunks that are good, now that it is known what it is. Those whose digests are not known, as
-    /// what an earlier attempt left, or the whole of a file that is cut otherwise, are hashed.
-    pub(super) fn good(&self, hashing: &Hashing, manifest: &Manifest) -> Result<ChunkSet, StoreError> {
+    /// The chunks that are good, now that it is known what it is. Those whose digests are not
+    /// known, as what an earlier attempt left, or the whole of a file that is cut otherwise, are
+    /// hashed.
+    pub(super) fn good(
+        &self,
+        hashing: &Hashing,
+        manifest: &Manifest,
+    ) -> Result<ChunkSet, StoreError> {
         if self.layout != *manifest.layout() {
             let what = format!("cannot read what was received of {}", self.name);
-            let written = written_chunks(&self.file, manifest.layout()).map_err(StoreError::io(what))?;
+            let written =
+                written_chunks(&self.file, manifest.layout()).map_err(StoreError::io(what))?;
             return hashing.verify(&self.file, manifest, written);
         }
         let digests = locked(&self.digests).clone();
@@ -139,7 +151,9 @@ impl EarlyPart {
         let doubtful = self.left.iter().filter(|index| known(index).is_none()).collect();
         let mut good = hashing.verify(&self.file, manifest, doubtful)?;
         for index in self.layout.indices() {
-            if known(&index).is_some_and(|digest| manifest.digests().get(index.as_usize()) == Some(&digest)) {
+            if known(&index)
+                .is_some_and(|digest| manifest.digests().get(index.as_usize()) == Some(&digest))
+            {
                 good.insert(index);
             }
         }

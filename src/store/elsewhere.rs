@@ -20,10 +20,11 @@ pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
 
 /// Writes a file that is not there yet.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let written = OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
+    let written =
+        OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
     written.map_err(StoreError::io(format!("cannot write {}", path.display())))
 }
 

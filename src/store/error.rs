@@ -34,7 +34,9 @@ pub enum StoreError {
     #[error(transparent)]
     BadName(#[from] BadName),
     /// A link on the way to the file leads out of the served folder.
-    #[error("{name} leads out of the served folder through a link, which is not followed; remove the link")]
+    #[error(
+        "{name} leads out of the served folder through a link, which is not followed; remove the link"
+    )]
     Outside {
         /// Which name.
         name: FileName,
@@ -52,7 +54,9 @@ pub enum StoreError {
         name: FileName,
     },
     /// Something that is no file has the name that a file is to get.
-    #[error("{by} has the name {name} already, and nothing replaces it; move it away and try again")]
+    #[error(
+        "{by} has the name {name} already, and nothing replaces it; move it away and try again"
+    )]
     Blocked {
         /// Which name.
         name: FileName,
@@ -60,7 +64,9 @@ pub enum StoreError {
         by: &'static str,
     },
     /// A part of the name before its last `/` is a file, so nothing can be put beneath it.
-    #[error("{name} cannot be put there, because {part} is a file and no folder; move it away and try again")]
+    #[error(
+        "{name} cannot be put there, because {part} is a file and no folder; move it away and try again"
+    )]
     NotAFolder {
         /// Which name.
         name: FileName,
@@ -68,7 +74,9 @@ pub enum StoreError {
         part: String,
     },
     /// The disk is too full.
-    #[error("no space for {name}: {needed} bytes are needed and {free} are free; make room and try again")]
+    #[error(
+        "no space for {name}: {needed} bytes are needed and {free} are free; make room and try again"
+    )]
     NoSpace {
         /// The file that does not fit.
         name: FileName,
@@ -78,7 +86,9 @@ pub enum StoreError {
         free: u64,
     },
     /// The disk is too full for all files of a folder together.
-    #[error("no space for all of it: {needed} bytes are needed and {free} are free; make room and try again")]
+    #[error(
+        "no space for all of it: {needed} bytes are needed and {free} are free; make room and try again"
+    )]
     NoRoom {
         /// Bytes still to be written.
         needed: u64,
@@ -99,7 +109,8 @@ pub enum StoreError {
         /// Which name.
         name: FileName,
     },
-    /// The file says that it is empty and is not, as those that the system makes up while they are read.
+    /// The file says that it is empty and is not, as those that the system makes up while they are
+    /// read.
     #[error(
         "{name} says that it has 0 bytes and has more, as files in /proc do; copy it to an ordinary file first"
     )]
@@ -134,7 +145,9 @@ pub enum StoreError {
         why: String,
     },
     /// Another server serves the folder already.
-    #[error("{who} serves {folder} already; end that server, or serve another folder with --served-files")]
+    #[error(
+        "{who} serves {folder} already; end that server, or serve another folder with --served-files"
+    )]
     Held {
         /// Which folder.
         folder: String,
@@ -195,7 +208,10 @@ pub enum StoreError {
 
 /// Whether the system was short of descriptors or memory, which says nothing of a file.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)
+    )
 }
 
 impl StoreError {

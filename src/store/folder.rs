@@ -1,11 +1,11 @@
 //! The served folder, and how a name becomes an open file without ever leaving it.
 //!
 //! Every name is resolved from the folder's own descriptor. The quick way is one `openat2` call
-//! that follows no link at all. Where it meets a link, or does not exist, the name is walked part by
-//! part: each step opens one part without following it, a link is read and its target walked in
+//! that follows no link at all. Where it meets a link, or does not exist, the name is walked part
+//! by part: each step opens one part without following it, a link is read and its target walked in
 //! turn, `..` goes back to the descriptor we came from, and whatever would leave the folder or
-//! enter `.peershare` ends with `EXDEV`. No step trusts a path that somebody else could change
-//! in the meantime.
+//! enter `.peershare` ends with `EXDEV`. No step trusts a path that somebody else could change in
+//! the meantime.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -26,7 +26,8 @@ use crate::content::FileName;
 use crate::content::name::is_private;
 
 /// Reads a file; a FIFO or a device cannot make the call hang.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 /// Opens a folder.
 const ENTER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Only looks at what is there, which needs no permission to read it.
@@ -42,8 +43,8 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Our own folders, which no name may lead to, however it is spelt.
     private: OnceLock<Vec<Place>>,
-    /// The folder of the last file that was looked at or read, and when it was seen that none of ours is
-    /// on the way to it: most files lie beside one another.
+    /// The folder of the last file that was looked at or read, and when it was seen that none of
+    /// ours is on the way to it: most files lie beside one another.
     free: Mutex<Option<(PathBuf, Instant)>>,
 }
 
@@ -82,8 +83,8 @@ impl Folder {
         self.private.get().is_some_and(|private| private.contains(&place))
     }
 
-    /// A folder on the way to a name must not be one of our own, under whatever name: a file system that
-    /// folds case has them under several, and a mount may show them anywhere.
+    /// A folder on the way to a name must not be one of our own, under whatever name: a file system
+    /// that folds case has them under several, and a mount may show them anywhere.
     fn check_way(&self, folders: &Path) -> io::Result<()> {
         if self.private.get().is_none() {
             return Ok(());
@@ -97,8 +98,8 @@ impl Folder {
         Ok(())
     }
 
-    /// The same, believed for a moment where nothing is made or changed: only who has the machine could
-    /// give one of our folders another name meanwhile.
+    /// The same, believed for a moment where nothing is made or changed: only who has the machine
+    /// could give one of our folders another name meanwhile.
     fn check_way_to_read(&self, folders: &Path) -> io::Result<()> {
         if folders.as_os_str().is_empty() {
             return Ok(());
@@ -156,8 +157,9 @@ impl Folder {
     /// Opens a regular file for reading; says also what it is.
     pub(super) fn open_file(&self, name: &FileName) -> Result<(File, Identity), StoreError> {
         let way = self.check_way_to_read(above(name.as_path()));
-        let file =
-            way.and_then(|()| self.resolve(name.as_path(), READ)).map_err(StoreError::reaching(name))?;
+        let file = way
+            .and_then(|()| self.resolve(name.as_path(), READ))
+            .map_err(StoreError::reaching(name))?;
         let metadata = file.metadata().map_err(StoreError::reaching(name))?;
         match metadata.is_file() {
             true => Ok((file, Identity::from_metadata(&metadata))),
@@ -181,9 +183,13 @@ impl Folder {
         }
     }
 
-    /// Opens a folder, after making what is missing of it; `made` is given each folder that got a new
-    /// one.
-    pub(super) fn make(&self, path: &Path, made: &dyn Fn(&File) -> io::Result<()>) -> io::Result<File> {
+    /// Opens a folder, after making what is missing of it; `made` is given each folder that got a
+    /// new one.
+    pub(super) fn make(
+        &self,
+        path: &Path,
+        made: &dyn Fn(&File) -> io::Result<()>,
+    ) -> io::Result<File> {
         match self.enter(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
@@ -279,7 +285,9 @@ impl Walk {
 }
 
 fn parts_backwards(path: &Path) -> Vec<OsString> {
-    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    let parts = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
@@ -313,7 +321,9 @@ mod tests {
         fs::create_dir_all(top.path().join("a/b")).unwrap();
         fs::write(top.path().join("a/b/f"), b"x").unwrap();
         symlink("a", top.path().join("link")).unwrap();
-        for (path, flags) in [("a", ENTER), ("a/b/", ENTER), (".", ENTER), ("a/b/f", READ), ("a/b/f", LOOK)] {
+        for (path, flags) in
+            [("a", ENTER), ("a/b/", ENTER), (".", ENTER), ("a/b/f", READ), ("a/b/f", LOOK)]
+        {
             let path = Path::new(path);
             let quick = open_without_links(folder.dir(), path, flags).unwrap().metadata().unwrap();
             assert_eq!(folder.walk(path, flags).unwrap().metadata().unwrap().ino(), quick.ino());
@@ -321,9 +331,15 @@ mod tests {
         for (path, flags) in [("a/x", READ), ("x/f", READ), ("a/b/f/g", READ), ("a/b/f", ENTER)] {
             let path = Path::new(path);
             let quick = open_without_links(folder.dir(), path, flags).unwrap_err();
-            assert_eq!(folder.walk(path, flags).unwrap_err().raw_os_error(), Some(quick.raw_os_error()));
+            assert_eq!(
+                folder.walk(path, flags).unwrap_err().raw_os_error(),
+                Some(quick.raw_os_error())
+            );
         }
-        assert_eq!(open_without_links(folder.dir(), Path::new("link/b/f"), READ).unwrap_err(), Errno::LOOP);
+        assert_eq!(
+            open_without_links(folder.dir(), Path::new("link/b/f"), READ).unwrap_err(),
+            Errno::LOOP
+        );
         assert!(folder.walk(Path::new("link/b/f"), READ).is_ok());
     }
 }

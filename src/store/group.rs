@@ -1,18 +1,19 @@
 //! Many small files received together, so that what makes one file safe is paid for once a group.
 //!
-//! A file of a group is written to a folder of the group's own, `.peershare/parts/<…>.group/<root>.<n>`,
-//! with its time and permissions. When enough of them are there, the group is *settled*: one `syncfs`
-//! brings all of them to the disk, each is renamed to its name without overwriting, and one write
-//! enters them in the catalog.
+//! A file of a group is written to a folder of the group's own,
+//! `.peershare/parts/<…>.group/<root>.<n>`, with its time and permissions. When enough of them are
+//! there, the group is *settled*: one `syncfs` brings all of them to the disk, each is renamed to
+//! its name without overwriting, and one write enters them in the catalog.
 //!
-//! **What is certain after a power cut.** A small file never has its name without its bytes, because it
-//! is synced before it is renamed. Which of the last few thousand files have their names already is
-//! certain only after [`Store::sync`](super::Store::sync), with which every transfer ends; the same
-//! command finds out and continues. The catalog is written after the bytes it is about are synced, so
-//! it never vouches for a file that was lost.
+//! **What is certain after a power cut.** A small file never has its name without its bytes,
+//! because it is synced before it is renamed. Which of the last few thousand files have their names
+//! already is certain only after [`Store::sync`](super::Store::sync), with which every transfer
+//! ends; the same command finds out and continues. The catalog is written after the bytes it is
+//! about are synced, so it never vouches for a file that was lost.
 //!
-//! A killed process leaves its group's folder behind. It was locked while the process lived; whoever
-//! finds it unlocked takes the files out again ([`Salvage`]), after proving them like received ones.
+//! A killed process leaves its group's folder behind. It was locked while the process lived;
+//! whoever finds it unlocked takes the files out again ([`Salvage`]), after proving them like
+//! received ones.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -73,7 +74,17 @@ impl Group {
         let (entry, folder) =
             make_folder(&disk).map_err(StoreError::io("cannot prepare to receive files"))?;
         let (waiting, folders) = (Vec::new(), HashMap::new());
-        Ok(Self { disk, entry, folder, waiting, bytes: 0, since: Instant::now(), next: 0, replace, folders })
+        Ok(Self {
+            disk,
+            entry,
+            folder,
+            waiting,
+            bytes: 0,
+            since: Instant::now(),
+            next: 0,
+            replace,
+            folders,
+        })
     }
 
     /// Writes a file that is to have that name once the group is settled.
@@ -117,9 +128,13 @@ impl Group {
         self.bytes = 0;
         let synced = self.disk.sync().map_err(StoreError::io("cannot sync what was received"));
         if let Err(error) = synced.and_then(|()| self.disk.check_in_force()) {
-            return waiting.into_iter().map(|waiting| (waiting.head.name, Err(error.again()))).collect();
+            return waiting
+                .into_iter()
+                .map(|waiting| (waiting.head.name, Err(error.again())))
+                .collect();
         }
-        let (mut settled, mut known) = (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
+        let (mut settled, mut known) =
+            (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
         let disk = Arc::clone(&self.disk);
         let naming = locked(&disk.naming);
         for Waiting { entry, identity, mut head, digests } in waiting {
@@ -152,11 +167,13 @@ impl Group {
     fn is_there(&self, head: &Head) -> bool {
         let Ok(identity) = self.disk.folder.identity(&head.name) else { return false };
         let hash = || small::hash(&self.disk, &[(head.name.clone(), identity)]).pop();
-        identity.length == head.identity.length && matches!(hash(), Some(Ok(root)) if root == head.root)
+        identity.length == head.identity.length
+            && matches!(hash(), Some(Ok(root)) if root == head.root)
     }
 
     fn write(&self, entry: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<Identity> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(attributes.permissions().unwrap_or(0o666));
         let file = File::from(openat(self.folder.dir(), entry, flags, mode)?);
         if bytes.len() > sparse::PIECE {
@@ -175,7 +192,9 @@ impl Group {
         let to = (folder_of(disk, folders, name)?, name.last_part());
         let placing = Placing { disk, from: (folder.dir(), entry), to, replace: *replace };
         match placing.place()? {
-            Placed::Renamed => Ok(Identity::from_stat(&statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)?)),
+            Placed::Renamed => {
+                Ok(Identity::from_stat(&statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)?))
+            }
             Placed::Copied(copy) => Identity::of(&copy),
         }
     }
@@ -258,8 +277,8 @@ impl Salvage {
         self.files.is_empty()
     }
 
-    /// The bytes of a file that may have that content, which is for the caller to prove. They are given
-    /// once.
+    /// The bytes of a file that may have that content, which is for the caller to prove. They are
+    /// given once.
     pub fn take(&mut self, root: &Root) -> Option<Vec<u8>> {
         let copies = self.files.remove(root)?;
         let mut found = None;
@@ -307,8 +326,8 @@ pub(super) fn sweep(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) ->
     disk.parts.remove_folder(entry)
 }
 
-/// What an abandoned group holds: its bytes, when it was touched, and whether somebody is at it. `None` when it
-/// is gone.
+/// What an abandoned group holds: its bytes, when it was touched, and whether somebody is at it.
+/// `None` when it is gone.
 pub(super) fn stored(disk: &Disk, entry: &str) -> io::Result<Option<(u64, SystemTime, bool)>> {
     if !disk.parts.has(entry)? {
         return Ok(None);
@@ -317,7 +336,9 @@ pub(super) fn stored(disk: &Disk, entry: &str) -> io::Result<Option<(u64, System
     let in_use = folder.dir().try_lock().is_err();
     let mut bytes = 0;
     for file in folder.entries()? {
-        bytes += folder.file(&file)?.map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()))?;
+        bytes += folder
+            .file(&file)?
+            .map_or(Ok(0), |file| file.metadata().map(|metadata| metadata.len()))?;
     }
     Ok(Some((bytes, super::begun::touched(folder.dir())?, in_use)))
 }

@@ -46,12 +46,20 @@ impl Hashing {
 
     /// Has a file of the served folder hashed before those that nobody asked for. Says so if that
     /// failed a moment ago; the next call tries again.
-    pub(super) fn request(&self, name: &FileName, identity: Identity) -> Result<Arc<Job>, StoreError> {
+    pub(super) fn request(
+        &self,
+        name: &FileName,
+        identity: Identity,
+    ) -> Result<Arc<Job>, StoreError> {
         self.request_as(name, identity).map(|(job, _)| job)
     }
 
     /// The same; says what the file was when the job began, which is less than now where it grows.
-    fn request_as(&self, name: &FileName, identity: Identity) -> Result<(Arc<Job>, Identity), StoreError> {
+    fn request_as(
+        &self,
+        name: &FileName,
+        identity: Identity,
+    ) -> Result<(Arc<Job>, Identity), StoreError> {
         if let Some(error) = self.register.take_failure(name) {
             return Err(error);
         }
@@ -146,19 +154,24 @@ impl Hashing {
         self.run(Task { name: name.clone(), layout, chunks, open, end }, &mut |_, _| true)
     }
 
-    /// Hashes whatever is not hashed yet, when there is nothing else to do: small files together while
-    /// the backlog looks for the next large one.
+    /// Hashes whatever is not hashed yet, when there is nothing else to do: small files together
+    /// while the backlog looks for the next large one.
     pub(super) fn hash_all(&self) -> Result<(), StoreError> {
         let (disk, register, closed) =
             (Arc::clone(&self.disk), Arc::clone(&self.register), Arc::clone(&self.closed));
         let names = {
             let disk = Arc::clone(&self.disk);
-            std::iter::once_with(move || Names::read(&disk.folder)).flatten().flat_map(|names| names.sorted)
+            std::iter::once_with(move || Names::read(&disk.folder))
+                .flatten()
+                .flat_map(|names| names.sorted)
         };
         let files = names.filter(|named| !named.folder).map(|named| Some(named.name)).chain([None]);
         let (mut group, mut bytes) = (Vec::new(), 0);
         let jobs = files.filter_map(move |name| {
-            if name.is_none() || bytes >= config::GATHER_BYTES || group.len() >= config::GATHER_FILES {
+            if name.is_none()
+                || bytes >= config::GATHER_BYTES
+                || group.len() >= config::GATHER_FILES
+            {
                 small::hash(&disk, &std::mem::take(&mut group));
                 bytes = 0;
             }
@@ -185,7 +198,11 @@ impl Hashing {
     }
 
     /// Hashes now and waits; a caller that gives up takes the job with it.
-    fn run(&self, task: Task, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Vec<Digest>, StoreError> {
+    fn run(
+        &self,
+        task: Task,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Vec<Digest>, StoreError> {
         let job = Arc::new(Job::new(task));
         self.pool.submit(&job)?;
         let digests = job.wait(progress);
@@ -201,7 +218,8 @@ impl Drop for Hashing {
 }
 
 impl Register {
-    /// The job that hashes that file, a new one if there is none, and what the file was when it began.
+    /// The job that hashes that file, a new one if there is none, and what the file was when it
+    /// began.
     fn running_or(
         &self,
         name: &FileName,
@@ -288,12 +306,16 @@ fn manifest_of(name: &FileName, length: u64, digests: Vec<Digest>) -> Result<Man
 }
 
 fn not_hashable(bad: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Io { what: "cannot hash the file".to_owned(), error: std::io::Error::other(bad.to_string()) }
+    StoreError::Io {
+        what: "cannot hash the file".to_owned(),
+        error: std::io::Error::other(bad.to_string()),
+    }
 }
 
 fn unchanged(file: &File, name: &FileName, before: &Identity) -> Result<(), StoreError> {
     let now = Identity::of(file).map_err(StoreError::reaching(name))?;
-    // What grew meanwhile has another identity, so that nothing is taken for it but what was described.
+    // What grew meanwhile has another identity, so that nothing is taken for it but what was
+    // described.
     match before.is_or_grew(&now) {
         true => Ok(()),
         false => Err(StoreError::Changed { name: name.clone() }),

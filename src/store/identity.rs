@@ -45,9 +45,9 @@ impl Identity {
         (self.length, self.mtime_ns, self.inode) == (now.length, now.mtime_ns, now.inode)
     }
 
-    /// Whether a write that follows would be noticed, when the file was looked at `then`. Some file systems
-    /// (exFAT, ext4 with small inodes, several over a network) tell times in seconds, or in hundredths of
-    /// them: there a second write soon after the first leaves all of this as it was.
+    /// Whether a write that follows would be noticed, when the file was looked at `then`. Some file
+    /// systems (exFAT, ext4 with small inodes, several over a network) tell times in seconds, or in
+    /// hundredths of them: there a second write soon after the first leaves all of this as it was.
     pub(super) fn is_settled(&self, then: SystemTime) -> bool {
         if self.ctime_ns % COARSE_NS != 0 {
             return true;
@@ -57,8 +57,8 @@ impl Identity {
         written + config::COARSE_TIME.as_nanos() < then
     }
 
-    /// Whether a file that was this has become longer, as a log does. It may still begin with the same
-    /// content; nothing but the digests can say whether it does.
+    /// Whether a file that was this has become longer, as a log does. It may still begin with the
+    /// same content; nothing but the digests can say whether it does.
     fn grew(&self, now: &Self) -> bool {
         self.inode == now.inode && self.length < now.length
     }

@@ -73,8 +73,17 @@ pub(super) fn begin(
     let claimed = disk.parts.remove(&entry).and_then(|()| disk.parts.claim(&entry));
     let Some(file) = claimed.map_err(StoreError::io(what))? else { return Ok(Arrival::Busy) };
     let (disk, unwritten) = (Arc::clone(disk), Vec::new());
-    let incoming =
-        Incoming { disk, name, entry, file, _lock: lock, unwritten, written: 0, replace, settled: false };
+    let incoming = Incoming {
+        disk,
+        name,
+        entry,
+        file,
+        _lock: lock,
+        unwritten,
+        written: 0,
+        replace,
+        settled: false,
+    };
     Ok(Arrival::Ready(incoming))
 }
 
@@ -119,7 +128,8 @@ impl Incoming {
         self.flush()?;
         self.file.sync_all().map_err(|error| self.unwritable(error))?;
         self.disk.check_in_force()?;
-        let folder = self.disk.folder.make_parent(&self.name).map_err(|error| self.unplaceable(error))?;
+        let folder =
+            self.disk.folder.make_parent(&self.name).map_err(|error| self.unplaceable(error))?;
         let to = (&folder, self.name.last_part());
         let from = (self.disk.parts.dir(), &*self.entry);
         let placing = Placing { disk: &self.disk, from, to, replace: self.replace };
@@ -143,7 +153,10 @@ impl Incoming {
     }
 
     /// Reads what is written piece by piece, the last one first.
-    fn for_pieces_backwards(&self, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(), StoreError> {
+    fn for_pieces_backwards(
+        &self,
+        mut each: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
         let (mut end, mut buffer) = (self.written, vec![0; config::HASH_PIECE]);
         while end > 0 {
             let len = usize::try_from(end).unwrap_or(usize::MAX).min(buffer.len());

@@ -159,7 +159,10 @@ impl Job {
 
     /// Waits for the digests, in the order of the task's chunks. `progress` is told the bytes done
     /// and all bytes now and then; when it says `false`, the caller waits no longer.
-    pub(super) fn wait(&self, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Vec<Digest>, StoreError> {
+    pub(super) fn wait(
+        &self,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Vec<Digest>, StoreError> {
         loop {
             let ended = self.ends_within(config::HASH_PROGRESS);
             let (done, total) = self.progress();
@@ -191,7 +194,8 @@ impl Job {
         }
         let mut leaves = Vec::new();
         while !range.is_empty() {
-            let len = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(buffer.len());
+            let len =
+                usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(buffer.len());
             let (piece, _) = buffer.split_at_mut(len);
             file.read_exact_at(piece, range.start).map_err(|error| self.unreadable(error))?;
             hash_leaves(piece, &mut leaves);
@@ -204,7 +208,11 @@ impl Job {
     /// The digest of a chunk of zeros; all but the last chunk have the same length, so it is kept.
     fn zero_digest(&self, len: usize) -> Digest {
         let digest = || merkle::zero_digest(&self.layout, len);
-        if len == self.layout.chunk_size() as usize { *self.zero.get_or_init(digest) } else { digest() }
+        if len == self.layout.chunk_size() as usize {
+            *self.zero.get_or_init(digest)
+        } else {
+            digest()
+        }
     }
 
     fn unreadable(&self, error: io::Error) -> StoreError {

@@ -20,8 +20,8 @@ const UNFINISHED_JOURNAL: &str = ".journal.new";
 /// What the lock of a name is called behind the name's digest.
 pub(super) const NAME_LOCK: &str = ".name";
 
-/// Deletes what killed processes left that nobody can continue, and what could be continued but was not
-/// for a long time.
+/// Deletes what killed processes left that nobody can continue, and what could be continued but was
+/// not for a long time.
 pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
     for entry in disk.parts.entries()? {
         if entry.ends_with(group::GROUP) {
@@ -71,8 +71,8 @@ pub(super) fn begun_for(disk: &Disk, name: &FileName, own: &Root) -> io::Result<
     Ok(found)
 }
 
-/// Whether nobody has touched the file for a long time. Dates before this program cannot be true: the
-/// machine's clock was not set yet. They count from now on.
+/// Whether nobody has touched the file for a long time. Dates before this program cannot be true:
+/// the machine's clock was not set yet. They count from now on.
 fn is_old(file: &File, now: SystemTime) -> bool {
     let Ok(metadata) = file.metadata() else { return false };
     // The modification time may be that of the other peer's file already.
@@ -97,7 +97,8 @@ pub(super) fn remove_unlocked(
     is_useless: impl Fn(&File) -> bool,
 ) -> io::Result<bool> {
     let Some(file) = disk.parts.file(entry)? else { return Ok(false) };
-    let mine = is_useless(&file) && file.try_lock().is_ok() && disk.parts.is_current(entry, &file)?;
+    let mine =
+        is_useless(&file) && file.try_lock().is_ok() && disk.parts.is_current(entry, &file)?;
     if mine {
         remove_with_journal(disk, entry)?;
     }

@@ -23,8 +23,8 @@ pub(super) struct Lent {
 }
 
 impl Store {
-    /// Serves a file from anywhere on this machine by its content id, under the last part of its path,
-    /// while this store lives; it is never listed. Hashes it first; `progress` is as for
+    /// Serves a file from anywhere on this machine by its content id, under the last part of its
+    /// path, while this store lives; it is never listed. Hashes it first; `progress` is as for
     /// [`Self::manifest`].
     pub fn lend(
         &self,
@@ -58,7 +58,9 @@ impl Store {
 /// Bytes of a file anywhere on this machine.
 pub fn length_at(path: &Path) -> Result<u64, StoreError> {
     let metadata = std::fs::metadata(path);
-    metadata.map(|metadata| metadata.len()).map_err(StoreError::io(format!("cannot open {}", path.display())))
+    metadata
+        .map(|metadata| metadata.len())
+        .map_err(StoreError::io(format!("cannot open {}", path.display())))
 }
 
 /// [`StoreError::NoSize`] when a file that says it is empty is not.
@@ -81,20 +83,24 @@ impl Lent {
 
 /// Whether two files anywhere on this machine have the same bytes; folders never do.
 pub fn same_content(one: &Path, other: &Path) -> bool {
-    let open =
-        |path: &Path| File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()));
+    let open = |path: &Path| {
+        File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))
+    };
     match (open(one), open(other)) {
         (Some(one), Some(other)) => same_bytes(&one, &other).unwrap_or(false),
         _ => false,
     }
 }
 
-/// What lies in the folder that a path would be in, each as a path like that one; folders with a `/`.
+/// What lies in the folder that a path would be in, each as a path like that one; folders with a
+/// `/`.
 pub fn names_beside(path: &Path) -> Vec<String> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let entries =
+        std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
     let name = |entry: std::fs::DirEntry| {
-        let path = folder.map_or_else(|| entry.file_name().into(), |folder| folder.join(entry.file_name()));
+        let path = folder
+            .map_or_else(|| entry.file_name().into(), |folder| folder.join(entry.file_name()));
         let slash = if entry.path().is_dir() { "/" } else { "" };
         Some(format!("{}{slash}", path.to_str()?))
     };

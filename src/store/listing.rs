@@ -41,8 +41,8 @@ pub struct ListPage {
     pub entries: Vec<Entry>,
     /// Where the next page begins, if there is one: after this name.
     pub next: Option<FileName>,
-    /// How much of what was asked for cannot be listed; [`Store::omissions`](super::Store::omissions) says
-    /// what and why.
+    /// How much of what was asked for cannot be listed;
+    /// [`Store::omissions`](super::Store::omissions) says what and why.
     pub left_out: u64,
 }
 
@@ -84,8 +84,8 @@ pub(super) struct Named {
 }
 
 impl Listing {
-    /// The names beneath a folder (empty, or with a `/` behind) as they are now, or for a page after
-    /// the first as they were a moment ago.
+    /// The names beneath a folder (empty, or with a `/` behind) as they are now, or for a page
+    /// after the first as they were a moment ago.
     pub(super) fn names(
         &self,
         folder: &Folder,
@@ -116,7 +116,8 @@ impl Names {
     pub(super) fn omissions(&self, selection: &Selection, most: usize) -> Omissions {
         let mut omissions = Omissions::default();
         let concerns = |left: &&LeftOut| {
-            selection.selects(&left.name) || left.unknown_folder && selection.may_select_beneath(&left.name)
+            selection.selects(&left.name)
+                || left.unknown_folder && selection.may_select_beneath(&left.name)
         };
         for LeftOut { name, reason, .. } in self.left_out.iter().filter(concerns) {
             omissions.add(name.clone(), *reason, most);
@@ -124,8 +125,8 @@ impl Names {
         omissions
     }
 
-    /// Walks through a folder of it. An error where the top cannot be read, or where the system is short of
-    /// what it needs, so that nobody knows what is there.
+    /// Walks through a folder of it. An error where the top cannot be read, or where the system is
+    /// short of what it needs, so that nobody knows what is there.
     fn beneath(folder: &Folder, beneath: &str) -> Result<Self, StoreError> {
         let mut walk = Walk { folder, names: Self::default(), ahead: Vec::new() };
         match beneath.strip_suffix('/').map(str::parse::<FileName>) {
@@ -162,8 +163,10 @@ impl Names {
         folders: bool,
         after: Option<&FileName>,
     ) -> impl Iterator<Item = &'a Named> {
-        let start = after.map_or(0, |after| self.sorted.partition_point(|named| named.name <= *after));
-        let wanted = move |named: &&Named| (folders || !named.folder) && selection.matches(&named.name);
+        let start =
+            after.map_or(0, |after| self.sorted.partition_point(|named| named.name <= *after));
+        let wanted =
+            move |named: &&Named| (folders || !named.folder) && selection.matches(&named.name);
         self.sorted.iter().skip(start).filter(wanted)
     }
 }
@@ -186,7 +189,8 @@ struct Visit {
 }
 
 impl Walk<'_> {
-    /// Goes into one folder. One that is gone meanwhile is not there; one that cannot be read is left out.
+    /// Goes into one folder. One that is gone meanwhile is not there; one that cannot be read is
+    /// left out.
     fn visit(&mut self, visit: &Visit) -> io::Result<()> {
         let entered = self.folder.enter(Path::new(&visit.prefix));
         match entered.and_then(|dir| self.list(&dir, visit)) {
@@ -262,9 +266,12 @@ impl Walk<'_> {
 
     /// Takes a link for what it points to, as long as that lies in the folder.
     fn look(&mut self, visit: &Visit, name: FileName) -> io::Result<()> {
-        let is_link = || statat(self.folder.dir(), name.as_path(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        let is_link =
+            || statat(self.folder.dir(), name.as_path(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
         match self.folder.look(name.as_path()) {
-            Ok(metadata) if metadata.is_file() => self.names.sorted.push(Named { name, folder: false }),
+            Ok(metadata) if metadata.is_file() => {
+                self.names.sorted.push(Named { name, folder: false })
+            }
             Ok(metadata) if metadata.is_dir() && visit.links < config::MAX_LINKED_FOLDERS => {
                 self.ahead.push(visit.below(&name, 1));
             }
@@ -293,13 +300,21 @@ fn is_new_device(visit: &Visit, (device, _): (u64, u64)) -> bool {
     visit.within.last().is_none_or(|(above, _)| *above != device)
 }
 
-/// Whether the files of a folder are made up by the system while they are read: they say that they have no
-/// bytes, and have some.
+/// Whether the files of a folder are made up by the system while they are read: they say that they
+/// have no bytes, and have some.
 #[cfg(target_os = "linux")]
 fn is_made_up(dir: &File) -> io::Result<bool> {
     // proc, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2 (magic.h of Linux)
-    const MADE_UP: [u64; 8] =
-        [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6265_6570, 0x27_e0eb, 0x6367_7270];
+    const MADE_UP: [u64; 8] = [
+        0x9fa0,
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0x6265_6570,
+        0x27_e0eb,
+        0x6367_7270,
+    ];
     #[allow(clippy::unnecessary_cast, reason = "the type of this field differs between systems")]
     let kind = rustix::fs::fstatfs(dir)?.f_type as u64;
     Ok(MADE_UP.contains(&(kind & 0xffff_ffff)))

@@ -1,10 +1,10 @@
 //! Files being received, for those who are served from them meanwhile.
 //!
-//! A part file is entered here as long as it lives in this process; one of another process, as that of
-//! a client beside its server, is found through its live file (`watched`). A reader finds it by content
-//! id, waits for the chunk it wants, and reads it from the same open file. What goes out is counted by
-//! reader (`deliveries`), so that a receiver that passes chunks on knows whether it is ahead of its
-//! readers.
+//! A part file is entered here as long as it lives in this process; one of another process, as that
+//! of a client beside its server, is found through its live file (`watched`). A reader finds it by
+//! content id, waits for the chunk it wants, and reads it from the same open file. What goes out is
+//! counted by reader (`deliveries`), so that a receiver that passes chunks on knows whether it is
+//! ahead of its readers.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -49,7 +49,8 @@ impl Live {
         if let Some(part) = parts.get(root).and_then(Weak::upgrade) {
             return Some(part);
         }
-        let waited = self.appeared.wait_timeout(parts, time).unwrap_or_else(PoisonError::into_inner);
+        let waited =
+            self.appeared.wait_timeout(parts, time).unwrap_or_else(PoisonError::into_inner);
         waited.0.get(root).and_then(Weak::upgrade)
     }
 }
@@ -136,7 +137,8 @@ impl Partial {
         cut
     }
 
-    /// Whether nothing more will come: it is complete, or given up. What is there can still be read.
+    /// Whether nothing more will come: it is complete, or given up. What is there can still be
+    /// read.
     pub fn is_over(&self) -> bool {
         match &self.0 {
             Whose::Ours(part) => locked(&part.waiting.0).over,
@@ -144,18 +146,31 @@ impl Partial {
         }
     }
 
-    /// Where a chunk of a given size lies, once all of it is there, which may take until `deadline`.
-    /// [`StoreError::NotYet`] when it did not come, [`StoreError::NoSuchChunk`] when it never will.
-    pub fn cut(&self, number: u32, chunk_size: u32, deadline: Instant) -> Result<Extent<'_>, StoreError> {
+    /// Where a chunk of a given size lies, once all of it is there, which may take until
+    /// `deadline`. [`StoreError::NotYet`] when it did not come, [`StoreError::NoSuchChunk`] when it
+    /// never will.
+    pub fn cut(
+        &self,
+        number: u32,
+        chunk_size: u32,
+        deadline: Instant,
+    ) -> Result<Extent<'_>, StoreError> {
         let own = self.layout();
         let layout = ChunkLayout::new(own.length(), chunk_size).ok();
         let range = layout.and_then(|layout| Some(layout.range(layout.index(number)?)));
-        let range =
-            range.ok_or_else(|| StoreError::NoSuchChunk { name: self.name().clone(), number, chunk_size })?;
+        let range = range.ok_or_else(|| StoreError::NoSuchChunk {
+            name: self.name().clone(),
+            number,
+            chunk_size,
+        })?;
         if !own.covering(&range).all(|index| self.wait(index, deadline)) {
             return Err(StoreError::NotYet { name: self.name().clone() });
         }
-        Ok(Extent { file: self.file(), offset: range.start, len: (range.end - range.start) as usize })
+        Ok(Extent {
+            file: self.file(),
+            offset: range.start,
+            len: (range.end - range.start) as usize,
+        })
     }
 
     /// Notes that `peer` asked what is here.

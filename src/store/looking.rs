@@ -44,7 +44,9 @@ impl<'a> Looker<'a> {
             .parent(name)
             .and_then(|parent| Ok(statat(parent, name.last_part(), AtFlags::SYMLINK_NOFOLLOW)?));
         match stat {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.follow(name),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                self.follow(name)
+            }
             Ok(stat) => Ok(Seen::from(stat)),
             Err(error) => Err(StoreError::reaching(name)(error)),
         }
@@ -72,8 +74,8 @@ impl<'a> Looker<'a> {
         })
     }
 
-    /// Whether the last look failed because a part of the name before its last `/` is a file, so that
-    /// nothing can ever be put there.
+    /// Whether the last look failed because a part of the name before its last `/` is a file, so
+    /// that nothing can ever be put there.
     pub(super) fn is_blocked(&self) -> bool {
         matches!(self.last, Some((_, Err(Errno::NOTDIR))))
     }
@@ -85,7 +87,8 @@ impl<'a> Looker<'a> {
         };
         if self.last.as_ref().is_none_or(|(last, _)| last != folder) {
             let entered = self.folder.enter(folder.as_ref());
-            let entered = entered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
+            let entered =
+                entered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
             self.last = Some((folder.to_owned(), entered));
         }
         match &self.last {

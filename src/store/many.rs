@@ -6,7 +6,9 @@ use rustix::fs::FileType;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::looking::{Looker, Seen};
-use super::{Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, reception, small, way};
+use super::{
+    Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, reception, small, way,
+};
 use crate::config;
 use crate::content::{Attributes, Entry, FileName, Omissions, Root, Selection};
 
@@ -41,7 +43,8 @@ impl Store {
         let disk = &inner.disk;
         let selection = Selection::new(query.pattern.as_deref(), &query.except)?;
         let names = inner.listing.names(&disk.folder, selection.beneath(), first_page)?;
-        let mut matching = names.matching(&selection, query.folders, query.after.as_ref()).peekable();
+        let mut matching =
+            names.matching(&selection, query.folders, query.after.as_ref()).peekable();
         let mut looker = Looker::new(&disk.folder);
         let (mut found, mut last, mut unhashed, mut unseen) = (Vec::new(), None, 0, 0);
         while found.len() < query.limit
@@ -62,7 +65,10 @@ impl Store {
                     continue;
                 }
             };
-            if query.hashed && seen.kind == FileType::RegularFile && small::is_small(seen.identity.length) {
+            if query.hashed
+                && seen.kind == FileType::RegularFile
+                && small::is_small(seen.identity.length)
+            {
                 // Only roughly: some may be known.
                 let known = disk.catalog.is_known(&named.name, &seen.identity);
                 unhashed += if known { 0 } else { seen.identity.length };
@@ -71,13 +77,14 @@ impl Store {
         }
         let next = matching.peek().and(last).cloned();
         let roots = self.roots_of(&found, query.hashed);
-        let entries = found.into_iter().zip(roots).map(|((name, seen), root)| entry(name, seen, root));
+        let entries =
+            found.into_iter().zip(roots).map(|((name, seen), root)| entry(name, seen, root));
         let left_out = names.omissions(&selection, 0).count + unseen;
         Ok(ListPage { entries: entries.collect(), next, left_out })
     }
 
-    /// What a listing leaves out, and why: `most` entries at most, all of them counted. The names are those
-    /// of the last listing, if that was a moment ago.
+    /// What a listing leaves out, and why: `most` entries at most, all of them counted. The names
+    /// are those of the last listing, if that was a moment ago.
     pub fn omissions(
         &self,
         pattern: Option<&str>,
@@ -138,7 +145,8 @@ impl Store {
             let mut served = false;
             for (name, identity) in &places {
                 let length = usize::try_from(identity.length).unwrap_or(usize::MAX);
-                let fits = small::is_small(identity.length) && before.saturating_add(length) <= most;
+                let fits =
+                    small::is_small(identity.length) && before.saturating_add(length) <= most;
                 served = fits && append(&inner.disk, name, identity, root, payload)?;
                 if served {
                     break;
@@ -154,33 +162,45 @@ impl Store {
         let Some(lent) = self.lent(root) else { return false };
         let fits = payload.len().saturating_add(lent.identity.length as usize) <= most;
         let name = lent.manifest.name();
-        fits && lent.open().and_then(|file| small::append(&file, name, &lent.identity, payload)).is_ok()
+        fits && lent
+            .open()
+            .and_then(|file| small::append(&file, name, &lent.identity, payload))
+            .is_ok()
     }
 
     /// What has the names of these files. Hashes small files that may be the same.
     /// With `replace`, a link that leads to nothing counts as nothing.
-    pub fn compare(&self, wanted: &[Wanted<'_>], replace: bool) -> Vec<Result<Standing, StoreError>> {
+    pub fn compare(
+        &self,
+        wanted: &[Wanted<'_>],
+        replace: bool,
+    ) -> Vec<Result<Standing, StoreError>> {
         let inner = self.now();
         let mut looker = Looker::new(&inner.disk.folder);
         let folder = &inner.disk.folder;
         let look = |wanted: &Wanted<'_>| way::look_with(&mut looker, folder, wanted.name, replace);
         let looks: Vec<Result<Option<Seen>, StoreError>> = wanted.iter().map(look).collect();
-        let same_length = |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {
-            Ok(Some(seen)) if seen.identity.length == wanted.length => Some((wanted.name.clone(), *seen)),
-            _ => None,
-        };
-        let candidates: Vec<(FileName, Seen)> = wanted.iter().zip(&looks).filter_map(same_length).collect();
+        let same_length =
+            |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {
+                Ok(Some(seen)) if seen.identity.length == wanted.length => {
+                    Some((wanted.name.clone(), *seen))
+                }
+                _ => None,
+            };
+        let candidates: Vec<(FileName, Seen)> =
+            wanted.iter().zip(&looks).filter_map(same_length).collect();
         let mut roots = self.roots_of(&candidates, true).into_iter();
         let standing = |(wanted, look): (&Wanted<'_>, Result<Option<Seen>, StoreError>)| {
             let Some(seen) = look? else { return Ok(Standing::Free) };
-            let here = if seen.identity.length == wanted.length { roots.next().flatten() } else { None };
+            let here =
+                if seen.identity.length == wanted.length { roots.next().flatten() } else { None };
             Ok(if here.is_some() && here == wanted.root { Standing::Same } else { Standing::Other })
         };
         wanted.iter().zip(looks).map(standing).collect()
     }
 
-    /// Fails when so many bytes more do not fit where these files go, all of them together. `kept` are contents of
-    /// which something may be here from an earlier attempt.
+    /// Fails when so many bytes more do not fit where these files go, all of them together. `kept`
+    /// are contents of which something may be here from an earlier attempt.
     pub fn check_room(
         &self,
         needed: u64,
@@ -230,7 +250,8 @@ impl Store {
         let mut looker = Looker::new(&inner.disk.folder);
         for (name, wanted) in folders {
             let Ok(seen) = looker.look(name) else { continue };
-            let as_it_is = Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) };
+            let as_it_is =
+                Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) };
             let mode = wanted.permissions().map(attributes::folder_mode);
             if seen.kind == FileType::Directory && as_it_is != (Attributes { mode, ..wanted }) {
                 match inner.disk.folder.enter(name.as_path()) {
@@ -251,7 +272,9 @@ impl Store {
         let inner = self.now();
         let disk = &inner.disk;
         match Looker::new(&disk.folder).look_at_file(name) {
-            Ok(seen) => Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) },
+            Ok(seen) => {
+                Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) }
+            }
             Err(_) => self.lent(root).map(|lent| lent.attributes()).unwrap_or_default(),
         }
     }

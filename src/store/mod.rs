@@ -3,8 +3,9 @@
 //! A [`Store`] is a served folder: it lists it, knows what its files are, opens them for serving,
 //! and receives new ones. It stands apart so that two promises can be checked in one place: nothing
 //! outside the served folder is ever touched (`folder`), and no byte is kept as good that was not
-//! verified (`part`, whose files take [`VerifiedChunk`](crate::content::VerifiedChunk)s only; what has
-//! no proof goes through `incoming`, under the same names and locks, and is never continued later).
+//! verified (`part`, whose files take [`VerifiedChunk`](crate::content::VerifiedChunk)s only; what
+//! has no proof goes through `incoming`, under the same names and locks, and is never continued
+//! later).
 //!
 //! * `folder`: from a name to an open file without leaving the folder
 //! * `listing`, `looking`: which files there are
@@ -16,8 +17,8 @@
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `early`: a file while it is fetched from a peer that still hashes it
-//! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process or
-//!   another
+//! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process
+//!   or another
 //! * `summary`: how much is served
 //! * `begun`: what is not complete, shown and cleared
 //! * `elsewhere`: small files outside that are read or written whole
@@ -45,8 +46,8 @@
 //! Small files take a shorter way, in groups: see `group`, which also says what is certain after a
 //! power cut.
 //!
-//! Nothing here waits while it holds a lock, but for the catalog, which is read and appended to under
-//! its own.
+//! Nothing here waits while it holds a lock, but for the catalog, which is read and appended to
+//! under its own.
 
 mod attributes;
 mod begun;
@@ -152,8 +153,8 @@ struct Inner {
     hashing: Hashing,
     listing: Listing,
     lent: Mutex<HashMap<Root, Lent>>,
-    /// What was described last, with what its file was then: one that grows is described anew all the time,
-    /// and what was described before is to be had still.
+    /// What was described last, with what its file was then: one that grows is described anew all
+    /// the time, and what was described before is to be had still.
     described: Mutex<VecDeque<(Identity, Arc<Manifest>)>>,
     counted: summary::Counted,
 }
@@ -226,8 +227,8 @@ impl Store {
         Ok(manifest)
     }
 
-    /// A file here that has that content and was not changed since it was hashed. An error when the system
-    /// is too short of descriptors or memory to tell.
+    /// A file here that has that content and was not changed since it was hashed. An error when the
+    /// system is too short of descriptors or memory to tell.
     pub fn by_root(&self, root: &Root) -> Result<Option<Arc<Manifest>>, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
@@ -241,8 +242,8 @@ impl Store {
         Ok(lent.map(|lent| lent.manifest))
     }
 
-    /// Hashed files of the served folder whose content id begins with these digits. Errors are those of
-    /// [`by_root`](Self::by_root).
+    /// Hashed files of the served folder whose content id begins with these digits. Errors are
+    /// those of [`by_root`](Self::by_root).
     pub fn by_prefix(&self, prefix: &RootPrefix) -> Result<Vec<(FileName, Root)>, StoreError> {
         let inner = self.now();
         let disk = &inner.disk;
@@ -283,12 +284,13 @@ impl Store {
         Ok(Opened::new(file, identity, name.clone()))
     }
 
-    /// The manifest of the same content with chunks of another size in bytes; reads and hashes all of
-    /// it.
+    /// The manifest of the same content with chunks of another size in bytes; reads and hashes all
+    /// of it.
     pub fn cut_again(&self, manifest: &Manifest, chunk_size: u32) -> Result<Manifest, StoreError> {
         let name = manifest.name();
         let content = self.open_content(&manifest.root())?;
-        let layout = ChunkLayout::new(manifest.length(), chunk_size).map_err(StoreError::layout(name))?;
+        let layout =
+            ChunkLayout::new(manifest.length(), chunk_size).map_err(StoreError::layout(name))?;
         let chunks = layout.indices().collect();
         let digests = self.now().hashing.digests(content.file(), name, layout, chunks)?;
         Manifest::new(name.clone(), layout, manifest.root(), digests)
@@ -301,14 +303,14 @@ impl Store {
         live::find(&self.now().disk, root, deadline)
     }
 
-    /// Fails when no file can get that name, because something else has it or a place of its folders; see
-    /// [`Self::receive`].
+    /// Fails when no file can get that name, because something else has it or a place of its
+    /// folders; see [`Self::receive`].
     pub fn check_way(&self, name: &FileName, replace: bool) -> Result<(), StoreError> {
         way::look(&self.looked_at()?.disk, name, replace).map(drop)
     }
 
-    /// Begins to receive a file, or says why not. With `replace`, other content of that name gives way
-    /// when all is received, and not before.
+    /// Begins to receive a file, or says why not. With `replace`, other content of that name gives
+    /// way when all is received, and not before.
     ///
     /// Waits for hashing when a file of the same name and length is not hashed yet, and for chunks
     /// that a killed process left behind. [`StoreError::NoSpace`] when it would not fit,
@@ -329,18 +331,22 @@ impl Store {
     }
 
     /// Begins to receive a file of `length` bytes of which it is not known yet what it is, for
-    /// [`Self::receive_after`]. `None` when that would be of no use: something has the name, it would
-    /// not fit, or somebody else does the same.
-    pub fn receive_early(&self, name: FileName, length: u64) -> Result<Option<EarlyPart>, StoreError> {
+    /// [`Self::receive_after`]. `None` when that would be of no use: something has the name, it
+    /// would not fit, or somebody else does the same.
+    pub fn receive_early(
+        &self,
+        name: FileName,
+        length: u64,
+    ) -> Result<Option<EarlyPart>, StoreError> {
         early::begin(&self.looked_at()?.disk, name, length)
     }
 
-    /// Begins to receive a file from a peer that cannot say what it is, as those of the classic dialect.
-    /// `length` is what is known of its length in bytes. With `replace`, another file of that name gives
-    /// way when all is received, and not before.
+    /// Begins to receive a file from a peer that cannot say what it is, as those of the classic
+    /// dialect. `length` is what is known of its length in bytes. With `replace`, another file of
+    /// that name gives way when all is received, and not before.
     ///
-    /// [`StoreError::NoSpace`] when it would not fit, [`StoreError::Blocked`] when something has the name
-    /// that is no file.
+    /// [`StoreError::NoSpace`] when it would not fit, [`StoreError::Blocked`] when something has
+    /// the name that is no file.
     pub fn receive_unproven(
         &self,
         name: FileName,
@@ -350,8 +356,8 @@ impl Store {
         incoming::begin(&self.looked_at()?.disk, name, length, replace)
     }
 
-    /// Makes a file visible that was received without proof, and hashes it, so that from now on it is
-    /// known what it is. [`StoreError::InTheWay`] when something else took the name meanwhile.
+    /// Makes a file visible that was received without proof, and hashes it, so that from now on it
+    /// is known what it is. [`StoreError::InTheWay`] when something else took the name meanwhile.
     pub fn complete(&self, incoming: Incoming) -> Result<(), StoreError> {
         let (name, identity) = incoming.complete()?;
         if let Err(error) = self.now().hashing.manifest(&name, identity, &mut |_, _| true) {

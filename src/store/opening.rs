@@ -43,8 +43,8 @@ impl Drop for Held {
 }
 
 impl Store {
-    /// Opens a folder and its `.peershare`, makes what is missing, and deletes part files that nobody
-    /// continued for a long time.
+    /// Opens a folder and its `.peershare`, makes what is missing, and deletes part files that
+    /// nobody continued for a long time.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Arc::new(Disk::open(folder)?);
         if let Err(error) = leftovers::sweep(&disk, SystemTime::now()) {
@@ -77,9 +77,9 @@ impl Store {
         self.now().disk.folder.path().to_owned()
     }
 
-    /// The folder that is worked with, after a look whether it still is where it was opened. Another one
-    /// that is there now is taken up; what is under way goes on with what it has. To list, to describe and
-    /// to receive begin with this.
+    /// The folder that is worked with, after a look whether it still is where it was opened.
+    /// Another one that is there now is taken up; what is under way goes on with what it has. To
+    /// list, to describe and to receive begin with this.
     ///
     /// [`StoreError::Gone`] when nothing is there.
     pub(super) fn looked_at(&self) -> Result<Arc<Inner>, StoreError> {
@@ -113,8 +113,8 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps other servers from serving the folder, as long as what this gives lives; `who` is told to
-    /// them. [`StoreError::Held`] when another one does.
+    /// Keeps other servers from serving the folder, as long as what this gives lives; `who` is told
+    /// to them. [`StoreError::Held`] when another one does.
     pub fn hold_for_server(&self, who: &str) -> Result<Held, StoreError> {
         let file = self.claim_for_server(who)?;
         *locked(&self.shared.held) = Some((who.to_owned(), None));
@@ -123,7 +123,9 @@ impl Store {
 
     /// Another folder is served now; it is held like the one before.
     fn hold_again(&self) {
-        let Some(who) = locked(&self.shared.held).as_ref().map(|(who, _)| who.clone()) else { return };
+        let Some(who) = locked(&self.shared.held).as_ref().map(|(who, _)| who.clone()) else {
+            return;
+        };
         match self.claim_for_server(&who) {
             Ok(file) => *locked(&self.shared.held) = Some((who, Some(file))),
             Err(error) => log::error!("{error}"),
@@ -137,15 +139,16 @@ impl Store {
             let mut who = String::new();
             let holder = disk.parts.file(SERVER_LOCK).map_err(cannot())?;
             let read = holder.map(|file| file.take(MAX_WHO).read_to_string(&mut who));
-            let who = if read.is_some() && !who.is_empty() { who } else { "another server".to_owned() };
+            let who =
+                if read.is_some() && !who.is_empty() { who } else { "another server".to_owned() };
             return Err(StoreError::Held { folder: disk.folder.path().display().to_string(), who });
         };
         file.set_len(0).and_then(|()| file.write_all(who.as_bytes())).map_err(cannot())?;
         Ok(file)
     }
 
-    /// A folder from anywhere on this machine, for serving it while this lives; nothing is written to
-    /// it, and nothing can be received.
+    /// A folder from anywhere on this machine, for serving it while this lives; nothing is written
+    /// to it, and nothing can be received.
     pub fn borrow(folder: &Path) -> Result<Self, StoreError> {
         Ok(Self::over(Arc::new(Disk::borrow(folder)?)))
     }
@@ -181,7 +184,8 @@ impl Inner {
 
     /// A content that was described a while ago, if its file has only grown since.
     pub(super) fn open_described(&self, root: &Root) -> Result<Option<Content>, StoreError> {
-        let known = locked(&self.described).iter().find(|(_, manifest)| manifest.root() == *root).cloned();
+        let known =
+            locked(&self.described).iter().find(|(_, manifest)| manifest.root() == *root).cloned();
         let Some((identity, manifest)) = known else { return Ok(None) };
         match self.disk.open_at_least(manifest.name(), &identity) {
             Ok(file) => Ok(Some(Content::new(file, identity, manifest))),

@@ -95,7 +95,12 @@ pub(super) fn journal_entry(root: &Root) -> String {
 
 impl PartFile {
     /// The claimed file has the right length, and `have` is known to be in it.
-    pub(super) fn new(claim: Claim, manifest: Arc<Manifest>, have: ChunkSet, replace: bool) -> Self {
+    pub(super) fn new(
+        claim: Claim,
+        manifest: Arc<Manifest>,
+        have: ChunkSet,
+        replace: bool,
+    ) -> Self {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let live = begin_live(&name.disk, &file, &manifest, &have);
@@ -156,7 +161,10 @@ impl PartFile {
         if let Some(live) = &self.live
             && let Err(error) = live.mark(chunk.index())
         {
-            log::debug!("cannot tell other processes of a chunk of {}: {error}", self.manifest().name());
+            log::debug!(
+                "cannot tell other processes of a chunk of {}: {error}",
+                self.manifest().name()
+            );
         }
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
         self.sync_if_due()
@@ -169,16 +177,18 @@ impl PartFile {
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
-        let others =
-            self.live.as_ref().map(|live| live.sent(|reader, number| self.part.sent(&reader, number)));
+        let others = self
+            .live
+            .as_ref()
+            .map(|live| live.sent(|reader, number| self.part.sent(&reader, number)));
         if let Some(Err(error)) = others {
             log::debug!("cannot see what was passed on of {}: {error}", self.manifest().name());
         }
         locked(&self.part.deliveries).keeps_up()
     }
 
-    /// Says whether readers may wait for chunks that are not here: not when nobody is left who would
-    /// bring them.
+    /// Says whether readers may wait for chunks that are not here: not when nobody is left who
+    /// would bring them.
     pub fn expects_more(&self, more: bool) {
         self.part.waiting.allow(more);
     }
@@ -216,11 +226,14 @@ impl PartFile {
             placed => placed?,
         };
         self.settled = true;
-        // Before anything that takes time: who is served from the part file finds it whole from now on.
+        // Before anything that takes time: who is served from the part file finds it whole from now
+        // on.
         if before.same_content(&self.identity()?) {
             let after = match placed {
                 Placed::Renamed => self.identity()?,
-                Placed::Copied(copy) => Identity::of(&copy).map_err(|error| self.unplaceable(error))?,
+                Placed::Copied(copy) => {
+                    Identity::of(&copy).map_err(|error| self.unplaceable(error))?
+                }
             };
             self.disk.catalog.remember(&manifest, after, SystemTime::now());
         }
@@ -251,9 +264,12 @@ impl PartFile {
     pub fn discard(mut self) -> Result<(), StoreError> {
         self.settled = true;
         let root = self.manifest().root();
-        let removed = self.disk.parts.remove(&part_entry(&root)).and_then(|()| self.forget_journal());
-        removed
-            .map_err(StoreError::io(format!("cannot delete what was received of {}", self.manifest().name())))
+        let removed =
+            self.disk.parts.remove(&part_entry(&root)).and_then(|()| self.forget_journal());
+        removed.map_err(StoreError::io(format!(
+            "cannot delete what was received of {}",
+            self.manifest().name()
+        )))
     }
 
     fn sync_if_due(&self) -> Result<(), StoreError> {
@@ -351,7 +367,11 @@ impl Part {
         let layout = self.manifest.layout();
         let range = layout.index(chunk.index().get()).map(|index| layout.range(index));
         let fits = range == Some(chunk.offset()..chunk.offset() + chunk.bytes().len() as u64);
-        if fits { Ok(()) } else { Err(StoreError::OtherFile { name: self.manifest.name().clone() }) }
+        if fits {
+            Ok(())
+        } else {
+            Err(StoreError::OtherFile { name: self.manifest.name().clone() })
+        }
     }
 }
 
@@ -363,7 +383,10 @@ fn begin_live(disk: &Disk, file: &File, manifest: &Manifest, have: &ChunkSet) ->
     let begun = LiveFile::begin(&disk.parts, file, manifest, have);
     begun
         .inspect_err(|error| {
-            log::debug!("other processes will not serve {} before it is here: {error}", manifest.name());
+            log::debug!(
+                "other processes will not serve {} before it is here: {error}",
+                manifest.name()
+            );
         })
         .ok()
 }

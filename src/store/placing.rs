@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use signal_hook::consts::SIGXFSZ;
@@ -45,16 +46,17 @@ enum Guard {
     NoReplace,
     /// A link is never made over a file.
     Link,
-    /// Neither is possible (FAT, many FUSE and network mounts): looking first, while no other process of
-    /// ours gives names.
+    /// Neither is possible (FAT, many FUSE and network mounts): looking first, while no other
+    /// process of ours gives names.
     Lock,
 }
 
 const GUARDS: [Guard; 3] = [Guard::NoReplace, Guard::Link, Guard::Lock];
 
 impl Placing<'_> {
-    /// Gives the file its name, over another one only if that is to be replaced. Where the name lies on
-    /// another file system, the file is copied there under a private name, compared, and renamed.
+    /// Gives the file its name, over another one only if that is to be replaced. Where the name
+    /// lies on another file system, the file is copied there under a private name, compared, and
+    /// renamed.
     pub(super) fn place(&self) -> io::Result<Placed> {
         attributes::lifting(self.to.0, || match self.rename(&GUARDS) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
@@ -79,7 +81,13 @@ impl Placing<'_> {
             };
             match renamed {
                 // What file systems say that cannot do it.
-                Err(error @ (Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK)) => {
+                Err(
+                    error @ (Errno::INVAL
+                    | Errno::NOSYS
+                    | Errno::NOTSUP
+                    | Errno::PERM
+                    | Errno::MLINK),
+                ) => {
                     last = error;
                 }
                 other => return Ok(other?),
@@ -117,7 +125,8 @@ impl Placing<'_> {
     fn copy_as(&self, folder: &File, name: &str) -> io::Result<File> {
         let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let source = File::from(openat(self.from.0, self.from.1, read, Mode::empty())?);
-        let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let copy = File::from(openat(folder, name, create, Mode::from_raw_mode(0o600))?);
         // Whoever finds it unlocked may delete it.
         copy.lock()?;
@@ -126,7 +135,9 @@ impl Placing<'_> {
             copy.sync_all()?;
             match same_bytes(&source, &copy)? {
                 true => Ok(()),
-                false => Err(io::Error::new(io::ErrorKind::InvalidData, "the copy has other bytes")),
+                false => {
+                    Err(io::Error::new(io::ErrorKind::InvalidData, "the copy has other bytes"))
+                }
             }
         });
         copied.inspect_err(|_| {
@@ -151,8 +162,8 @@ fn sweep_arriving(folder: &File) {
             continue;
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let unused =
-            openat(folder, name, flags, Mode::empty()).is_ok_and(|file| File::from(file).try_lock().is_ok());
+        let unused = openat(folder, name, flags, Mode::empty())
+            .is_ok_and(|file| File::from(file).try_lock().is_ok());
         if unused {
             // It may be gone already.
             let _ = unlinkat(folder, name, AtFlags::empty());
@@ -160,7 +171,8 @@ fn sweep_arriving(folder: &File) {
     }
 }
 
-/// What is locked while a file gets its name on a file system that cannot refuse a name that is taken.
+/// What is locked while a file gets its name on a file system that cannot refuse a name that is
+/// taken.
 pub(super) const NAMING_LOCK: &str = "naming";
 
 /// Copies all bytes of a file into an empty one, and its holes as holes.
@@ -207,8 +219,8 @@ fn is_unusual(name: &FileName) -> bool {
     name.as_str().split('/').any(odd)
 }
 
-/// [`StoreError::Unholdable`] when the file system has no such names, found out by trying before anything is
-/// received. Ordinary names are not tried.
+/// [`StoreError::Unholdable`] when the file system has no such names, found out by trying before
+/// anything is received. Ordinary names are not tried.
 pub(super) fn check_holdable(disk: &Disk, name: &FileName) -> Result<(), StoreError> {
     if !is_unusual(name) {
         return Ok(());
@@ -239,8 +251,14 @@ fn is_no_name(error: &io::Error) -> bool {
     )
 }
 
-/// What an error means when a part file, of which `needed` bytes are not written, was to become `name`.
-pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
+/// What an error means when a part file, of which `needed` bytes are not written, was to become
+/// `name`.
+pub(super) fn unplaceable(
+    disk: &Disk,
+    name: &FileName,
+    needed: u64,
+    error: io::Error,
+) -> StoreError {
     let named = name.clone();
     match Errno::from_io_error(&error) {
         Some(Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY) => StoreError::InTheWay { name: named },
@@ -249,14 +267,16 @@ pub(super) fn unplaceable(disk: &Disk, name: &FileName, needed: u64, error: io::
             StoreError::NotAFolder { name: named, part }
         }
         Some(Errno::XDEV | Errno::LOOP) => StoreError::Outside { name: named },
-        Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => StoreError::Unholdable { name: named },
+        Some(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => {
+            StoreError::Unholdable { name: named }
+        }
         Some(Errno::NOENT) if is_unusual(name) => StoreError::Unholdable { name: named },
         _ => unwritable(disk, name, needed, error),
     }
 }
 
-/// Makes a write beyond the size that this process may give a file (`ulimit -f`) an error; the system would
-/// end the process without a word.
+/// Makes a write beyond the size that this process may give a file (`ulimit -f`) an error; the
+/// system would end the process without a word.
 pub fn survive_size_limit() {
     if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
         log::debug!("a file that grows beyond ulimit -f will end this program: {error}");
@@ -264,7 +284,12 @@ pub fn survive_size_limit() {
 }
 
 /// What an error means when `needed` bytes of `name` were to be written.
-pub(super) fn unwritable(disk: &Disk, name: &FileName, needed: u64, error: io::Error) -> StoreError {
+pub(super) fn unwritable(
+    disk: &Disk,
+    name: &FileName,
+    needed: u64,
+    error: io::Error,
+) -> StoreError {
     if let Some(full) = no_space(disk, name, needed, &error) {
         return full;
     }
@@ -341,7 +366,10 @@ mod tests {
         assert_eq!(folders.read("f").unwrap(), b"precious");
         let copy = folders.placing(true).copy().unwrap();
         let after = copy.metadata().unwrap();
-        assert_eq!((after.modified().unwrap(), after.mode()), (before.modified().unwrap(), before.mode()));
+        assert_eq!(
+            (after.modified().unwrap(), after.mode()),
+            (before.modified().unwrap(), before.mode())
+        );
         assert_eq!(folders.read("f").unwrap(), b"new");
         let names = fs::read_dir(folders.top.path()).unwrap();
         assert_eq!(names.count(), 2, "the file and .peershare");

@@ -1,8 +1,8 @@
 //! The threads that hash: the only ones of the store.
 //!
-//! Each of them takes one chunk at a time: of a job that somebody asked for while there is one, else
-//! of the backlog, which never keeps more than half of the threads. So one large file is hashed by
-//! all of them, and a request waits for no more than the chunk in hand.
+//! Each of them takes one chunk at a time: of a job that somebody asked for while there is one,
+//! else of the backlog, which never keeps more than half of the threads. So one large file is
+//! hashed by all of them, and a request waits for no more than the chunk in hand.
 
 use std::collections::VecDeque;
 use std::io;
@@ -47,7 +47,9 @@ impl HashPool {
     pub(super) fn is_busy(&self) -> bool {
         let mut busy = false;
         let looked = self.queue.change(|state| {
-            busy = !state.asked_for.is_empty() || state.current.is_some() || !state.backlogs.is_empty();
+            busy = !state.asked_for.is_empty()
+                || state.current.is_some()
+                || !state.backlogs.is_empty();
         });
         looked.is_ok() && busy
     }
@@ -85,7 +87,8 @@ impl HashPool {
         self.queue.change(|state| state.spare = count.div_ceil(2))?;
         for number in 0..count {
             let queue = Arc::clone(&self.queue);
-            let thread = thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue));
+            let thread =
+                thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue));
             match thread {
                 Ok(thread) => threads.push(thread),
                 Err(error) if threads.is_empty() => return Err(no_thread(error)),

@@ -1,5 +1,5 @@
-//! Puts a file or a folder from anywhere on this machine into the served folder, without a copy where the
-//! file system can share its bytes.
+//! Puts a file or a folder from anywhere on this machine into the served folder, without a copy
+//! where the file system can share its bytes.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -43,12 +43,13 @@ pub struct Publication {
 }
 
 impl Store {
-    /// Publishes a file or a folder as `name`; another file of that name is never replaced. Links, FIFOs and
-    /// the like within a folder are left out and told.
+    /// Publishes a file or a folder as `name`; another file of that name is never replaced. Links,
+    /// FIFOs and the like within a folder are left out and told.
     pub fn publish(&self, path: &Path, name: &FileName) -> Result<Publication, StoreError> {
         let disk = &self.looked_at()?.disk;
         disk.check_open()?;
-        let cannot = |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
+        let cannot =
+            |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
         let real = path.canonicalize().map_err(cannot)?;
         let metadata = fs::metadata(&real).map_err(cannot)?;
         let top = disk.folder.path();
@@ -74,16 +75,25 @@ impl Store {
         Ok(done)
     }
 
-    fn publish_folder(&self, path: &Path, name: &FileName, done: &mut Publication) -> Result<(), StoreError> {
+    fn publish_folder(
+        &self,
+        path: &Path,
+        name: &FileName,
+        done: &mut Publication,
+    ) -> Result<(), StoreError> {
         self.make_folder(name)?;
-        let cannot = |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
+        let cannot =
+            |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
         for entry in fs::read_dir(path).map_err(cannot)? {
             let entry = entry.map_err(cannot)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(cannot)?);
             let part = entry.file_name();
-            let below = part.to_str().and_then(|part| format!("{name}/{part}").parse::<FileName>().ok());
+            let below =
+                part.to_str().and_then(|part| format!("{name}/{part}").parse::<FileName>().ok());
             let result = match below {
-                _ if part.to_str().is_some_and(is_ours) => Err("it is of peershare itself".to_owned()),
+                _ if part.to_str().is_some_and(is_ours) => {
+                    Err("it is of peershare itself".to_owned())
+                }
                 None => Err("its name cannot be asked for".to_owned()),
                 Some(below) if kind.is_dir() => {
                     self.publish_folder(&path, &below, done).map_err(|error| error.to_string())
@@ -100,10 +110,17 @@ impl Store {
         Ok(())
     }
 
-    fn publish_file(&self, path: &Path, name: &FileName, done: &mut Publication) -> Result<(), StoreError> {
+    fn publish_file(
+        &self,
+        path: &Path,
+        name: &FileName,
+        done: &mut Publication,
+    ) -> Result<(), StoreError> {
         let disk = &self.now().disk;
         let cannot = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => StoreError::Blocked { name: name.clone(), by: "another file" },
+            io::ErrorKind::AlreadyExists => {
+                StoreError::Blocked { name: name.clone(), by: "another file" }
+            }
             _ => super::placing::unplaceable(disk, name, 0, error),
         };
         let source = File::open(path).map_err(cannot)?;

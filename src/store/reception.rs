@@ -18,7 +18,9 @@ use super::leftovers::NAME_LOCK;
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
 use super::{journal, placing, sparse, way};
-use crate::content::{Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
+use crate::content::{
+    Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root,
+};
 
 /// How a reception can begin.
 #[derive(Debug)]
@@ -105,7 +107,8 @@ pub(super) fn receive(
 /// Whether a file has the name, and which content it has, when that is known.
 ///
 /// A file of the same length is hashed if need be, for then it may be the same; that is sooner done
-/// than receiving it. A large one that may be replaced is not: its chunks are looked at one by one soon.
+/// than receiving it. A large one that may be replaced is not: its chunks are looked at one by one
+/// soon.
 fn look(
     disk: &Disk,
     hashing: &Hashing,
@@ -115,7 +118,9 @@ fn look(
     let name = manifest.name();
     let Some(identity) = way::look(disk, name, replace)? else { return Ok(None) };
     match disk.catalog.root(name, &identity) {
-        None if identity.length == manifest.length() && !(replace && manifest.layout().count() > 1) => {
+        None if identity.length == manifest.length()
+            && !(replace && manifest.layout().count() > 1) =>
+        {
             Ok(Some(Some(hashing.manifest(name, identity, &mut |_, _| true)?.root())))
         }
         root => Ok(Some(root)),
@@ -161,7 +166,8 @@ fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreE
     let (name, length) = (manifest.name(), manifest.length());
     let what = || format!("cannot prepare to receive {name}");
     let metadata = file.metadata().map_err(StoreError::io(what()))?;
-    let zeros: u64 = manifest.zeros().iter().map(|index| manifest.layout().chunk_len(index) as u64).sum();
+    let zeros: u64 =
+        manifest.zeros().iter().map(|index| manifest.layout().chunk_len(index) as u64).sum();
     let length_on_disk = length.saturating_sub(zeros);
     let needed = length_on_disk.saturating_sub(metadata.blocks().saturating_mul(512));
     let free = disk.free_space().map_err(StoreError::io(what()))?;

@@ -70,7 +70,12 @@ impl Head {
             inode: u64::from_be_bytes(*inode),
         };
         let name = std::str::from_utf8(name).ok()?.parse().ok()?;
-        Some(Self { name, root: Root(Digest(*root)), chunk_size: u32::from_be_bytes(*chunk_size), identity })
+        Some(Self {
+            name,
+            root: Root(Digest(*root)),
+            chunk_size: u32::from_be_bytes(*chunk_size),
+            identity,
+        })
     }
 }
 

@@ -1,5 +1,5 @@
-//! Small files, many at a time: hashed together and remembered with one write, because a job, a lock
-//! and a record for each of them would cost more than their bytes.
+//! Small files, many at a time: hashed together and remembered with one write, because a job, a
+//! lock and a record for each of them would cost more than their bytes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -23,8 +23,8 @@ pub(super) fn is_small(length: u64) -> bool {
     length <= config::SMALL_FILE
 }
 
-/// What these files are, after hashing them here and now; in their order. One that changed meanwhile
-/// or cannot be read is an error of its own.
+/// What these files are, after hashing them here and now; in their order. One that changed
+/// meanwhile or cannot be read is an error of its own.
 pub(super) fn hash(disk: &Disk, files: &[(FileName, Identity)]) -> Vec<Result<Root, StoreError>> {
     let (mut roots, then) = (Vec::with_capacity(files.len()), SystemTime::now());
     let (mut rest, mut known) = (files, Vec::new());
@@ -70,20 +70,28 @@ fn hash_some(
 }
 
 /// What the catalog is to remember of a file that was hashed as a whole.
-pub(super) fn record_of(name: FileName, identity: Identity, whole: &WholeFile<'_>) -> (Head, Vec<Digest>) {
+pub(super) fn record_of(
+    name: FileName,
+    identity: Identity,
+    whole: &WholeFile<'_>,
+) -> (Head, Vec<Digest>) {
     let chunk_size = whole.layout().chunk_size();
     (Head { name, root: whole.root(), chunk_size, identity }, whole.digests().to_vec())
 }
 
-fn read_unchanged(disk: &Disk, name: &FileName, identity: &Identity) -> Result<Vec<u8>, StoreError> {
+fn read_unchanged(
+    disk: &Disk,
+    name: &FileName,
+    identity: &Identity,
+) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     let file = disk.open_unchanged(name, identity)?;
     append(&file, name, identity, &mut bytes)?;
     Ok(bytes)
 }
 
-/// Appends all bytes of an open file that has that identity. What was appended of a file that changed
-/// meanwhile is taken away again.
+/// Appends all bytes of an open file that has that identity. What was appended of a file that
+/// changed meanwhile is taken away again.
 pub(super) fn append(
     file: &File,
     name: &FileName,
@@ -110,7 +118,8 @@ pub(super) fn append(
     result
 }
 
-/// Appends the beginning of a file that was `identity` and has become longer, if it still is that content.
+/// Appends the beginning of a file that was `identity` and has become longer, if it still is that
+/// content.
 pub(super) fn append_beginning(
     disk: &Disk,
     name: &FileName,
@@ -119,7 +128,8 @@ pub(super) fn append_beginning(
     to: &mut Vec<u8>,
 ) -> Option<()> {
     let file = disk.open_at_least(name, identity).ok()?;
-    let mut bytes = vec![0; usize::try_from(identity.length).ok().filter(|_| is_small(identity.length))?];
+    let mut bytes =
+        vec![0; usize::try_from(identity.length).ok().filter(|_| is_small(identity.length))?];
     file.read_exact_at(&mut bytes, 0).ok()?;
     let whole = whole::hash_all(&[&bytes]).pop()??;
     (whole.root() == *root).then(|| to.extend_from_slice(&bytes))

@@ -1,9 +1,9 @@
 //! Holes: parts of a file that take no room on the disk and read as zeros.
 //!
-//! A disk image of many gigabytes may have a few megabytes in it. Its holes are found without reading
-//! them, never sent to a peer that can tell zeros by their digest, and left as holes where they arrive. So
-//! are long runs of zeros that the other side wrote out. Where a file system knows no holes, everything
-//! is read and written as it is.
+//! A disk image of many gigabytes may have a few megabytes in it. Its holes are found without
+//! reading them, never sent to a peer that can tell zeros by their digest, and left as holes where
+//! they arrive. So are long runs of zeros that the other side wrote out. Where a file system knows
+//! no holes, everything is read and written as it is.
 
 use std::fs::File;
 use std::io;
@@ -31,8 +31,8 @@ pub(super) fn is_hole(file: &File, range: &Range<u64>) -> bool {
     }
 }
 
-/// Writes bytes to their place in a file that is as long as that already; long runs of zeros become holes,
-/// whatever was there.
+/// Writes bytes to their place in a file that is as long as that already; long runs of zeros become
+/// holes, whatever was there.
 pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let is_zeros = |piece: &[u8]| ZEROS.get(..piece.len()) == Some(piece);
     if bytes.len() <= PIECE || !bytes.chunks(PIECE).any(is_zeros) {
@@ -66,7 +66,8 @@ fn punch(_: &File, _: u64, _: usize) -> bool {
     false
 }
 
-/// Adds to `have` the chunks of zeros that are holes of a part file: they are there without being fetched.
+/// Adds to `have` the chunks of zeros that are holes of a part file: they are there without being
+/// fetched.
 pub(super) fn add_zeros(have: &mut ChunkSet, file: &File, manifest: &Manifest) -> io::Result<()> {
     let zeros = manifest.zeros();
     if zeros.is_empty() {

@@ -9,15 +9,15 @@
 //! ```
 //!
 //! Whoever receives the file makes it anew, keeps it locked, and sets a byte after the chunk was
-//! written. The lock is what makes it count: a killed process leaves the file, but not the lock. It is
-//! never synced, as it says nothing about the disk; that is the journal's.
+//! written. The lock is what makes it count: a killed process leaves the file, but not the lock. It
+//! is never synced, as it says nothing about the disk; that is the journal's.
 //!
-//! Whoever serves from it appends what was sent, so that the receiver knows whether it keeps up with
-//! passing chunks on. A reader is told apart by a digest of its id; the chunk 4294967295 says that it
-//! reads no more.
+//! Whoever serves from it appends what was sent, so that the receiver knows whether it keeps up
+//! with passing chunks on. A reader is told apart by a digest of its id; the chunk 4294967295 says
+//! that it reads no more.
 //!
-//! A reader keeps both files open, so a part file that becomes complete, and is renamed, loses it no
-//! chunk.
+//! A reader keeps both files open, so a part file that becomes complete, and is renamed, loses it
+//! no chunk.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -83,7 +83,9 @@ impl LiveFile {
         serde_json::to_writer(&mut bytes, &Head::of(manifest, part.metadata()?.ino()))?;
         bytes.push(b'\n');
         let first = bytes.len() as u64;
-        bytes.extend(manifest.layout().indices().map(|index| u8::from(have.contains(index)) * THERE));
+        bytes.extend(
+            manifest.layout().indices().map(|index| u8::from(have.contains(index)) * THERE),
+        );
         file.set_len(0)?;
         file.write_all_at(&bytes, 0)?;
         // A reader never meets one that is not locked, or half written.
@@ -98,8 +100,8 @@ impl LiveFile {
 }
 
 impl LiveFile {
-    /// Gives what others have sent since the last time: to whom, and which chunk; none when that reader
-    /// will read no more.
+    /// Gives what others have sent since the last time: to whom, and which chunk; none when that
+    /// reader will read no more.
     pub(super) fn sent(&self, mut each: impl FnMut(String, Option<u32>)) -> io::Result<()> {
         let mut unread = locked(&self.unread);
         let mut lines = [0; 512 * LINE];
@@ -164,7 +166,8 @@ impl Watched {
         have
     }
 
-    /// Whether nothing more will come: the file is complete, or given up, or its process is no more.
+    /// Whether nothing more will come: the file is complete, or given up, or its process is no
+    /// more.
     pub(super) fn is_over(&self) -> bool {
         // Nobody else locks a live file but those who ask this.
         !matches!(self.live.try_lock_shared(), Err(TryLockError::WouldBlock))

@@ -14,12 +14,16 @@ use crate::content::FileName;
 /// What has the name in the way, when it is a folder.
 pub const FOLDER: &str = "a folder";
 
-/// The file that has the name; `None` when the name is free. With `replace`, a link that leads to nothing
-/// gives way.
+/// The file that has the name; `None` when the name is free. With `replace`, a link that leads to
+/// nothing gives way.
 ///
-/// [`StoreError::Blocked`] and [`StoreError::NotAFolder`] when something else has it or the place of one of
-/// its folders, so that no file can ever get it.
-pub(super) fn look(disk: &Disk, name: &FileName, replace: bool) -> Result<Option<Identity>, StoreError> {
+/// [`StoreError::Blocked`] and [`StoreError::NotAFolder`] when something else has it or the place
+/// of one of its folders, so that no file can ever get it.
+pub(super) fn look(
+    disk: &Disk,
+    name: &FileName,
+    replace: bool,
+) -> Result<Option<Identity>, StoreError> {
     let mut looker = Looker::new(&disk.folder);
     Ok(look_with(&mut looker, &disk.folder, name, replace)?.map(|seen| seen.identity))
 }
@@ -39,9 +43,10 @@ pub(super) fn look_with(
         },
         Err(StoreError::DeadLink { .. }) if replace => Ok(None),
         Err(StoreError::DeadLink { .. }) => blocked("a link that leads to nothing"),
-        Err(StoreError::NotFound { .. }) if looker.is_blocked() => {
-            Err(StoreError::NotAFolder { name: name.clone(), part: file_among_folders(folder, name) })
-        }
+        Err(StoreError::NotFound { .. }) if looker.is_blocked() => Err(StoreError::NotAFolder {
+            name: name.clone(),
+            part: file_among_folders(folder, name),
+        }),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
@@ -59,11 +64,15 @@ pub(super) fn kind_of(kind: FileType) -> &'static str {
     }
 }
 
-/// The topmost part of the name that is a file where a folder is needed; nobody may have moved it since.
+/// The topmost part of the name that is a file where a folder is needed; nobody may have moved it
+/// since.
 pub(super) fn file_among_folders(folder: &Folder, name: &FileName) -> String {
     let mut above: Vec<&Path> = name.as_path().ancestors().skip(1).collect();
     above.reverse();
     let is_file = |part: &&Path| folder.look(part).is_ok_and(|metadata| !metadata.is_dir());
     let found = above.into_iter().filter(|part| !part.as_os_str().is_empty()).find(is_file);
-    found.map_or_else(|| name.folder().unwrap_or(name.as_str()).to_owned(), |part| part.display().to_string())
+    found.map_or_else(
+        || name.folder().unwrap_or(name.as_str()).to_owned(),
+        |part| part.display().to_string(),
+    )
 }

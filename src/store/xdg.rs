@@ -9,8 +9,8 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
     set("XDG_CACHE_HOME").or_else(|| home(".cache"))
 }
 
-/// A file of our own that is kept between runs, such as a history; its folder is made, for this user alone.
-/// `None` where that is not possible.
+/// A file of our own that is kept between runs, such as a history; its folder is made, for this
+/// user alone. `None` where that is not possible.
 pub fn state_file(name: &str) -> Option<PathBuf> {
     let folder = set("XDG_STATE_HOME").or_else(|| home(".local/state"))?.join("peershare");
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;

@@ -53,7 +53,8 @@ impl TopologyFile {
     /// Finds and reads the settings: `named` (from the command line), else the file that
     /// `$PEERSHARE_PEER_SETTINGS` names, else `./peer_settings.txt`, else `../peer_settings.txt`.
     pub fn find(named: Option<&Path>) -> Result<Self, SettingsError> {
-        let from_environment = || std::env::var_os(config::PEER_SETTINGS_VARIABLE).map(PathBuf::from);
+        let from_environment =
+            || std::env::var_os(config::PEER_SETTINGS_VARIABLE).map(PathBuf::from);
         if let Some(path) = named.map(Path::to_owned).or_else(from_environment) {
             return Self::read(&path);
         }
@@ -82,7 +83,8 @@ impl TopologyFile {
     }
 
     /// Looks whether the file was edited and reads it again if so. Says whether the topology is
-    /// another one now. A file that has become bad, or is gone, is an error once; the old topology stays in force.
+    /// another one now. A file that has become bad, or is gone, is an error once; the old topology
+    /// stays in force.
     pub fn reload(&mut self) -> Result<bool, SettingsError> {
         let seen = seen(&self.path);
         if seen == self.seen {
@@ -92,8 +94,8 @@ impl TopologyFile {
         self.read_again()
     }
 
-    /// Reads the file again, even if it seems the same. Says whether the topology is another one now;
-    /// after an error the old one stays in force.
+    /// Reads the file again, even if it seems the same. Says whether the topology is another one
+    /// now; after an error the old one stays in force.
     pub fn read_again(&mut self) -> Result<bool, SettingsError> {
         let fresh = load(&self.path)?;
         let changed = fresh != self.current;
@@ -182,7 +184,10 @@ mod tests {
     }
 
     /// Settings and what is said beside them.
-    fn both(settings: &str, apart: &str) -> (tempfile::TempDir, Result<TopologyFile, SettingsError>) {
+    fn both(
+        settings: &str,
+        apart: &str,
+    ) -> (tempfile::TempDir, Result<TopologyFile, SettingsError>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peers");
         fs::write(&path, settings).unwrap();
@@ -220,7 +225,10 @@ mod tests {
         assert_eq!(groups(&file.unwrap()), ["lab", "old", "lab"]);
         let (_folder, file) = both("# peers\na 127.0.0.1 1 group=lab\n", "\na group=render\n");
         let error = file.unwrap_err().to_string();
-        assert!(error.contains("peer_keys.txt, line 2: the groups of a are other ones in line 2"), "{error}");
+        assert!(
+            error.contains("peer_keys.txt, line 2: the groups of a are other ones in line 2"),
+            "{error}"
+        );
         let (_folder, file) = both("a 127.0.0.1 1 group=lab classic\n", "a group=lab\n");
         assert!(file.is_ok());
     }
@@ -231,7 +239,10 @@ mod tests {
         for (apart, words) in [
             ("a quick\n", "peer_keys.txt, line 1: unexpected \"quick\""),
             ("a\n", "peer_keys.txt, line 1: nothing is said of a; expected: peerID [classic]"),
-            ("a classic\na classic\n", "peer_keys.txt, line 2: peer id a is already taken by line 1"),
+            (
+                "a classic\na classic\n",
+                "peer_keys.txt, line 2: peer id a is already taken by line 1",
+            ),
             ("a group=lab,\n", "peer_keys.txt, line 1: \"\" is not a group"),
             ("-a classic\n", "peer_keys.txt, line 1: \"-a\" is not a peer id"),
         ] {

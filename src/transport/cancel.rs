@@ -138,7 +138,8 @@ mod tests {
         cancel.cancel();
         let (late, late_count) = counting();
         let _late = cancel.closes(late);
-        let counts = [first_count, gone_count, late_count].map(|count| count.load(Ordering::Relaxed));
+        let counts =
+            [first_count, gone_count, late_count].map(|count| count.load(Ordering::Relaxed));
         assert_eq!(counts, [1, 0, 1]);
     }
 

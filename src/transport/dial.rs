@@ -1,8 +1,8 @@
-//! Connecting to a peer that may have several addresses, of which some may be dead ("Happy Eyeballs",
-//! RFC 8305).
+//! Connecting to a peer that may have several addresses, of which some may be dead ("Happy
+//! Eyeballs", RFC 8305).
 //!
-//! The addresses of the two families take turns. The next one is tried a quarter of a second after the
-//! last, or at once when that failed, and the first that answers wins. All of it happens in the
+//! The addresses of the two families take turns. The next one is tried a quarter of a second after
+//! the last, or at once when that failed, and the first that answers wins. All of it happens in the
 //! calling thread, with connections that the system makes meanwhile.
 
 use std::collections::HashMap;
@@ -35,7 +35,8 @@ impl Network for Tcp {
         let mut addresses = self.names.addresses(&peer.address, peer.port, deadline, cancel)?;
         if let Some(everywhere) = addresses.iter().find(|address| address.ip().is_unspecified()) {
             // The system would connect to this very machine.
-            let what = format!("{} is no machine's address; write that of {}", everywhere.ip(), peer.id);
+            let what =
+                format!("{} is no machine's address; write that of {}", everywhere.ip(), peer.id);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         take_turns(&mut addresses);
@@ -146,7 +147,8 @@ impl Race {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let ready: Vec<bool> = waiting.iter().map(|waiting| !waiting.revents().is_empty()).collect();
+        let ready: Vec<bool> =
+            waiting.iter().map(|waiting| !waiting.revents().is_empty()).collect();
         let mut winner = None;
         let running = std::mem::take(&mut self.running);
         for ((socket, address), ready) in running.into_iter().zip(ready) {
@@ -168,9 +170,13 @@ impl Race {
             0 => io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
             1 => self.failed.remove(0).1,
             _ => {
-                let kind = self.failed.last().map_or(io::ErrorKind::Other, |(_, error)| error.kind());
-                let each: Vec<String> =
-                    self.failed.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+                let kind =
+                    self.failed.last().map_or(io::ErrorKind::Other, |(_, error)| error.kind());
+                let each: Vec<String> = self
+                    .failed
+                    .iter()
+                    .map(|(address, error)| format!("{address}: {error}"))
+                    .collect();
                 io::Error::new(kind, each.join("; "))
             }
         }
@@ -221,16 +227,23 @@ mod tests {
         assert_eq!(answered, good);
         let begun = Instant::now() + Duration::from_millis(100);
         let error = dial_before(&[dead], begun, &Cancel::new()).err().unwrap();
-        assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, "no answer".to_owned()));
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (io::ErrorKind::TimedOut, "no answer".to_owned())
+        );
     }
 
     #[test]
     fn when_nobody_answers_each_address_is_named_with_its_reason() {
-        let gone: Vec<SocketAddr> =
-            (0..2).map(|_| Listener::bind(&parsed(&["127.0.0.1:0"])).unwrap().address().unwrap()).collect();
+        let gone: Vec<SocketAddr> = (0..2)
+            .map(|_| Listener::bind(&parsed(&["127.0.0.1:0"])).unwrap().address().unwrap())
+            .collect();
         let error = dial(&gone, Duration::from_secs(60), &Cancel::new()).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(gone.iter().all(|address| error.to_string().contains(&address.to_string())), "{error}");
+        assert!(
+            gone.iter().all(|address| error.to_string().contains(&address.to_string())),
+            "{error}"
+        );
         let error = dial(&gone[..1], Duration::from_secs(60), &Cancel::new()).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -239,8 +252,12 @@ mod tests {
     fn the_address_that_means_everywhere_leads_nowhere() {
         for address in ["0.0.0.0", "::"] {
             let peer = Peer::at("p".parse().unwrap(), address, 1);
-            let error = Tcp::default().dial(&peer, Duration::from_secs(60), &Cancel::new()).err().unwrap();
-            assert!(error.to_string().ends_with("is no machine's address; write that of p"), "{error}");
+            let error =
+                Tcp::default().dial(&peer, Duration::from_secs(60), &Cancel::new()).err().unwrap();
+            assert!(
+                error.to_string().ends_with("is no machine's address; write that of p"),
+                "{error}"
+            );
         }
     }
 }

@@ -1,8 +1,8 @@
 //! From a peer's address to socket addresses, without waiting longer than the caller wants to.
 //!
-//! The system's name look-up can neither be cancelled nor given a deadline, and a silent name server
-//! holds it up for half a minute. So it runs in a thread of its own, one for a name, and whoever asked
-//! waits for it as long as it likes. What came is remembered.
+//! The system's name look-up can neither be cancelled nor given a deadline, and a silent name
+//! server holds it up for half a minute. So it runs in a thread of its own, one for a name, and
+//! whoever asked waits for it as long as it likes. What came is remembered.
 
 use std::collections::HashMap;
 use std::io;
@@ -70,7 +70,8 @@ impl Names {
         port: u16,
         (deadline, cancel): (Instant, &Cancel),
     ) -> io::Result<Vec<SocketAddr>> {
-        // What is an address needs no look-up; one with a zone is read by the system, which is quick.
+        // What is an address needs no look-up; one with a zone is read by the system, which is
+        // quick.
         if host.parse::<IpAddr>().is_ok() || host.contains(':') {
             return Ok((host, port).to_socket_addrs()?.collect());
         }
@@ -87,7 +88,8 @@ impl Names {
                 Some(Known::Asked) => {}
                 _ => {
                     // Where too many are under way, one of them has to end first.
-                    let under_way = known.values().filter(|known| matches!(known, Known::Asked)).count();
+                    let under_way =
+                        known.values().filter(|known| matches!(known, Known::Asked)).count();
                     if under_way < config::LOOKUPS {
                         self.ask(host, resolve)?;
                         known.insert(host.to_owned(), Known::Asked);
@@ -103,7 +105,12 @@ impl Names {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, what));
             }
             let moment = left.min(CANCEL_POLL);
-            known = self.0.changed.wait_timeout(known, moment).unwrap_or_else(PoisonError::into_inner).0;
+            known = self
+                .0
+                .changed
+                .wait_timeout(known, moment)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -119,7 +126,9 @@ impl Names {
             let at = Instant::now();
             let known = match answer {
                 Ok(addresses) => Known::Found { addresses, at },
-                Err(error) => Known::Failed { error: format!("cannot look up {host}: {error}"), at },
+                Err(error) => {
+                    Known::Failed { error: format!("cannot look up {host}: {error}"), at }
+                }
             };
             shared.lock().insert(host, known);
             shared.changed.notify_all();
@@ -174,15 +183,20 @@ mod tests {
         }
         let names = Names::default();
         for _ in 0..3 {
-            let error = names.addresses_by(silent, "silent", 7, (soon(), &Cancel::new())).unwrap_err();
+            let error =
+                names.addresses_by(silent, "silent", 7, (soon(), &Cancel::new())).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         }
         let cancel = Cancel::new();
         cancel.cancel();
         let error = names.addresses_by(silent, "silent", 7, (late(), &cancel)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
-        let quick =
-            names.addresses_by(|_| Ok(vec![([10, 0, 0, 2], 0).into()]), "quick", 7, (late(), &Cancel::new()));
+        let quick = names.addresses_by(
+            |_| Ok(vec![([10, 0, 0, 2], 0).into()]),
+            "quick",
+            7,
+            (late(), &Cancel::new()),
+        );
         assert_eq!(quick.unwrap(), [([10, 0, 0, 2], 7).into()]);
         assert_eq!(BEGUN.load(Ordering::Relaxed), 1);
     }
@@ -226,8 +240,9 @@ mod tests {
 
     #[test]
     fn a_name_without_addresses_is_an_error_that_names_it() {
-        let error =
-            Names::default().addresses_by(|_| Ok(vec![]), "n", 7, (late(), &Cancel::new())).unwrap_err();
+        let error = Names::default()
+            .addresses_by(|_| Ok(vec![]), "n", 7, (late(), &Cancel::new()))
+            .unwrap_err();
         assert_eq!(error.to_string(), "cannot look up n: it has no address");
     }
 }

@@ -56,8 +56,14 @@ impl MemoryNetwork {
 }
 
 impl Network for MemoryNetwork {
-    fn dial(&self, peer: &Peer, _timeout: Duration, _cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
-        let accept = self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.id).cloned();
+    fn dial(
+        &self,
+        peer: &Peer,
+        _timeout: Duration,
+        _cancel: &Cancel,
+    ) -> io::Result<Box<dyn Stream>> {
+        let accept =
+            self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.id).cloned();
         let accept = accept.ok_or(io::ErrorKind::ConnectionRefused)?;
         let (near, far) = pair();
         accept(far);
@@ -92,12 +98,14 @@ impl Pipe {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !ready(&state) && !state.closed {
-            let left =
-                deadline.map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+            let left = deadline.map_or(Duration::from_secs(3600), |at| {
+                at.saturating_duration_since(Instant::now())
+            });
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(state)
     }
@@ -114,7 +122,8 @@ impl Read for MemoryStream {
 
 impl Write for MemoryStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.output.wait(self.write_timeout, |state| state.bytes.len() < CAPACITY)?;
+        let mut state =
+            self.output.wait(self.write_timeout, |state| state.bytes.len() < CAPACITY)?;
         if state.closed {
             return Err(io::ErrorKind::BrokenPipe.into());
         }

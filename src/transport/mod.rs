@@ -41,8 +41,8 @@ pub trait Stream: Read + Write + Send {
         copy_file(self, file, offset, len)
     }
 
-    /// Lets no more than `bytes` lie in the system's buffers unsent, where that can be said, so that
-    /// what was written is soon sent; who passes chunks on must know how far its readers are.
+    /// Lets no more than `bytes` lie in the system's buffers unsent, where that can be said, so
+    /// that what was written is soon sent; who passes chunks on must know how far its readers are.
     fn set_unsent_limit(&mut self, _bytes: u32) -> io::Result<()> {
         Ok(())
     }
@@ -91,7 +91,8 @@ fn copy_file(
     let mut buffer = vec![0; len.min(256 << 10)];
     while len > 0 {
         let wanted = buffer.len().min(len);
-        let got = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[..wanted], offset))?;
+        let got =
+            rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[..wanted], offset))?;
         if got == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -1,7 +1,7 @@
 //! How fast this process may send and receive, all its TCP connections together.
 //!
-//! Each call moves a small piece and then waits until that is paid for, so connections share the rate by
-//! turns. Who receives too slowly closes its window, which slows the sender.
+//! Each call moves a small piece and then waits until that is paid for, so connections share the
+//! rate by turns. Who receives too slowly closes its window, which slows the sender.
 
 use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -27,8 +27,8 @@ pub struct BadLimit(String);
 impl FromStr for Limits {
     type Err = BadLimit;
 
-    /// Reads `UP:DOWN`, or one rate for both: a number with `K`, `M` or `G` (of 1024) for bytes, or `kbit`,
-    /// `mbit` or `gbit` (of 1000) for bits a second. Nothing, or 0, is as fast as it goes.
+    /// Reads `UP:DOWN`, or one rate for both: a number with `K`, `M` or `G` (of 1024) for bytes, or
+    /// `kbit`, `mbit` or `gbit` (of 1000) for bits a second. Nothing, or 0, is as fast as it goes.
     fn from_str(text: &str) -> Result<Self, BadLimit> {
         let bad = || BadLimit(text.to_owned());
         let (up, down) = text.split_once(':').unwrap_or((text, text));
@@ -56,7 +56,8 @@ fn rate(text: &str) -> Option<Option<u64>> {
         "gbit" => 1e9 / 8.0,
         _ => return None,
     };
-    let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
+    let number: f64 =
+        digits.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
     let rate = (number * factor).round();
     match rate {
         0.0 => Some(None),
@@ -126,12 +127,15 @@ impl Bucket {
         let now = Instant::now();
         let until = now + self.reserve(bytes, now);
         // Parking may end early.
-        while let Some(wait) = until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
+        while let Some(wait) =
+            until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+        {
             thread::park_timeout(wait);
         }
     }
 
-    /// How long to wait after so many bytes. What was not used for a moment is not made up for later.
+    /// How long to wait after so many bytes. What was not used for a moment is not made up for
+    /// later.
     fn reserve(&self, bytes: usize, now: Instant) -> Duration {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         *paid = (*paid).max(now) + Duration::from_secs_f64(bytes as f64 / self.rate as f64);

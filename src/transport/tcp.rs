@@ -100,7 +100,12 @@ impl Stream for TcpLink {
     }
 
     #[cfg(target_os = "linux")]
-    fn send_file(&mut self, file: BorrowedFd<'_>, mut offset: u64, mut len: usize) -> io::Result<()> {
+    fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        mut offset: u64,
+        mut len: usize,
+    ) -> io::Result<()> {
         while len > 0 {
             let sent = rustix::io::retry_on_intr(|| {
                 let piece = len.min(shaping::piece_up());
@@ -142,8 +147,9 @@ impl Stream for TcpLink {
     }
 }
 
-/// Does it again when a signal came meanwhile: a socket with a time-out reports even that this process
-/// was stopped and continued (signal(7)), and nothing that waits here has to hear of signals.
+/// Does it again when a signal came meanwhile: a socket with a time-out reports even that this
+/// process was stopped and continued (signal(7)), and nothing that waits here has to hear of
+/// signals.
 fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -206,7 +212,8 @@ impl Listener {
     /// Waits for the next connection, at most `timeout`. An error concerns one connection or a
     /// passing lack of resources; the listener stays usable.
     pub fn accept(&self, timeout: Duration) -> io::Result<Accepted> {
-        let [incoming, closed] = ready(&[self.socket.as_fd(), self.wake.as_fd()], PollFlags::IN, timeout)?;
+        let [incoming, closed] =
+            ready(&[self.socket.as_fd(), self.wake.as_fd()], PollFlags::IN, timeout)?;
         if closed {
             return Ok(Accepted::Closed);
         }

@@ -22,7 +22,8 @@ pub enum WireError {
     /// The other side is not a peershare peer.
     #[error("the other side does not speak peershare")]
     NotPeershare,
-    /// The acceptor said nothing, or left, instead of its greeting; it may speak the classic dialect.
+    /// The acceptor said nothing, or left, instead of its greeting; it may speak the classic
+    /// dialect.
     #[error("it took the connection and said nothing: {0}")]
     NoGreeting(Box<Self>),
     /// A length above the limit was announced.
@@ -55,7 +56,11 @@ pub enum WireError {
 }
 
 fn describe(error: &io::Error) -> String {
-    if crate::transport::timed_out(error) { "no answer in time".to_owned() } else { error.to_string() }
+    if crate::transport::timed_out(error) {
+        "no answer in time".to_owned()
+    } else {
+        error.to_string()
+    }
 }
 
 /// The beginning of a frame: its message, and how many bytes of payload follow.
@@ -292,7 +297,9 @@ mod tests {
         let request: Request = serde_json::from_str(r#"{"type":"ping","loud":true}"#).unwrap();
         assert_eq!(request, Request::Ping);
         let text = r#"{"type":"error","code":"tired","message":"m"}"#;
-        let Response::Error(refusal) = serde_json::from_str(text).unwrap() else { panic!("not an error") };
+        let Response::Error(refusal) = serde_json::from_str(text).unwrap() else {
+            panic!("not an error")
+        };
         assert_eq!(refusal.code, ErrorCode::Unknown);
     }
 
@@ -329,7 +336,10 @@ mod tests {
     fn a_cut_frame_is_a_closed_connection() {
         let whole = bytes_of(&Request::Ping, b"");
         for cut in 0..whole.len() {
-            assert!(matches!(read_head::<Request>(&mut &whole[..cut]), Err(WireError::Closed)), "{cut}");
+            assert!(
+                matches!(read_head::<Request>(&mut &whole[..cut]), Err(WireError::Closed)),
+                "{cut}"
+            );
         }
     }
 

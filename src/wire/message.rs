@@ -79,7 +79,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_zero")]
         wait_ms: u32,
     },
-    /// One chunk of a file that is still being hashed; nothing proves it before the manifest is there.
+    /// One chunk of a file that is still being hashed; nothing proves it before the manifest is
+    /// there.
     ReadNamed {
         /// Which file.
         name: FileName,
@@ -88,8 +89,8 @@ pub enum Request {
         /// How large the asking side's chunks are, in bytes.
         chunk_size: u32,
     },
-    /// A chunk that was handed to nobody yet, and who was handed which. The payload of the first one
-    /// is the set of chunks that the asking side has already.
+    /// A chunk that was handed to nobody yet, and who was handed which. The payload of the first
+    /// one is the set of chunks that the asking side has already.
     Next {
         /// Of which content.
         root: Root,
@@ -261,7 +262,8 @@ pub enum Response {
         #[serde(default)]
         left_out: u64,
     },
-    /// What a listing left out; the payload is a JSON array of [`Omission`](crate::content::Omission).
+    /// What a listing left out; the payload is a JSON array of
+    /// [`Omission`](crate::content::Omission).
     LeftOut {
         /// How many entries; the payload may have fewer.
         #[serde(default)]

@@ -64,86 +64,88 @@
 //!
 //! # Who is who
 //!
-//! Addresses change hands, so both sides say who they are in `hello`, and the opener also whom it means
-//! (`to`). An opener that is answered by another peer than it meant uses nothing of it, and offers it
-//! nothing; an acceptor that is taken for another peer refuses offers. Neither proves anything.
+//! Addresses change hands, so both sides say who they are in `hello`, and the opener also whom it
+//! means (`to`). An opener that is answered by another peer than it meant uses nothing of it, and
+//! offers it nothing; an acceptor that is taken for another peer refuses offers. Neither proves
+//! anything.
 //!
 //! # Files that are still being hashed
 //!
-//! A peer need not have hashed what it serves. It answers `describe` with `hashing` until it has, and
-//! meanwhile gives the file's chunks by name (`read_named`). Whoever fetches them keeps their digests
-//! and nothing else of what they are; when the `manifest` comes, the chunks with the same digests are
-//! as good as any, and the others are read again.
+//! A peer need not have hashed what it serves. It answers `describe` with `hashing` until it has,
+//! and meanwhile gives the file's chunks by name (`read_named`). Whoever fetches them keeps their
+//! digests and nothing else of what they are; when the `manifest` comes, the chunks with the same
+//! digests are as good as any, and the others are read again.
 //!
 //! # Folders
 //!
-//! A listing is in the order of its names, byte by byte, each once, and comes in pages: `next` of one
-//! page is `after` of the request for the following one. An entry is an object with `name`, `length`,
-//! `mtime_ns` (modification time in nanoseconds since 1970), `mode` (permission bits) and `root`, which
-//! is absent while the file is not hashed, and `stored`, the bytes on disk of a file with holes; with `folders` there are also entries with `folder: true`.
-//! `pattern` selects names: a glob in which `*` stays within a folder and `**` does not, or `folder/`
-//! for the folder and everything beneath it. `except` leaves out: a pattern without `/` is compared with
-//! every part of a name, one with `/` with its beginning up to any part. Whoever asked looks itself
-//! whether what came was asked for. With `hashed`, files of at most
-//! [`SMALL_FILE`](crate::config::SMALL_FILE) bytes are hashed before they are listed, so that the root
-//! is there; a page may be short for it. Times and modes say nothing about content, and of a mode the
-//! lowest nine bits count.
+//! A listing is in the order of its names, byte by byte, each once, and comes in pages: `next` of
+//! one page is `after` of the request for the following one. An entry is an object with `name`,
+//! `length`, `mtime_ns` (modification time in nanoseconds since 1970), `mode` (permission bits) and
+//! `root`, which is absent while the file is not hashed, and `stored`, the bytes on disk of a file
+//! with holes; with `folders` there are also entries with `folder: true`. `pattern` selects names:
+//! a glob in which `*` stays within a folder and `**` does not, or `folder/` for the folder and
+//! everything beneath it. `except` leaves out: a pattern without `/` is compared with every part of
+//! a name, one with `/` with its beginning up to any part. Whoever asked looks itself whether what
+//! came was asked for. With `hashed`, files of at most [`SMALL_FILE`](crate::config::SMALL_FILE)
+//! bytes are hashed before they are listed, so that the root is there; a page may be short for it.
+//! Times and modes say nothing about content, and of a mode the lowest nine bits count.
 //!
-//! What a peer cannot serve of what was asked for is counted in the listing (`left_out`), and the request
-//! `left_out` asks what that is and why: an omission has a `name`, written as well as it can be, and a
-//! `reason`. A peer that could not read all of its folder because it was short of descriptors answers
-//! `busy`; no listing ends early because of an error.
+//! What a peer cannot serve of what was asked for is counted in the listing (`left_out`), and the
+//! request `left_out` asks what that is and why: an omission has a `name`, written as well as it
+//! can be, and a `reason`. A peer that could not read all of its folder because it was short of
+//! descriptors answers `busy`; no listing ends early because of an error.
 //!
 //! Small files need no manifest: the bytes lead to the root. `gather` asks for up to
 //! [`GATHER_FILES`](crate::config::GATHER_FILES) of them, together at most
-//! [`GATHER_BYTES`](crate::config::GATHER_BYTES) long; `lengths` has a number for each, or null for one
-//! that is not there (any more) or does not fit, which is no reason to stop using the rest.
+//! [`GATHER_BYTES`](crate::config::GATHER_BYTES) long; `lengths` has a number for each, or null for
+//! one that is not there (any more) or does not fit, which is no reason to stop using the rest.
 //!
 //! # Offers
 //!
 //! After `accepted` **the connection turns round**: who was offered the file now asks (`read`), and
 //! who offered it answers. Between its requests the asking side sends `report`s that get no answer:
-//! `progress` now and then, and at the end `finished` or `failed`. After that the connection has its
-//! first direction again.
+//! `progress` now and then, and at the end `finished` or `failed`. After that the connection has
+//! its first direction again.
 //!
-//! An offer of what is being received already, under the same name, is accepted too: its side becomes
-//! one more source of the transfer that runs, and hears the same end. `accepted` may take until the
-//! transfer lets it in.
+//! An offer of what is being received already, under the same name, is accepted too: its side
+//! becomes one more source of the transfer that runs, and hears the same end. `accepted` may take
+//! until the transfer lets it in.
 //!
-//! An `offer_folder` is accepted without looking: who accepted it lists what the pattern selects at the
-//! other side, puts it `beneath` that folder, and fetches what it lacks. Its reports are `folder` and
-//! at the end `folder_finished`, whose payload is a JSON array of files that it could not have.
+//! An `offer_folder` is accepted without looking: who accepted it lists what the pattern selects at
+//! the other side, puts it `beneath` that folder, and fetches what it lacks. Its reports are
+//! `folder` and at the end `folder_finished`, whose payload is a JSON array of files that it could
+//! not have.
 //!
 //! # Swarms
 //!
 //! When one peer gives a file to several at once (an offer with `swarm`, or downloads that ask for
-//! it), each of them asks it for the `next` chunk. It hands every chunk to one of them and tells all
-//! of them who was handed which, by peer id; addresses never cross the wire, each side looks the ids
-//! up in its own settings. They `read` the other chunks from one another, with a `wait_ms`, because
-//! a chunk may be asked for before it is there, and even before its receiver has accepted the offer.
-//! When everything is handed out (`all`), ordinary reads of chunks that did not come are answered
-//! as ever, so a member that died or cannot be reached costs time, not the file.
+//! it), each of them asks it for the `next` chunk. It hands every chunk to one of them and tells
+//! all of them who was handed which, by peer id; addresses never cross the wire, each side looks
+//! the ids up in its own settings. They `read` the other chunks from one another, with a `wait_ms`,
+//! because a chunk may be asked for before it is there, and even before its receiver has accepted
+//! the offer. When everything is handed out (`all`), ordinary reads of chunks that did not come are
+//! answered as ever, so a member that died or cannot be reached costs time, not the file.
 //!
-//! Whom `handed` names for a chunk is the one to read it from, and that need not be the one that was handed
-//! it: when there are many members, they pass on to one another also what is not their own, and each is
-//! named few others. A chunk may be named once more, from somebody else, when the one that was named is lost,
-//! and may also be handed out once more; what was named last counts. Members must not be made to wait for
-//! one another in a circle: whoever hands out sees to that.
+//! Whom `handed` names for a chunk is the one to read it from, and that need not be the one that
+//! was handed it: when there are many members, they pass on to one another also what is not their
+//! own, and each is named few others. A chunk may be named once more, from somebody else, when the
+//! one that was named is lost, and may also be handed out once more; what was named last counts.
+//! Members must not be made to wait for one another in a circle: whoever hands out sees to that.
 //!
-//! `handed` also names members that were handed nothing yet. When all who hand out are lost, the members
-//! ask one another what they `have`, in their common `chunk_size`, and read that. None of them lets a read
-//! wait any more then, and each ends when the others have had nothing new for a while, or goes on with
-//! whoever offers the file next.
+//! `handed` also names members that were handed nothing yet. When all who hand out are lost, the
+//! members ask one another what they `have`, in their common `chunk_size`, and read that. None of
+//! them lets a read wait any more then, and each ends when the others have had nothing new for a
+//! while, or goes on with whoever offers the file next.
 //!
-//! A download begins with ordinary reads. While another peer has read the same content, in chunks of
-//! the same size, or asked what it is, within the last two seconds, or has it handed out, the answers to
-//! `read` and `describe` say `shared`; only
-//! peers that greeted with an id count. Whoever is told so may ask for `next` from then on, if the
-//! others can read from it too: if its own server, asked at its published address, answers `have` with
-//! what came so far. It brings the chunks that it read before. That `shared` is said obliges nobody.
+//! A download begins with ordinary reads. While another peer has read the same content, in chunks
+//! of the same size, or asked what it is, within the last two seconds, or has it handed out, the
+//! answers to `read` and `describe` say `shared`; only peers that greeted with an id count. Whoever
+//! is told so may ask for `next` from then on, if the others can read from it too: if its own
+//! server, asked at its published address, answers `have` with what came so far. It brings the
+//! chunks that it read before. That `shared` is said obliges nobody.
 //!
-//! A content that is being received is there for `have` and `read`, but not for `describe`: until it
-//! is complete, nobody needs to find it by name.
+//! A content that is being received is there for `have` and `read`, but not for `describe`: until
+//! it is complete, nobody needs to find it by name.
 //!
 //! # Versions
 //!

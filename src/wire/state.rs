@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a peer is doing. Each field is absent where the peer does not say it, as those of earlier versions.
+/// How a peer is doing. Each field is absent where the peer does not say it, as those of earlier
+/// versions.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {

@@ -30,7 +30,8 @@ impl Network for Wires {
                 (Box::new(cut(near, self.most)), Box::new(far))
             }
             Some(listener) => {
-                let near = peershare::transport::dial::dial(&[listener.address()?], timeout, cancel)?;
+                let near =
+                    peershare::transport::dial::dial(&[listener.address()?], timeout, cancel)?;
                 let Accepted::Link(far) = listener.accept(DEADLINE)? else { panic!("nobody came") };
                 (Box::new(cut(near, self.most)), Box::new(far))
             }
@@ -40,8 +41,8 @@ impl Network for Wires {
     }
 }
 
-/// Plays the server's side of a transcript. Connections have their numbers in the order in which they
-/// are made.
+/// Plays the server's side of a transcript. Connections have their numbers in the order in which
+/// they are made.
 fn play(steps: &[Step], accepted: &Receiver<Box<dyn Stream>>) {
     let mut connections: HashMap<usize, Box<dyn Stream>> = HashMap::new();
     for step in steps {
@@ -49,11 +50,16 @@ fn play(steps: &[Step], accepted: &Receiver<Box<dyn Stream>>) {
         match step {
             Step::Request(number, text) => {
                 let stream = connections.entry(*number);
-                let stream = stream.or_insert_with(|| accepted.recv_timeout(DEADLINE).expect(&what));
+                let stream =
+                    stream.or_insert_with(|| accepted.recv_timeout(DEADLINE).expect(&what));
                 expect(&mut **stream, text, &what);
             }
-            Step::Answer(number, text) => connections.get_mut(number).unwrap().write_all(text).unwrap(),
-            Step::ClientLeaves(number) => expect_end(&mut **connections.get_mut(number).unwrap(), &what),
+            Step::Answer(number, text) => {
+                connections.get_mut(number).unwrap().write_all(text).unwrap()
+            }
+            Step::ClientLeaves(number) => {
+                expect_end(&mut **connections.get_mut(number).unwrap(), &what)
+            }
             Step::ServerLeaves(number) => drop(connections.remove(number)),
         }
     }
@@ -74,8 +80,8 @@ fn against<T: PartialEq + std::fmt::Debug + Send + Sync>(
                 let (steps, ask, expected) = (&steps, &ask, &expected);
                 scope.spawn(move || {
                     let (sender, accepted) = unbounded();
-                    let listener =
-                        over_tcp.then(|| Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap());
+                    let listener = over_tcp
+                        .then(|| Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap());
                     let wires = Wires { most, listener, accepted: sender };
                     let asker = asker(Arc::new(wires));
                     thread::scope(|scope| {
@@ -102,31 +108,41 @@ fn upload(to: &Asker, text: &str) -> Result<(), String> {
     let ours = Served::new();
     ours.write("f.txt", text);
     let manifest = ours.store.manifest(&name(), &mut |_, _| true).unwrap();
-    let mut opened = Text::open(ours.store.open_content(&manifest.root()).unwrap()).unwrap().unwrap();
+    let mut opened =
+        Text::open(ours.store.open_content(&manifest.root()).unwrap()).unwrap().unwrap();
     let progress = &mut |_| {};
-    Upload { to, name: &name(), text: &mut opened, progress }.run().map_err(|error| error.to_string())
+    Upload { to, name: &name(), text: &mut opened, progress }
+        .run()
+        .map_err(|error| error.to_string())
 }
 
 /// Probes and downloads `f.txt` without proof.
 fn download(from: &Asker) -> Result<String, String> {
     let length = from.probe(&name()).map_err(|error| error.to_string())?;
     let ours = Served::new();
-    let Arrival::Ready(mut incoming) = ours.store.receive_unproven(name(), Some(length), false).unwrap()
+    let Arrival::Ready(mut incoming) =
+        ours.store.receive_unproven(name(), Some(length), false).unwrap()
     else {
         panic!("something is in the way")
     };
     let progress = Progress::new(length);
     let (cancel, name, observer) = (Cancel::new(), name(), |_| {});
     let from = vec![from.clone()];
-    let gather =
-        Gather { from, name: &name, length, progress: &progress, cancel: &cancel, observer: &observer };
+    let gather = Gather {
+        from,
+        name: &name,
+        length,
+        progress: &progress,
+        cancel: &cancel,
+        observer: &observer,
+    };
     gather.run(&mut incoming).map_err(|error| error.to_string())?;
     ours.store.complete(incoming).unwrap();
     Ok(String::from_utf8(ours.read("f.txt").unwrap()).unwrap())
 }
 
-/// An upload up to the last ack over one connection, to a server that shows files only when they are
-/// whole.
+/// An upload up to the last ack over one connection, to a server that shows files only when they
+/// are whole.
 const TO_ONE_CONNECTION: &str = "
     1> #FILELIST
     1< 200 Files served: other.txt
@@ -267,7 +283,10 @@ fn server_e_wants_base64() {
 #[test]
 fn refusals_of_all_kinds_are_understood() {
     for (answer, expected) in [
-        ("250 Already serving file f.txt", "it refused: already serving a file of that name; rename yours"),
+        (
+            "250 Already serving file f.txt",
+            "it refused: already serving a file of that name; rename yours",
+        ),
         ("250 Currently receiving file f.txt", "it refused: currently receiving that file"),
         ("250", "it refused: 250"),
     ] {

@@ -2,12 +2,14 @@
 //!
 //! * `serving`: the clients of all kinds against our server
 //! * `asking`: our asking side against the servers of all kinds
-//! * `together`: who vanishes, a thousand at once, framed and classic peers in one download, the client
+//! * `together`: who vanishes, a thousand at once, framed and classic peers in one download, the
+//!   client
 //!
-//! A transcript is a list of lines: a connection's number, what happens on it, and the text. `>` goes
-//! from the client to the server, `<` back; `.` the client leaves, `x` the server does. `{0}` stands for
-//! chunk 0 in characters, `{b0}` in bytes, `{e0}` in base64. Every transcript is played over the
-//! in-memory transport and over TCP, and each time with what arrives cut into other segments.
+//! A transcript is a list of lines: a connection's number, what happens on it, and the text. `>`
+//! goes from the client to the server, `<` back; `.` the client leaves, `x` the server does. `{0}`
+//! stands for chunk 0 in characters, `{b0}` in bytes, `{e0}` in base64. Every transcript is played
+//! over the in-memory transport and over TCP, and each time with what arrives cut into other
+//! segments.
 
 mod asking;
 mod serving;
@@ -86,12 +88,17 @@ fn filled(said: &str, text: &str) -> Vec<u8> {
 
 /// Base64 as slowly as it can be told: bit by bit.
 fn base64(bytes: &[u8]) -> String {
-    let letters: Vec<char> = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
-    let bits: Vec<usize> =
-        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| usize::from(byte >> bit & 1))).collect();
+    let letters: Vec<char> =
+        ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
+    let bits: Vec<usize> = bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| usize::from(byte >> bit & 1)))
+        .collect();
     let mut text: String = bits
         .chunks(6)
-        .map(|six| letters[(0..6).fold(0, |value, bit| value * 2 + six.get(bit).copied().unwrap_or(0))])
+        .map(|six| {
+            letters[(0..6).fold(0, |value, bit| value * 2 + six.get(bit).copied().unwrap_or(0))]
+        })
         .collect();
     while !text.len().is_multiple_of(4) {
         text.push('=');
@@ -108,7 +115,9 @@ fn expect(stream: &mut dyn Stream, expected: &[u8], what: &str) {
         match stream.read(&mut found[filled..]) {
             Ok(0) => break,
             Ok(got) => filled += got,
-            Err(error) => panic!("{what}: {error} after {:?}", String::from_utf8_lossy(&found[..filled])),
+            Err(error) => {
+                panic!("{what}: {error} after {:?}", String::from_utf8_lossy(&found[..filled]))
+            }
         }
     }
     let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -50,15 +50,19 @@ pub(super) fn play(steps: &[Step], open: &dyn Fn() -> Box<dyn Stream>) {
             Step::Request(number, text) => {
                 connections.entry(*number).or_insert_with(open).write_all(text).unwrap();
             }
-            Step::Answer(number, text) => expect(&mut **connections.get_mut(number).unwrap(), text, &what),
+            Step::Answer(number, text) => {
+                expect(&mut **connections.get_mut(number).unwrap(), text, &what)
+            }
             Step::ClientLeaves(number) => drop(connections.remove(number)),
-            Step::ServerLeaves(number) => expect_end(&mut **connections.get_mut(number).unwrap(), &what),
+            Step::ServerLeaves(number) => {
+                expect_end(&mut **connections.get_mut(number).unwrap(), &what)
+            }
         }
     }
 }
 
-/// Plays a transcript in all ways, each time with another server that serves `before`; afterwards it
-/// must have `f.txt` as `expected`.
+/// Plays a transcript in all ways, each time with another server that serves `before`; afterwards
+/// it must have `f.txt` as `expected`.
 fn serve(lines: &str, text: &str, before: &[(&str, &[u8])], expected: Option<&[u8]>) {
     let steps = transcript(lines, text);
     thread::scope(|scope| {
@@ -77,7 +81,11 @@ fn serve(lines: &str, text: &str, before: &[(&str, &[u8])], expected: Option<&[u
                         ),
                     };
                     play(steps, &|| door.open());
-                    assert_eq!(served.read("f.txt").as_deref(), expected, "cut to {most}, tcp {over_tcp}");
+                    assert_eq!(
+                        served.read("f.txt").as_deref(),
+                        expected,
+                        "cut to {most}, tcp {over_tcp}"
+                    );
                     eventually("nothing is left", || served.parts().is_empty());
                 });
             }

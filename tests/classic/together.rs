@@ -1,5 +1,5 @@
-//! Clients that vanish, a thousand at once, classic and framed peers in one download, and the client
-//! that finds out who is which.
+//! Clients that vanish, a thousand at once, classic and framed peers in one download, and the
+//! client that finds out who is which.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -139,7 +139,9 @@ impl Neighbourhood {
             thread::spawn(move || {
                 let mut first = [0];
                 match stream.read(&mut first) {
-                    Ok(1) if first == *b"#" => host.serve(Cut { before: b"#".to_vec(), ..cut(stream, 1024) }),
+                    Ok(1) if first == *b"#" => {
+                        host.serve(Cut { before: b"#".to_vec(), ..cut(stream, 1024) })
+                    }
                     Ok(1) => {
                         counted.fetch_add(1, Relaxed);
                         puzzled.puzzle(stream);
@@ -159,7 +161,13 @@ impl Neighbourhood {
         let network = self.network.clone();
         let served_files = own.folder.path().to_owned();
         let bars = Bars::told_to(told.clone(), told.clone());
-        Transfers::new(Surroundings { own: None, served_files, bars, network, waits: Waits::brief(DEADLINE) })
+        Transfers::new(Surroundings {
+            own: None,
+            served_files,
+            bars,
+            network,
+            waits: Waits::brief(DEADLINE),
+        })
     }
 }
 
@@ -242,7 +250,10 @@ fn the_settings_spare_the_attempt_and_failures_have_their_exit_codes() {
     told.take();
     assert_eq!(run("download up.txt p2 --replace"), ExitStatus::Success);
     let said = told.take();
-    assert!(said.contains("up.txt: not verified, because the classic dialect has no checksums"), "{said}");
+    assert!(
+        said.contains("up.txt: not verified, because the classic dialect has no checksums"),
+        "{said}"
+    );
     assert_eq!(run("download binary p2"), ExitStatus::NoSuchFile, "no text");
     assert_eq!(run("download none.txt p2 p3"), ExitStatus::NoSuchFile);
     assert_eq!(run("filelist p2 p3"), ExitStatus::SomePeersFailed);
@@ -309,7 +320,9 @@ fn fetch(
     let name: FileName = "long.txt".parse().unwrap();
     let manifest = framed.store.manifest(&name, &mut |_, _| true).unwrap();
     let sources = sources(&manifest);
-    let Reception::Part(part) = ours.store.receive(manifest.clone(), false).unwrap() else { panic!() };
+    let Reception::Part(part) = ours.store.receive(manifest.clone(), false).unwrap() else {
+        panic!()
+    };
     let progress = Progress::new(manifest.length());
     let lost = Mutex::new(Vec::new());
     let observer = |event: Event| {
@@ -350,13 +363,17 @@ fn what_a_classic_peer_sends_is_verified_against_a_framed_peers_manifest() {
         let (network, cancel) = (network.clone(), Cancel::new());
         let asker = Asker { peer: peer(id), network, cancel, heard: Arc::new(|_| {}) };
         let length = asker.probe(&name).unwrap();
-        assert!(ClassicPeer::new(asker.clone(), &name, manifest, length + 1).is_err(), "another length");
+        assert!(
+            ClassicPeer::new(asker.clone(), &name, manifest, length + 1).is_err(),
+            "another length"
+        );
         Box::new(ClassicPeer::new(asker, &name, manifest, length).unwrap())
     };
     let (done, lost) = fetch(&ours, &framed, |manifest| vec![classic("p3", manifest)]);
     assert!(!done && ours.read("long.txt").is_none());
     assert!(
-        lost.iter().all(|reason| reason == "it sent a chunk that does not verify") && !lost.is_empty(),
+        lost.iter().all(|reason| reason == "it sent a chunk that does not verify")
+            && !lost.is_empty(),
         "{lost:?}"
     );
     let (done, lost) = fetch(&ours, &framed, |manifest| {

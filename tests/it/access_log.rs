@@ -35,7 +35,10 @@ fn what_is_given_is_told_with_whom_how_much_and_how_fast() {
     assert!(line.contains(", framed): 786432 bytes in ") && line.contains(" MB/s)"), "{line}");
     site.client(&["--peer", "me", "download", "many/"]).success();
     let line = server.running.wait_for("small files");
-    assert!(line.contains("gave 2 small files to me (127.0.0.1:") && line.contains("8 bytes in"), "{line}");
+    assert!(
+        line.contains("gave 2 small files to me (127.0.0.1:") && line.contains("8 bytes in"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -89,7 +92,8 @@ fn who_asks_again_and_again_for_what_is_refused_fills_no_disk() {
     let mut speaker = Speaker::over(stream).introduce();
     let share = Share { pattern: Some("n".repeat(2000)), except: vec![], beneath: None };
     for _ in 0..50 {
-        let answer = speaker.ask(&Request::OfferFolder { share: share.clone(), replace: false }, &[]);
+        let answer =
+            speaker.ask(&Request::OfferFolder { share: share.clone(), replace: false }, &[]);
         assert!(matches!(answer, Response::Error(_)), "{answer:?}");
     }
     drop(speaker);
@@ -129,5 +133,7 @@ fn clients_of_the_classic_dialect_are_told_alike() {
     assert!(say(server.port, "#UPLOAD empty.txt bytes 0").starts_with("330 "));
     server.running.wait_for("received \"empty.txt\" from a client (127.0.0.1:");
     server.running.signal(Signal::TERM);
-    server.running.wait_for("gave 1 of 3 chunks of \"poem.txt\" to a client (127.0.0.1, classic): 100 bytes");
+    server
+        .running
+        .wait_for("gave 1 of 3 chunks of \"poem.txt\" to a client (127.0.0.1, classic): 100 bytes");
 }

@@ -16,7 +16,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => files(&path, found),
-            false if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+            false if path.extension().is_some_and(|extension| extension == "rs") => {
+                found.push(path)
+            }
             false => {}
         }
     }
@@ -30,7 +32,8 @@ fn project() -> &'static Path {
 fn sources() -> Vec<Source> {
     let (root, mut paths) = (project().join("src"), Vec::new());
     files(&root, &mut paths);
-    let paths = paths.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "tests"));
+    let paths =
+        paths.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "tests"));
     paths
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
@@ -72,8 +75,9 @@ fn forbidden(concerns: impl Fn(&str) -> bool, words: &[&str]) {
 /// Whether `word` stands in the line and is not the end of a longer one.
 fn has_word(line: &str, word: &str) -> bool {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
-    line.match_indices(word)
-        .any(|(at, _)| !word.starts_with(is_name) || !line[..at].chars().next_back().is_some_and(is_name))
+    line.match_indices(word).any(|(at, _)| {
+        !word.starts_with(is_name) || !line[..at].chars().next_back().is_some_and(is_name)
+    })
 }
 
 #[test]
@@ -98,21 +102,35 @@ fn only_the_client_and_the_programs_print() {
 fn content_is_pure() {
     never(
         "content/",
-        &["std::fs", "File::", "std::io", "std::thread", "thread::", "Instant", "SystemTime", "Mutex"],
+        &[
+            "std::fs",
+            "File::",
+            "std::io",
+            "std::thread",
+            "thread::",
+            "Instant",
+            "SystemTime",
+            "Mutex",
+        ],
     );
-    let rooms = ["crate::store", "crate::wire", "crate::transport", "crate::connection", "crate::fetch"];
+    let rooms =
+        ["crate::store", "crate::wire", "crate::transport", "crate::connection", "crate::fetch"];
     never("content/", &rooms);
     never("content/", &["crate::serve", "crate::server", "crate::client", "crate::topology"]);
 }
 
 #[test]
 fn the_wire_knows_no_socket() {
-    never("wire/", &["std::net", "crate::connection", "crate::store", "crate::serve", "crate::fetch"]);
+    never(
+        "wire/",
+        &["std::net", "crate::connection", "crate::store", "crate::serve", "crate::fetch"],
+    );
 }
 
 #[test]
 fn the_store_knows_no_peer() {
-    let rooms = ["crate::wire", "crate::transport", "crate::connection", "crate::fetch", "crate::serve"];
+    let rooms =
+        ["crate::wire", "crate::transport", "crate::connection", "crate::fetch", "crate::serve"];
     never("store/", &rooms);
     never("store/", &["crate::server", "crate::client", "crate::topology"]);
 }
@@ -126,7 +144,10 @@ fn serving_and_fetching_do_not_know_each_other_nor_who_uses_them() {
     only(&["classic/", "server/", "client/"], &["crate::classic"]);
     never("client/", &["crate::server"]);
     for low in ["transport/", "connection.rs", "topology", "wire/"] {
-        never(low, &["crate::serve", "crate::fetch", "crate::server", "crate::client", "crate::store"]);
+        never(
+            low,
+            &["crate::serve", "crate::fetch", "crate::server", "crate::client", "crate::store"],
+        );
     }
 }
 
@@ -160,7 +181,8 @@ fn no_test_sleeps_is_ignored_or_chooses_a_port() {
     files(&project().join("tests"), &mut paths);
     files(&project().join("src"), &mut paths);
     // Put together here, so that this file does not find itself.
-    let words = [["thread::", "sleep"].concat(), ["sleep", "("].concat(), ["#[ign", "ore"].concat()];
+    let words =
+        [["thread::", "sleep"].concat(), ["sleep", "("].concat(), ["#[ign", "ore"].concat()];
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         for word in &words {

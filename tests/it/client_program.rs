@@ -117,7 +117,11 @@ fn continues(site: &Site, data: &[u8]) {
     let good = Rogue::new("x", data, |_: &Request, _| Deed::Honest);
     site.list_peers(&[("a", good.listen())]);
     let done = site.client(&["download", "x"]).code(0);
-    assert!(err_of(&done).contains("are here already, from an earlier attempt"), "{}", err_of(&done));
+    assert!(
+        err_of(&done).contains("are here already, from an earlier attempt"),
+        "{}",
+        err_of(&done)
+    );
     assert!(good.reads() <= 13, "{} chunks were fetched again", good.reads() - 12);
     assert!(site.read("me", "x").unwrap() == data);
 }
@@ -200,8 +204,8 @@ fn a_target_that_is_killed_midway_continues_when_it_is_started_again() {
     assert!(site.read("a", "x").unwrap() == data);
 }
 
-/// Stops a program and lets it go on, as Ctrl-Z and `fg` do. That the signals came is certain, that they
-/// met a wait is not; so it is done several times.
+/// Stops a program and lets it go on, as Ctrl-Z and `fg` do. That the signals came is certain, that
+/// they met a wait is not; so it is done several times.
 fn suspend_and_continue(running: &Running) {
     for _ in 0..5 {
         running.signal(Signal::STOP);
@@ -248,7 +252,10 @@ fn what_arrives_is_allowed_no_more_than_the_own_umask_allows() {
     for wanted in ["large", "d/"] {
         let client = site.client_command();
         let mut shell = Command::new("sh");
-        shell.args(["-c", "umask 027; exec \"$@\"", "sh"]).arg(client.get_program()).args(client.get_args());
+        shell
+            .args(["-c", "umask 027; exec \"$@\"", "sh"])
+            .arg(client.get_program())
+            .args(client.get_args());
         let mut shell = assert_cmd::Command::from_std(shell);
         shell.args(["download", wanted]).timeout(DEADLINE).assert().success();
     }
@@ -264,7 +271,10 @@ fn a_file_beyond_the_limit_of_file_sizes_is_an_error_with_words() {
     site.put("a", "large", &bytes(1, LONG));
     let client = site.client_command();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -f 100; exec \"$@\"", "sh"]).arg(client.get_program()).args(client.get_args());
+    shell
+        .args(["-c", "ulimit -f 100; exec \"$@\"", "sh"])
+        .arg(client.get_program())
+        .args(client.get_args());
     let mut shell = assert_cmd::Command::from_std(shell);
     let failed = shell.args(["download", "large"]).timeout(DEADLINE).assert().code(9);
     assert!(err_of(&failed).contains("ulimit -f"), "{}", err_of(&failed));
@@ -285,14 +295,27 @@ fn every_command_ends_whoever_answers_and_however_much_is_said() {
     ] {
         fs::write(site.path("peer_settings.txt"), &peers).unwrap();
         for said in [&["-q"][..], &[], &["-v"], &["-vv"]] {
-            for words in
-                [&["filelist"][..], &["download", "x.txt", "--replace"], &["upload", "w.txt"], &["help"]]
-            {
+            for words in [
+                &["filelist"][..],
+                &["download", "x.txt", "--replace"],
+                &["upload", "w.txt"],
+                &["help"],
+            ] {
                 let mut client = assert_cmd::Command::from_std(site.client_command());
                 let output = client.args(said).args(words).timeout(DEADLINE).output().unwrap();
-                assert!(output.status.code().is_some(), "{said:?} {words:?} did not end with {peers:?}");
-                if said == ["-q"] && output.status.success() && words[0] != "filelist" && words[0] != "help" {
-                    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{words:?}: {output:?}");
+                assert!(
+                    output.status.code().is_some(),
+                    "{said:?} {words:?} did not end with {peers:?}"
+                );
+                if said == ["-q"]
+                    && output.status.success()
+                    && words[0] != "filelist"
+                    && words[0] != "help"
+                {
+                    assert!(
+                        output.stdout.is_empty() && output.stderr.is_empty(),
+                        "{words:?}: {output:?}"
+                    );
                 }
             }
         }
@@ -304,7 +327,8 @@ fn what_a_listing_prints_is_what_a_download_takes() {
     let site = Site::new();
     let a = site.server("a");
     site.list_peers(&[("a", a.port)]);
-    let names = ["a\\b.txt", "two  words", "it's", "$'x'", "\u{202e}fdp.exe", "-x", "ünïcödé", "#x"];
+    let names =
+        ["a\\b.txt", "two  words", "it's", "$'x'", "\u{202e}fdp.exe", "-x", "ünïcödé", "#x"];
     for name in names {
         site.put("a", name, name.as_bytes());
     }
@@ -337,13 +361,19 @@ fn another_peer_at_the_address_gets_nothing_and_counts_for_nobody() {
     site.put("me", "folder/f", b"for a");
     // A new lease: the line of a leads to b.
     site.list_peers(&[("a", b.port)]);
-    for words in [&["upload", "secret", "a"][..], &["upload", "folder", "a"], &["download", "x", "a"]] {
+    for words in
+        [&["upload", "secret", "a"][..], &["upload", "folder", "a"], &["download", "x", "a"]]
+    {
         let refused = site.client(words).code(5);
         let words = "b answers there, not a; correct the line of a in the peer settings";
         assert!(err_of(&refused).contains(words), "{}", err_of(&refused));
     }
     let listed = site.client(&["filelist", "a"]).code(5);
-    assert!(out_of(&listed).is_empty() && err_of(&listed).contains("not a;"), "{}", out_of(&listed));
+    assert!(
+        out_of(&listed).is_empty() && err_of(&listed).contains("not a;"),
+        "{}",
+        out_of(&listed)
+    );
     assert!(site.read("b", "secret").is_none() && site.read("b", "folder/f").is_none());
     assert!(site.read("me", "x").is_none());
     // Among others it is left out.

@@ -16,7 +16,8 @@ fn lab() -> Lab {
     }
     let text = fs::read_to_string(lab.settings()).unwrap();
     let groups = ["group=lab", "group=lab,old", "group=old"];
-    let lines: String = text.lines().zip(groups).map(|(line, group)| format!("{line} {group}\n")).collect();
+    let lines: String =
+        text.lines().zip(groups).map(|(line, group)| format!("{line} {group}\n")).collect();
     fs::write(lab.settings(), lines).unwrap();
     lab
 }
@@ -35,7 +36,10 @@ fn peers_are_chosen_by_range_group_and_exception() {
         let peers: Vec<&str> = listed.lines().filter_map(|line| line.split('\t').nth(3)).collect();
         assert_eq!(peers.join(" "), expected, "{typed}");
     }
-    lab.client().run("filelist @new").is(ExitStatus::Usage).tells("no peer is in group new; known: lab, old");
+    lab.client()
+        .run("filelist @new")
+        .is(ExitStatus::Usage)
+        .tells("no peer is in group new; known: lab, old");
     lab.client().run("filelist -x all").is(ExitStatus::Usage).tells("leaves out every peer");
 }
 
@@ -51,7 +55,8 @@ fn several_names_go_in_one_command() {
     assert_eq!(lab.read("p2", "new2.bin").unwrap(), bytes(2, 5000));
     assert!(lab.read("p3", "new1.bin").is_none());
     // The first failure counts, and the others are done.
-    let outcome = lab.client().run("download nothing.txt of-p2.txt").is(ExitStatus::SomePeersFailed);
+    let outcome =
+        lab.client().run("download nothing.txt of-p2.txt").is(ExitStatus::SomePeersFailed);
     outcome.tells("no peer has nothing.txt").prints("downloaded of-p2.txt");
 }
 
@@ -63,7 +68,10 @@ fn nothing_is_sent_when_one_of_several_is_not_there_or_a_peer_is_mistyped() {
         .run("upload here.bin gone.bin p1")
         .is(ExitStatus::NoSuchFile)
         .tells("no file or folder gone.bin");
-    lab.client().run("upload here.bin p4").is(ExitStatus::Usage).tells("unknown peer p4; known: p[1-3]");
+    lab.client()
+        .run("upload here.bin p4")
+        .is(ExitStatus::Usage)
+        .tells("unknown peer p4; known: p[1-3]");
     assert!(lab.read("p1", "here.bin").is_none());
 }
 
@@ -113,17 +121,25 @@ fn every_command_explains_itself() {
         let helped = site.client(&["help", command]).success();
         let asked = site.client(&[command, "--help"]).success();
         assert_eq!(out_of(&helped), out_of(&asked));
-        let examples = out_of(&helped).lines().skip_while(|line| !line.starts_with("Examples:")).count();
+        let examples =
+            out_of(&helped).lines().skip_while(|line| !line.starts_with("Examples:")).count();
         assert!(examples >= 3, "{}", out_of(&helped));
     }
     let bad = site.client(&["help", "uplaod"]).code(2);
     assert!(err_of(&bad).contains("did you mean #UPLOAD?"), "{}", err_of(&bad));
     for shell in ["bash", "zsh", "fish"] {
         let script = site.client(&["--completions", shell]).success();
-        assert!(out_of(&script).contains("download") && out_of(&script).contains("no-swarm"), "{shell}");
+        assert!(
+            out_of(&script).contains("download") && out_of(&script).contains("no-swarm"),
+            "{shell}"
+        );
     }
     let man = site.client(&["--man"]).success();
-    assert!(out_of(&man).contains(".TH client 1") && out_of(&man).contains("no\\-swarm"), "{}", out_of(&man));
+    assert!(
+        out_of(&man).contains(".TH client 1") && out_of(&man).contains("no\\-swarm"),
+        "{}",
+        out_of(&man)
+    );
 }
 
 #[test]
@@ -177,14 +193,19 @@ fn downloads_go_where_and_are_called_as_one_says() {
     site.client(&["download", "x.txt", "--as", "../out"]).code(2);
     let pattern = site.client(&["download", "photos/**", "--as", "z"]).code(2);
     assert!(err_of(&pattern).contains("not with the pattern"), "{}", err_of(&pattern));
-    for (to, why) in [("", "--to needs the name"), ("me/.peershare/x", "keeps that folder for itself")] {
+    for (to, why) in
+        [("", "--to needs the name"), ("me/.peershare/x", "keeps that folder for itself")]
+    {
         let refused = site.client(&["download", "x.txt", "--to", to]).code(2);
         assert!(err_of(&refused).contains(why), "{}", err_of(&refused));
     }
     let empty = site.path("empty");
     fs::create_dir(&empty).unwrap();
     site.client(&["download", "absent", "--to", empty.to_str().unwrap()]).code(4);
-    assert!(fs::read_dir(&empty).unwrap().next().is_none(), "a folder that was there stays, as it was");
+    assert!(
+        fs::read_dir(&empty).unwrap().next().is_none(),
+        "a folder that was there stays, as it was"
+    );
 }
 
 #[test]
@@ -197,7 +218,8 @@ fn uploads_go_where_and_are_called_as_one_says() {
     site.client(&["upload", "own.txt", "a", "--as", "theirs.txt"]).success();
     site.client(&["upload", "own.txt", "folder", "a", "--to", "inbox/today"]).success();
     site.client(&["upload", "folder", "a", "--as", "renamed"]).success();
-    site.client(&["upload", away.to_str().unwrap(), "a", "--to", "inbox", "--as", "that"]).success();
+    site.client(&["upload", away.to_str().unwrap(), "a", "--to", "inbox", "--as", "that"])
+        .success();
     for (name, bytes) in [
         ("theirs.txt", b"own".as_slice()),
         ("inbox/today/own.txt", b"own"),
@@ -223,7 +245,11 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let planned = site.client(&["download", "x.txt", "--dry-run"]).success();
     assert_eq!(out_of(&planned), "would download x.txt, 1 B, from a\n");
     let planned = site.client(&["upload", "up", "a", "--dry-run"]).success();
-    assert!(out_of(&planned).starts_with("would upload up/: 1 file, 1 B, to a"), "{}", out_of(&planned));
+    assert!(
+        out_of(&planned).starts_with("would upload up/: 1 file, 1 B, to a"),
+        "{}",
+        out_of(&planned)
+    );
     site.client(&["download", "gone.txt", "--dry-run"]).code(4);
     assert!(site.read("me", "x.txt").is_none() && site.read("a", "up/1").is_none());
 }

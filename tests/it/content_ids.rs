@@ -13,7 +13,8 @@ fn content_ids_are_those_of_libtorrent() {
     assert_eq!(vectors.lines().count(), 8);
     for line in vectors.lines() {
         let (length, root) = line.split_once(' ').unwrap();
-        let data: Vec<u8> = (0..length.parse().unwrap()).map(|i: usize| (i * 31 + i / 251) as u8).collect();
+        let data: Vec<u8> =
+            (0..length.parse().unwrap()).map(|i: usize| (i * 31 + i / 251) as u8).collect();
         fs::write(folder.path().join(length), data).unwrap();
         let manifest = store.manifest(&length.parse().unwrap(), &mut |_, _| true).unwrap();
         assert_eq!(manifest.root().to_string(), root, "{length} bytes");

@@ -74,19 +74,28 @@ fn when_a_source_sends_a_chunk_of_the_wrong_length_the_others_take_over() {
 #[test]
 fn when_a_source_announces_a_huge_length_the_others_take_over() {
     let huge = || Deed::Raw([0, 0, 0, 2, 0xFF, 0xFF, 0xFF, 0xFF, b'{', b'}'].to_vec());
-    others_take_over(|data| Rogue::after("x", data, 2, huge), "a payload of 4294967295 bytes was announced");
+    others_take_over(
+        |data| Rogue::after("x", data, 2, huge),
+        "a payload of 4294967295 bytes was announced",
+    );
 }
 
 #[test]
 fn when_a_source_loses_the_file_the_others_take_over() {
     let gone = || refuse(ErrorCode::NotFound);
-    others_take_over(|data| Rogue::after("x", data, 2, gone), "lost b: it does not serve that file");
+    others_take_over(
+        |data| Rogue::after("x", data, 2, gone),
+        "lost b: it does not serve that file",
+    );
 }
 
 #[test]
 fn when_a_source_says_its_file_changed_the_others_take_over() {
     let changed = || refuse(ErrorCode::Changed);
-    others_take_over(|data| Rogue::after("x", data, 2, changed), "lost b: its file changed while reading");
+    others_take_over(
+        |data| Rogue::after("x", data, 2, changed),
+        "lost b: its file changed while reading",
+    );
 }
 
 #[test]
@@ -119,7 +128,9 @@ fn a_source_that_falls_silent_is_tried_again_and_then_told() {
     let mut lab = Lab::of(&["a"]);
     lab.rogue("a", &Rogue::after("x", &bytes(1, LONG), 2, || Deed::Silence));
     let outcome = lab.impatient_client().run("download x").is(ExitStatus::Unreachable);
-    outcome.tells("trying a again in a moment: it stopped answering").tells("lost a: it stopped answering");
+    outcome
+        .tells("trying a again in a moment: it stopped answering")
+        .tells("lost a: it stopped answering");
 }
 
 #[test]
@@ -135,7 +146,8 @@ fn a_peer_that_says_again_and_again_that_it_is_hashing_is_told_once_in_a_while()
         _ => Deed::Honest,
     };
     lab.rogue("a", &Rogue::new("x", &data, hashing));
-    let outcome = lab.client().run("download x").succeeded().tells("a is hashing it first (1 B of 2 B)");
+    let outcome =
+        lab.client().run("download x").succeeded().tells("a is hashing it first (1 B of 2 B)");
     assert!(outcome.err.lines().count() < 5, "{outcome:?}");
 }
 
@@ -167,7 +179,11 @@ fn a_busy_peer_is_told_as_such() {
 
 #[test]
 fn only_bad_chunks_are_an_integrity_failure() {
-    alone(&Rogue::after("x", &bytes(1, LONG), 0, || Deed::Corrupt), ExitStatus::Integrity, "does not verify");
+    alone(
+        &Rogue::after("x", &bytes(1, LONG), 0, || Deed::Corrupt),
+        ExitStatus::Integrity,
+        "does not verify",
+    );
 }
 
 #[test]
@@ -175,9 +191,10 @@ fn a_manifest_with_another_root_than_its_digests_lead_to_is_not_believed() {
     let (data, other) = (bytes(1, LONG), bytes(2, LONG));
     let (good, bad) = (manifest("x", &data), manifest("x", &other));
     let lie = move |request: &Request, _| match request {
-        Request::Describe { .. } => {
-            Deed::Say(Response::manifest(&good, Attributes::default(), false), Response::digests_of(&bad))
-        }
+        Request::Describe { .. } => Deed::Say(
+            Response::manifest(&good, Attributes::default(), false),
+            Response::digests_of(&bad),
+        ),
         _ => Deed::Honest,
     };
     alone(
@@ -204,7 +221,11 @@ fn a_manifest_that_cannot_be_is_not_believed() {
         (manifest("x", LONG as u64, 1), digests.clone(), "is not a power of two"),
         (manifest("x", u64::MAX, 16 << 10), digests.clone(), "too many"),
         (manifest("x", LONG as u64, CHUNK as u32), vec![0; 31], "odd digests"),
-        (manifest("x", LONG as u64, CHUNK as u32), vec![0; Digest::LEN], "a manifest without digests"),
+        (
+            manifest("x", LONG as u64, CHUNK as u32),
+            vec![0; Digest::LEN],
+            "a manifest without digests",
+        ),
         (Response::Pong(Default::default()), vec![], "in answer to describe"),
     ] {
         let lie = move |_: &Request, _| Deed::Say(response.clone(), payload.clone());
@@ -235,15 +256,17 @@ fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
     let mut lab = Lab::of(&["a"]);
     let evil = manifest("precious", b"evil");
     let lie = move |request: &Request, _| match request {
-        Request::Describe { .. } => {
-            Deed::Say(Response::manifest(&evil, Attributes::default(), false), Response::digests_of(&evil))
-        }
+        Request::Describe { .. } => Deed::Say(
+            Response::manifest(&evil, Attributes::default(), false),
+            Response::digests_of(&evil),
+        ),
         _ => Deed::Honest,
     };
     lab.rogue("a", &Rogue::new("precious", b"evil", lie));
     lab.put("me", "precious", b"mine");
     for wanted in ["wanted", "abcdef012345"] {
-        let outcome = lab.client().run(&format!("download {wanted} --replace")).is(ExitStatus::Failed);
+        let outcome =
+            lab.client().run(&format!("download {wanted} --replace")).is(ExitStatus::Failed);
         outcome.tells("a manifest of another file, precious");
     }
     lab.assert_has("me", "precious", b"mine");
@@ -253,8 +276,11 @@ fn a_peer_chooses_neither_the_name_nor_the_content_of_what_was_asked_for() {
 #[test]
 fn a_program_that_is_no_peer_is_told_as_such() {
     let data = bytes(1, 10);
-    for greeting in [&b"HTTP/1.1 400 Bad Request\r\n"[..], &[0x16, 3, 1], &[0xF0, 0x9F, 0xA7, 0xA9, 0]] {
-        let rogue = Rogue::greeting(greeting.to_vec(), manifest("x", &data), &data, |_, _| Deed::Honest);
+    for greeting in
+        [&b"HTTP/1.1 400 Bad Request\r\n"[..], &[0x16, 3, 1], &[0xF0, 0x9F, 0xA7, 0xA9, 0]]
+    {
+        let rogue =
+            Rogue::greeting(greeting.to_vec(), manifest("x", &data), &data, |_, _| Deed::Honest);
         alone(&rogue, ExitStatus::Failed, "does not speak peershare");
     }
 }
@@ -315,7 +341,9 @@ fn the_others_finish_a_file_that_changed_at_one_peer() {
     let said = client.err.clone();
     lab.rogue(
         "b",
-        &Rogue::good_after("x", &data, move || said.wait_for("lost a: its file changed while reading")),
+        &Rogue::good_after("x", &data, move || {
+            said.wait_for("lost a: its file changed while reading")
+        }),
     );
     change_midway(&lab, &client);
     client.run("download x").succeeded();
@@ -353,7 +381,10 @@ fn a_bad_chunk_is_told_even_when_the_others_are_done_at_once() {
     });
     lab.rogue("a", &good);
     lab.rogue("b", &bad);
-    lab.client().run("download x").succeeded().tells("lost b: it sent a chunk that does not verify");
+    lab.client()
+        .run("download x")
+        .succeeded()
+        .tells("lost b: it sent a chunk that does not verify");
     lab.assert_has("me", "x", &data);
 }
 

@@ -38,7 +38,8 @@ struct Net {
 impl Net {
     fn new(peers: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lines: String = (1..).zip(peers).map(|(port, id)| format!("{id} 127.0.0.1 {port}\n")).collect();
+        let lines: String =
+            (1..).zip(peers).map(|(port, id)| format!("{id} 127.0.0.1 {port}\n")).collect();
         let topology = lines.parse().unwrap();
         let mut net = Self { folder, network: Arc::default(), topology, hosts: Vec::new() };
         peers.iter().for_each(|id| net.start(id));
@@ -54,7 +55,11 @@ impl Net {
     }
 
     /// A peer that says whatever `script` says.
-    fn rogue(&self, id: &str, script: impl Fn(&mut Framed, Request) -> bool + Send + Sync + 'static) {
+    fn rogue(
+        &self,
+        id: &str,
+        script: impl Fn(&mut Framed, Request) -> bool + Send + Sync + 'static,
+    ) {
         let script = Arc::new(script);
         self.network.attach(id.parse().unwrap(), move |stream| {
             let script = script.clone();
@@ -101,12 +106,17 @@ impl Net {
     }
 
     /// Fetches into the client's folder and says how it ended, with what each peer sent.
-    fn fetch(&self, pattern: &str, replace: bool) -> (Result<FolderOutcome, TransferError>, Vec<u64>) {
+    fn fetch(
+        &self,
+        pattern: &str,
+        replace: bool,
+    ) -> (Result<FolderOutcome, TransferError>, Vec<u64>) {
         let store = Store::open(&self.path("client", "")).unwrap();
         let share = Share { pattern: Some(pattern.to_owned()), ..Share::default() };
         let progress = Progress::new(0);
         let caller = Caller { identity: Identity::default(), network: self.network.clone() };
-        let supplies = self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
+        let supplies =
+            self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
         let (store, share, cancel) = (&store, &share, &Cancel::new());
         let (progress, observer) = (&progress, &|_| ());
         let waits = Waits::brief(config::STALL_TIMEOUT);
@@ -269,7 +279,10 @@ fn conflicts_are_told_and_everything_else_is_fetched() {
     let of = |name: &'static str| {
         failures.iter().filter(move |(failed, _)| failed.as_str() == name).map(|(_, why)| why)
     };
-    assert!(of("d/other").all(|why| matches!(why, FileError::Conflict(versions) if versions.len() == 2)));
+    assert!(
+        of("d/other")
+            .all(|why| matches!(why, FileError::Conflict(versions) if versions.len() == 2))
+    );
     assert_eq!((of("d/other").count(), of("d/kind").count(), of("d/mine").count()), (1, 1, 1));
     assert!(of("d/mine").all(|why| matches!(why, FileError::InTheWay)));
     assert_eq!(fs::read(net.path("client", "d/same")).unwrap(), b"same");
@@ -327,7 +340,8 @@ fn links_are_what_they_point_to_and_what_leaves_the_folder_is_left_out() {
     symlink(outside.path().join("secret"), net.path("p1", "d/leak")).unwrap();
     symlink(outside.path(), net.path("p1", "d/leaks")).unwrap();
     let fifo = net.path("p1", "d/fifo");
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
     let (result, _) = net.fetch("d/", false);
     let outcome = result.unwrap();
     assert_eq!(outcome.left_out.iter().map(|(_, left_out)| left_out.count).sum::<u64>(), 3);
@@ -445,7 +459,9 @@ fn a_file_beneath_a_file_and_lengths_beyond_all_bounds_fail_for_themselves() {
     );
     net.rogue("rogue", move |framed, request| match request {
         Request::List { .. } => page(framed, &list),
-        Request::Gather => framed.send(&Response::Gathered { lengths: vec![Some(3)] }, b"abc").is_ok(),
+        Request::Gather => {
+            framed.send(&Response::Gathered { lengths: vec![Some(3)] }, b"abc").is_ok()
+        }
         _ => false,
     });
     let (result, _) = net.fetch("d/", false);
@@ -479,7 +495,9 @@ fn gathers_that_do_not_verify_are_fetched_from_others_and_nothing_bad_is_kept() 
         let store = Store::open(&net.path("honest", "")).unwrap();
         net.rogue("rogue", move |framed, request| match request {
             Request::Gather => answer(framed),
-            request => Responder::new(store.clone(), Company::default()).answer(framed, request).is_ok(),
+            request => {
+                Responder::new(store.clone(), Company::default()).answer(framed, request).is_ok()
+            }
         });
         let (result, bytes) = net.fetch("d/", false);
         let outcome = result.unwrap();
@@ -501,8 +519,10 @@ fn a_hundred_thousand_names_are_listed_in_pages() {
     let net = Net::new(&["p1"]);
     net.rogue("p1", |framed, request| match request {
         Request::List { after, .. } => {
-            let start: usize = after.map_or(0, |name| name.as_str()[1..].parse::<usize>().unwrap() + 1);
-            let names: Vec<String> = (start..start + config::LIST_PAGE).map(|i| format!("f{i:06}")).collect();
+            let start: usize =
+                after.map_or(0, |name| name.as_str()[1..].parse::<usize>().unwrap() + 1);
+            let names: Vec<String> =
+                (start..start + config::LIST_PAGE).map(|i| format!("f{i:06}")).collect();
             let entry = |name: &String| format!(r#"{{"name":"{name}","length":1}}"#);
             let entries: Vec<String> = names.iter().map(entry).collect();
             let end = start + config::LIST_PAGE >= 100_000;
@@ -524,7 +544,10 @@ fn the_time_of_a_single_file_travels_too() {
     assert_eq!(net.type_in("upload f p2"), ExitStatus::Success);
     for peer in ["client", "p2"] {
         let metadata = fs::metadata(net.path(peer, "f")).unwrap();
-        assert_eq!(metadata.modified().unwrap(), SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 42));
+        assert_eq!(
+            metadata.modified().unwrap(),
+            SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 42)
+        );
         assert_eq!(metadata.mode() & 0o777, 0o600);
     }
 }

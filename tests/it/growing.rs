@@ -87,7 +87,10 @@ fn a_folder_with_logs_is_fetched_and_given_away_while_they_grow() {
         lab.put("me", &format!("e{name}"), &bytes(2, length));
     }
     let writers = ["d/large", "d/small"].map(|name| {
-        [Writer::to(lab.folder("a").join(name)), Writer::to(lab.folder("me").join(format!("e{name}")))]
+        [
+            Writer::to(lab.folder("a").join(name)),
+            Writer::to(lab.folder("me").join(format!("e{name}"))),
+        ]
     });
     lab.client().run("download d/").succeeded();
     lab.client().run("upload ed/ b").succeeded();
@@ -99,7 +102,8 @@ fn a_folder_with_logs_is_fetched_and_given_away_while_they_grow() {
 }
 
 #[test]
-fn a_file_that_is_written_anew_meanwhile_is_told_as_changed_and_the_next_attempt_is_about_the_new_one() {
+fn a_file_that_is_written_anew_meanwhile_is_told_as_changed_and_the_next_attempt_is_about_the_new_one()
+ {
     let lab = Lab::of(&["a"]);
     let (old, new) = (bytes(1, LONG), bytes(2, LONG + 1));
     lab.put("a", "x", &old);

@@ -41,9 +41,13 @@ fn list_of(pattern: &str) -> Request {
 #[test]
 fn a_garbage_first_byte_ends_the_connection() {
     let lab = lab();
-    for garbage in
-        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 2, 0], &[0], &[0xFF; 1000], &[0xF0, 0, 0, 0, 0]]
-    {
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0x16, 3, 1, 2, 0],
+        &[0],
+        &[0xFF; 1000],
+        &[0xF0, 0, 0, 0, 0],
+    ] {
         let mut speaker = Speaker::silent(&lab, "a");
         speaker.raw(garbage);
         speaker.until_end();
@@ -75,7 +79,8 @@ fn huge_announced_lengths_are_answered_with_an_error_and_end_the_connection() {
 #[test]
 fn a_header_that_is_no_request_is_answered_with_an_error_and_ends_the_connection() {
     let lab = lab();
-    let refused = [r#"{"type":"read","root":"12","chunk":0}"#, r#"{"type":"describe","name":"../x"}"#];
+    let refused =
+        [r#"{"type":"read","root":"12","chunk":0}"#, r#"{"type":"describe","name":"../x"}"#];
     for header in ["hello", "{", "[]", "{}", "\u{0}", r#"{"type":5}"#].into_iter().chain(refused) {
         let mut speaker = Speaker::introduced(&lab, "a");
         speaker.send_header(header);
@@ -135,8 +140,14 @@ fn requests_that_do_not_fit_are_answered_with_an_error_and_the_connection_goes_o
     ] {
         assert_eq!(code_of(speaker.ask(&request, &[])), code, "{request:?}");
     }
-    assert_eq!(speaker.ask(&read(root, 19, usual), &[]), Response::Chunk { chunk: 19, shared: false });
-    assert!(matches!(speaker.ask(&Request::Ping, b"a payload that nobody reads"), Response::Pong(_)));
+    assert_eq!(
+        speaker.ask(&read(root, 19, usual), &[]),
+        Response::Chunk { chunk: 19, shared: false }
+    );
+    assert!(matches!(
+        speaker.ask(&Request::Ping, b"a payload that nobody reads"),
+        Response::Pong(_)
+    ));
 }
 
 #[test]
@@ -211,10 +222,13 @@ fn an_offer_that_fits_no_disk_is_refused_for_space() {
     let length = (1_u64 << 20) * (16 << 20);
     let layout = peershare::content::ChunkLayout::new(length, 16 << 20).unwrap();
     let digests = vec![Digest::ZERO; layout.count() as usize];
-    let huge = peershare::content::Manifest::from_digests("huge".parse().unwrap(), layout, digests).unwrap();
+    let huge = peershare::content::Manifest::from_digests("huge".parse().unwrap(), layout, digests)
+        .unwrap();
     let mut speaker = Speaker::introduced(&lab, "a");
-    let answer = speaker
-        .ask(&Request::offer(&huge, Attributes::default(), false, false), &Response::digests_of(&huge));
+    let answer = speaker.ask(
+        &Request::offer(&huge, Attributes::default(), false, false),
+        &Response::digests_of(&huge),
+    );
     assert_eq!(code_of(answer), ErrorCode::NoSpace);
 }
 
@@ -222,8 +236,10 @@ fn an_offer_that_fits_no_disk_is_refused_for_space() {
 fn a_client_that_vanishes_at_any_step_of_an_offer_leaves_nothing_in_the_way() {
     let data = bytes(2, LONG);
     let offered = manifest("new", &data);
-    let (offer, digests) =
-        (Request::offer(&offered, Attributes::default(), false, false), Response::digests_of(&offered));
+    let (offer, digests) = (
+        Request::offer(&offered, Attributes::default(), false, false),
+        Response::digests_of(&offered),
+    );
     let frame = [peershare::wire::encode(&offer, digests.len()).unwrap(), digests].concat();
     let steps: [&dyn Fn(&mut Speaker); 6] = [
         &|speaker| speaker.raw(&frame[..5]),
@@ -247,7 +263,9 @@ fn a_client_that_vanishes_at_any_step_of_an_offer_leaves_nothing_in_the_way() {
         client.run_when_free("upload new a").succeeded();
         lab.assert_has("a", "new", &data);
         let parts = lab.folder("a").join(".peershare/parts");
-        eventually("nothing of it is left behind", || std::fs::read_dir(&parts).unwrap().count() == 0);
+        eventually("nothing of it is left behind", || {
+            std::fs::read_dir(&parts).unwrap().count() == 0
+        });
     }
 }
 

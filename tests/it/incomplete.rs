@@ -53,7 +53,8 @@ fn names_all(said: &str) {
 fn a_download_names_what_its_source_left_out() {
     let lab = Lab::of(&["a"]);
     make_odd(&lab.folder("a").join("d"));
-    let outcome = lab.client().run("download d/").is(ExitStatus::Incomplete).tells("a left out 8 entries:");
+    let outcome =
+        lab.client().run("download d/").is(ExitStatus::Incomplete).tells("a left out 8 entries:");
     names_all(&outcome.err);
     let came = |name: &str| lab.read("me", name).is_some();
     assert!(came("d/ok") && came("d/deep/ok"));
@@ -106,12 +107,19 @@ fn very_many_are_counted_and_some_are_named() {
 fn a_peer_of_an_earlier_version_only_counts_and_that_is_told() {
     let mut lab = Lab::of(&["old"]);
     let old = Rogue::new("x", b"x", |request, _| match request {
-        Request::List { .. } => Deed::Say(Response::Listing { next: None, left_out: 3 }, b"[]".to_vec()),
-        Request::LeftOut { .. } => Deed::Say(Response::error(ErrorCode::Unsupported, "what?"), vec![]),
+        Request::List { .. } => {
+            Deed::Say(Response::Listing { next: None, left_out: 3 }, b"[]".to_vec())
+        }
+        Request::LeftOut { .. } => {
+            Deed::Say(Response::error(ErrorCode::Unsupported, "what?"), vec![])
+        }
         _ => Deed::Honest,
     });
     lab.rogue("old", &old);
-    lab.client().run("filelist").is(ExitStatus::Incomplete).tells("left out 3 entries and does not say why");
+    lab.client()
+        .run("filelist")
+        .is(ExitStatus::Incomplete)
+        .tells("left out 3 entries and does not say why");
 }
 
 #[test]
@@ -124,7 +132,8 @@ fn a_folder_without_permission_is_named_both_ways() {
     for locked in ["a/t/locked", "me/t2/locked"] {
         fs::set_permissions(site.path(locked), fs::Permissions::from_mode(0o000)).unwrap();
     }
-    let server = Running::start(site.ordinary_server_command("a").args(["--listen", "127.0.0.1:0"]));
+    let server =
+        Running::start(site.ordinary_server_command("a").args(["--listen", "127.0.0.1:0"]));
     site.list_peers(&[("a", server.port())]);
     for (words, name) in [(["download", "t/"], "t/locked"), (["upload", "t2/"], "t2/locked")] {
         let mut client = assert_cmd::Command::from_std(site.ordinary_client_command());
@@ -148,7 +157,10 @@ fn a_server_without_descriptors_never_gives_less_and_calls_it_all() {
     }
     let usual = site.server_command("a");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 26; exec \"$@\"", "sh"]).arg(usual.get_program()).args(usual.get_args());
+    shell
+        .args(["-c", "ulimit -n 26; exec \"$@\"", "sh"])
+        .arg(usual.get_program())
+        .args(usual.get_args());
     let server = Running::start(shell.args(["--listen", "127.0.0.1:0"]).env_remove("RUST_LOG"));
     let port = server.port();
     site.list_peers(&[("a", port)]);
@@ -207,7 +219,8 @@ fn what_may_not_be_read_elsewhere_is_in_the_way_of_no_pattern() {
     site.put("a", "photos/p", b"p");
     site.put("a", "lost+found/x", b"x");
     fs::set_permissions(site.path("a/lost+found"), fs::Permissions::from_mode(0o000)).unwrap();
-    let server = Running::start(site.ordinary_server_command("a").args(["--listen", "127.0.0.1:0"]));
+    let server =
+        Running::start(site.ordinary_server_command("a").args(["--listen", "127.0.0.1:0"]));
     site.list_peers(&[("a", server.port())]);
     site.client(&["download", "*.txt"]).success();
     site.client(&["download", "photos/*"]).success();
@@ -225,7 +238,10 @@ fn files_that_the_system_makes_up_are_no_empty_files() {
     let server = site.server("a");
     site.list_peers(&[("a", server.port)]);
     let told = site.client(&["upload", "/proc/sys/net/core", "a"]).code(8);
-    assert!(String::from_utf8_lossy(&told.get_output().stderr).contains("the system makes its files up"));
+    assert!(
+        String::from_utf8_lossy(&told.get_output().stderr)
+            .contains("the system makes its files up")
+    );
     assert!(!site.path("a/core/rmem_max").exists());
     site.client(&["upload", "/proc/sys/net/core/rmem_max", "a"]).failure();
 }

@@ -1,4 +1,5 @@
-//! A few peers in a temporary folder, connected by the in-memory network, and clients that use them.
+//! A few peers in a temporary folder, connected by the in-memory network, and clients that use
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -160,9 +161,13 @@ impl Lab {
         let store = Store::open(&self.folder(peer)).unwrap();
         let identity = Identity { peer: Some(peer.parse().unwrap()), read_only: rights.read_only };
         let topology = TopologyFile::read(&self.settings()).unwrap().current().clone();
-        let dialling =
-            Dialling { inner: self.network.clone(), who: peer.to_owned(), dialled: self.dialled.clone() };
-        let neighbours = Neighbours { topology: Arc::new(Mutex::new(topology)), network: Arc::new(dialling) };
+        let dialling = Dialling {
+            inner: self.network.clone(),
+            who: peer.to_owned(),
+            dialled: self.dialled.clone(),
+        };
+        let neighbours =
+            Neighbours { topology: Arc::new(Mutex::new(topology)), network: Arc::new(dialling) };
         let host = Host::new(store, identity, rights, max_connections).among(neighbours);
         let accepting = host.clone();
         self.network.attach(peer.parse().unwrap(), move |stream| accepting.serve(stream));
@@ -236,7 +241,8 @@ impl Lab {
 
     /// The chunks of a file that a peer has received, once nobody receives it there any more.
     pub fn kept(&self, peer: &str, manifest: &Manifest) -> ChunkSet {
-        let (store, manifest) = (Store::open(&self.folder(peer)).unwrap(), Arc::new(manifest.clone()));
+        let (store, manifest) =
+            (Store::open(&self.folder(peer)).unwrap(), Arc::new(manifest.clone()));
         let mut kept = None;
         eventually("nobody receives the file any more", || {
             match store.receive(manifest.clone(), false).unwrap() {
@@ -343,9 +349,9 @@ impl Client {
 }
 
 impl Client {
-    /// The same, again as long as an earlier reception of the file still holds its locks. Other tests
-    /// start processes, which inherit the locks of this one for the moment before they become another
-    /// program.
+    /// The same, again as long as an earlier reception of the file still holds its locks. Other
+    /// tests start processes, which inherit the locks of this one for the moment before they become
+    /// another program.
     #[track_caller]
     pub fn run_when_free(&mut self, lines: &str) -> Outcome {
         let mut outcome = None;
@@ -421,7 +427,8 @@ impl Traffic {
 
     /// Ends all connections; new ones can be made.
     pub fn interrupt(&self) {
-        let closers: Vec<Closer> = self.closers.lock().unwrap().iter_mut().flat_map(std::mem::take).collect();
+        let closers: Vec<Closer> =
+            self.closers.lock().unwrap().iter_mut().flat_map(std::mem::take).collect();
         closers.iter().for_each(Closer::close);
     }
 
@@ -444,7 +451,12 @@ struct Dialling {
 
 impl Network for Dialling {
     fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
-        self.dialled.lock().unwrap().entry(self.who.clone()).or_default().insert(peer.id.to_string());
+        self.dialled
+            .lock()
+            .unwrap()
+            .entry(self.who.clone())
+            .or_default()
+            .insert(peer.id.to_string());
         self.inner.dial(peer, timeout, cancel)
     }
 }

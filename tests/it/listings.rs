@@ -18,7 +18,8 @@ fn a_listing_shows_name_size_and_who_has_it() {
     client.run("download both.txt").succeeded();
     let listing = client.run("filelist").succeeded();
     assert_eq!(listing.out.lines().count(), 2, "{listing:?}");
-    let line = |name: &str| listing.out.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    let line =
+        |name: &str| listing.out.lines().find(|line| line.contains(name)).unwrap().to_owned();
     assert!(line("both.txt").contains("1000") && line("both.txt").contains("a,b"), "{listing:?}");
     assert!(line("folder/only b.txt").contains('b'), "{listing:?}");
 }
@@ -88,7 +89,11 @@ fn a_listing_without_end_ends_when_it_does_not_advance() {
             _ => Deed::Say(stuck(), br#"[{"name":"x","length":1}]"#.to_vec()),
         }),
     );
-    lab.client().run("filelist").is(ExitStatus::Failed).prints("x").tells("a page that does not go on");
+    lab.client()
+        .run("filelist")
+        .is(ExitStatus::Failed)
+        .prints("x")
+        .tells("a page that does not go on");
 }
 
 #[test]

@@ -8,9 +8,18 @@ use super::programs::Site;
 #[test]
 fn a_name_that_a_peer_has_is_that_name_and_no_pattern() {
     let lab = Lab::of(&["a"]);
-    for name in
-        ["x[1].txt", "x1.txt", "a[b", "c{d", "e*", "ef", "photos [2020]/a", "photos 2/b", "q?.d/f", "qx.d/f"]
-    {
+    for name in [
+        "x[1].txt",
+        "x1.txt",
+        "a[b",
+        "c{d",
+        "e*",
+        "ef",
+        "photos [2020]/a",
+        "photos 2/b",
+        "q?.d/f",
+        "qx.d/f",
+    ] {
         lab.put("a", name, name.as_bytes());
     }
     for (typed, comes) in [
@@ -102,7 +111,10 @@ fn a_word_after_filelist_that_no_peer_is_called_by_is_a_file() {
     lab.put("b", "other.txt", b"x");
     let listed = lab.client().run("filelist same.txt").succeeded();
     assert!(listed.out.starts_with("same.txt\t") && !listed.out.contains("other"), "{listed:?}");
-    lab.client().run("filelist other.txt a").is(ExitStatus::NoSuchFile).tells("no peer has other.txt");
+    lab.client()
+        .run("filelist other.txt a")
+        .is(ExitStatus::NoSuchFile)
+        .tells("no peer has other.txt");
 }
 
 #[test]
@@ -136,7 +148,11 @@ fn a_folder_is_called_by_its_own_name_however_it_is_reached() {
     let settings = site.path("peer_settings.txt");
     for typed in [".", "../trip", "../trip/."] {
         let mut client = assert_cmd::Command::new(env!("CARGO_BIN_EXE_client"));
-        client.arg("--peer-settings").arg(&settings).args(["upload", typed]).current_dir(site.path("trip"));
+        client
+            .arg("--peer-settings")
+            .arg(&settings)
+            .args(["upload", typed])
+            .current_dir(site.path("trip"));
         let done = client.timeout(super::lab::DEADLINE).assert().code(0);
         let said = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
         assert!(said.contains("uploaded trip/ (from "), "{said}");

@@ -28,16 +28,18 @@ fn hashing(
             read.fetch_add(1, SeqCst);
             named(*chunk)
         }
-        Request::Describe { .. } if read.load(SeqCst) < chunks => {
-            Deed::Say(Response::Hashing { done: u64::from(read.load(SeqCst)) * 1000, total }, vec![])
-        }
+        Request::Describe { .. } if read.load(SeqCst) < chunks => Deed::Say(
+            Response::Hashing { done: u64::from(read.load(SeqCst)) * 1000, total },
+            vec![],
+        ),
         Request::Describe { .. } => then(),
         _ => Deed::Honest,
     })
 }
 
 fn is_visible(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() == "x"))
+    fs::read_dir(folder)
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() == "x"))
 }
 
 #[test]
@@ -51,7 +53,8 @@ fn all_of_a_file_comes_while_it_is_hashed_and_nothing_is_visible_before_it_is_kn
     };
     let rogue = hashing(&data, CHUNKS, |_| Deed::Honest, then);
     lab.rogue("a", &rogue);
-    let outcome = lab.client().run("download x").succeeded().prints("downloaded x").prints("from a 100%");
+    let outcome =
+        lab.client().run("download x").succeeded().prints("downloaded x").prints("from a 100%");
     lab.assert_has("me", "x", &data);
     assert!(!too_soon.load(SeqCst), "it was visible before anybody knew what it is");
     assert!(outcome.received < LONG as u64 + 2 * CHUNK as u64 + MESSAGES, "{outcome:?}");

@@ -13,7 +13,8 @@ use super::programs::{Running, Site, relay};
 /// Longer than any of these takes.
 const LONG_ENOUGH: Duration = DEADLINE;
 
-/// From the middle of the next transfer on, the peer is away, until the client says that it waits for it.
+/// From the middle of the next transfer on, the peer is away, until the client says that it waits
+/// for it.
 fn goes_away_and_comes_back(lab: &Lab, client: &super::lab::Client, peer: &str) {
     let (network, host, id) = (lab.network.clone(), lab.host(peer), peer.parse().unwrap());
     let (err, traffic) = (client.err.clone(), client.traffic.clone());
@@ -29,7 +30,8 @@ fn goes_away_and_comes_back(lab: &Lab, client: &super::lab::Client, peer: &str) 
 
 /// From the middle of the next transfer on, the peer is away for good.
 fn goes_away(lab: &Lab, client: &super::lab::Client, peer: &str) {
-    let (network, id, traffic) = (lab.network.clone(), peer.parse().unwrap(), client.traffic.clone());
+    let (network, id, traffic) =
+        (lab.network.clone(), peer.parse().unwrap(), client.traffic.clone());
     client.traffic.after(3 * CHUNK as u64, move || {
         network.detach(&id);
         traffic.interrupt();
@@ -66,7 +68,8 @@ fn folders_go_on_in_both_directions() {
         lab.put("a", &format!("d/{number}"), &bytes(number, CHUNK / 2));
         lab.put("me", &format!("e/{number}"), &bytes(number, CHUNK / 2));
     }
-    for (command, owner, taker, folder) in [("download d/", "a", "me", "d"), ("upload e/ a", "me", "a", "e")]
+    for (command, owner, taker, folder) in
+        [("download d/", "a", "me", "d"), ("upload e/ a", "me", "a", "e")]
     {
         let mut client = lab.client_that_endures(LONG_ENOUGH);
         goes_away_and_comes_back(&lab, &client, "a");

@@ -34,7 +34,8 @@ impl Site {
 
     /// Writes the settings.
     pub fn list_peers(&self, peers: &[(&str, u16)]) {
-        let text: String = peers.iter().map(|(id, port)| format!("{id} 127.0.0.1 {port}\n")).collect();
+        let text: String =
+            peers.iter().map(|(id, port)| format!("{id} 127.0.0.1 {port}\n")).collect();
         fs::write(self.path("peer_settings.txt"), text).unwrap();
     }
 
@@ -63,7 +64,8 @@ impl Site {
         let mut command = self.server_command(peer);
         let running = Running::start(command.args(["--listen", "127.0.0.1:0"]));
         let line = running.wait_for(" listens on ");
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let port =
+            line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
         Server { port: port.unwrap_or_else(|| panic!("no port in {line:?}")), line, running }
     }
 
@@ -77,12 +79,15 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
         command.arg("--peer-settings").arg(self.path("peer_settings.txt"));
         command.arg("--served-files").arg(self.path(peer));
-        command.env_remove("RUST_LOG").env_remove("PEERSHARE_PEER_SETTINGS").current_dir(self.root.path());
+        command
+            .env_remove("RUST_LOG")
+            .env_remove("PEERSHARE_PEER_SETTINGS")
+            .current_dir(self.root.path());
         command
     }
 
-    /// The client as a user that is not root, to whom all that is here belongs then; permissions mean
-    /// nothing to root.
+    /// The client as a user that is not root, to whom all that is here belongs then; permissions
+    /// mean nothing to root.
     pub fn ordinary_client_command(&self) -> Command {
         self.as_nobody(self.client_command())
     }
@@ -105,7 +110,11 @@ impl Site {
         give_to_nobody(self.root.path());
         let mut command = Command::new(program);
         command.args(usual.get_args()).current_dir(self.root.path());
-        command.env_remove("RUST_LOG").env_remove("PEERSHARE_PEER_SETTINGS").uid(NOBODY).gid(NOBODY);
+        command
+            .env_remove("RUST_LOG")
+            .env_remove("PEERSHARE_PEER_SETTINGS")
+            .uid(NOBODY)
+            .gid(NOBODY);
         command
     }
 
@@ -147,8 +156,9 @@ impl Running {
         let mut child = command.spawn().unwrap();
         let (heard, lines) = unbounded();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let listen =
-            move || stderr.lines().map_while(Result::ok).for_each(|line| heard.send(line).unwrap_or(()));
+        let listen = move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| heard.send(line).unwrap_or(()))
+        };
         thread::spawn(listen);
         let stdin = child.stdin.take();
         Self { child, stdin, lines }
@@ -171,7 +181,8 @@ impl Running {
     #[track_caller]
     pub fn port(&self) -> u16 {
         let line = self.wait_for(" listens on 127.0.0.1:");
-        let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let port =
+            line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
         port.unwrap_or_else(|| panic!("no port in {line:?}"))
     }
 
@@ -227,9 +238,14 @@ impl Drop for Running {
     }
 }
 
-/// Stands between a client and a server, and holds the answers back after so many bytes: then says so,
-/// waits until `resume` is closed, and goes on. Gives the port to connect to.
-pub fn relay(server: Arc<Mutex<u16>>, hold_after: u64, held: Sender<()>, resume: Receiver<()>) -> u16 {
+/// Stands between a client and a server, and holds the answers back after so many bytes: then says
+/// so, waits until `resume` is closed, and goes on. Gives the port to connect to.
+pub fn relay(
+    server: Arc<Mutex<u16>>,
+    hold_after: u64,
+    held: Sender<()>,
+    resume: Receiver<()>,
+) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = move |near: TcpStream| -> io::Result<()> {

@@ -150,7 +150,8 @@ fn one_terminal_may_both_ask_and_serve() {
     session.expect("up").unwrap();
     session.expect("peershare> ").unwrap();
     let mut second = assert_cmd::Command::from_std(site.client_command());
-    let refused = second.args(["--serve", "--peer", "me", "filelist"]).timeout(DEADLINE).assert().code(2);
+    let refused =
+        second.args(["--serve", "--peer", "me", "filelist"]).timeout(DEADLINE).assert().code(2);
     assert!(super::client_program::err_of(&refused).contains("cannot serve"), "{refused}");
     session.send_line("quit").unwrap();
     exits_well(session);
@@ -234,9 +235,16 @@ fn tables_and_help_fit_narrow_and_wide_terminals() {
     site.put("a", "photos/a rather long name of a picture from the beach.jpg", &bytes(1, 5000));
     site.put("me", "served here/a rather long name of a picture from the beach.jpg", b"x");
     for columns in [40_usize, 80, 120] {
-        for line in
-            ["help", "peers", "ping", "search beach", "filelist photos/", "files", "parts", "help peers"]
-        {
+        for line in [
+            "help",
+            "peers",
+            "ping",
+            "search beach",
+            "filelist photos/",
+            "files",
+            "parts",
+            "help peers",
+        ] {
             let client = site.client_command();
             let mut shell = std::process::Command::new("sh");
             shell.args(["-c", &format!("stty cols {columns} rows 50; exec \"$@\""), "sh"]);

@@ -75,7 +75,8 @@ fn a_source_that_is_killed_midway_and_comes_back_is_used_again() {
     client.run("download x").is(ExitStatus::Unreachable);
     assert!(lab.visible("me").is_empty());
     lab.start("a");
-    let outcome = lab.client().run_when_free("download x").succeeded().tells("from an earlier attempt");
+    let outcome =
+        lab.client().run_when_free("download x").succeeded().tells("from an earlier attempt");
     assert!(outcome.received < (LONG - CHUNK) as u64, "{outcome:?}");
     lab.assert_has("me", "x", &data);
 }

@@ -140,7 +140,10 @@ impl Rogue {
     pub fn accept(&self, stream: impl Stream + 'static) {
         let rogue = self.clone();
         // Its errors are what rogues are for.
-        thread::Builder::new().name("rogue".into()).spawn(move || rogue.converse(stream).is_ok()).unwrap();
+        thread::Builder::new()
+            .name("rogue".into())
+            .spawn(move || rogue.converse(stream).is_ok())
+            .unwrap();
     }
 
     /// Serves whoever connects to a port that the system chooses; gives the port.
@@ -185,7 +188,12 @@ impl Rogue {
     }
 
     /// Says whether the connection goes on.
-    fn perform(&self, stream: &mut impl Stream, request: &Request, deed: Deed) -> Result<bool, WireError> {
+    fn perform(
+        &self,
+        stream: &mut impl Stream,
+        request: &Request,
+        deed: Deed,
+    ) -> Result<bool, WireError> {
         let frame = |response: &Response, payload: &[u8]| {
             Ok::<_, WireError>([wire::encode(response, payload.len())?, payload.to_vec()].concat())
         };
@@ -224,7 +232,9 @@ impl Rogue {
             Request::Describe { subject, .. } => {
                 let meant = match subject {
                     Subject::Name(name) => name == manifest.name(),
-                    Subject::Id(prefix) => manifest.root().to_string().starts_with(&prefix.to_string()),
+                    Subject::Id(prefix) => {
+                        manifest.root().to_string().starts_with(&prefix.to_string())
+                    }
                 };
                 if !meant {
                     return not_found();

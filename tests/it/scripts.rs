@@ -1,4 +1,5 @@
-//! What scripts are told: objects that fit their description, exit codes, progress without a terminal.
+//! What scripts are told: objects that fit their description, exit codes, progress without a
+//! terminal.
 
 use std::sync::{Arc, Mutex};
 
@@ -23,12 +24,17 @@ fn said_by(site: &Site, peer: &str, words: &[&str], code: i32) -> Vec<Value> {
     let mut client = assert_cmd::Command::from_std(site.client_command_of(peer));
     let done = client.arg("--json").args(words).timeout(DEADLINE).assert().code(code);
     let lines = out_of(&done);
-    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let objects: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for object in &objects {
         assert!(schema.is_valid(object), "{object}: {:?}", schema.iter_errors(object).next());
     }
     let summary = objects.last().unwrap();
-    assert_eq!((&summary["event"], &summary["exit"]), (&"summary".into(), &code.into()), "{summary}");
+    assert_eq!(
+        (&summary["event"], &summary["exit"]),
+        (&"summary".into(), &code.into()),
+        "{summary}"
+    );
     assert!(done.get_output().stderr.is_empty(), "{done}");
     objects
 }
@@ -83,7 +89,8 @@ fn peers_are_up_down_or_others_and_scripts_are_told_which() {
     let text = format!("a 127.0.0.1 {port}\nb localhost {port}\nc 127.0.0.1 1\n");
     std::fs::write(site.path("peer_settings.txt"), text).unwrap();
     let looked = said(&site, &["peers"], 7);
-    let of = |id: &str| looked.iter().find(|said| said["event"] == "peer" && said["id"] == id).unwrap();
+    let of =
+        |id: &str| looked.iter().find(|said| said["event"] == "peer" && said["id"] == id).unwrap();
     assert_eq!(
         (&of("a")["standing"], &of("a")["files"], &of("a")["bytes"]),
         (&"up".into(), &1.into(), &1000.into())
@@ -110,7 +117,8 @@ fn what_is_searched_for_is_found_by_name_in_any_case_and_by_id() {
     let found = |words: &[&str], code| -> Vec<String> {
         let said = said(&site, &[&["search"], words].concat(), code);
         let found = said.iter().filter(|said| said["event"] == "found");
-        let mut names: Vec<String> = found.map(|said| said["name"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<String> =
+            found.map(|said| said["name"].as_str().unwrap().to_owned()).collect();
         names.sort();
         names
     };
@@ -141,20 +149,29 @@ fn who_has_a_part_is_found_and_what_is_begun_is_shown_and_cleared() {
     holding.recv_timeout(DEADLINE).unwrap();
     site.list_peers(&[("a", a.port), ("b", b.port)]);
     let parts = |words: &[&str], code| -> Vec<Value> {
-        said_by(&site, "b", words, code).into_iter().filter(|said| said["event"] == "part").collect()
+        said_by(&site, "b", words, code)
+            .into_iter()
+            .filter(|said| said["event"] == "part")
+            .collect()
     };
     let begun = parts(&["parts"], 0);
     assert_eq!((begun.len(), &begun[0]["in_use"]), (1, &true.into()), "{begun:?}");
     assert_eq!(parts(&["parts", "--clean"], 5)[0]["cleared"], false, "what is in use stays");
     eventually("the search finds the part", || {
         let said = said(&site, &["search", "x.bin"], 0);
-        said.iter().any(|said| said["peer"] == "b" && (1..100).contains(&said["percent"].as_i64().unwrap()))
+        said.iter().any(|said| {
+            said["peer"] == "b" && (1..100).contains(&said["percent"].as_i64().unwrap())
+        })
     });
     client.signal(Signal::INT);
     drop(resume);
     client.ends();
     let begun = parts(&["parts", "x*"], 0);
-    assert_eq!((&begun[0]["name"], &begun[0]["in_use"]), (&"x.bin".into(), &false.into()), "{begun:?}");
+    assert_eq!(
+        (&begun[0]["name"], &begun[0]["in_use"]),
+        (&"x.bin".into(), &false.into()),
+        "{begun:?}"
+    );
     assert!(begun[0]["good"].as_u64().unwrap() > 0, "{begun:?}");
     assert!(parts(&["parts", "--clean", "--older", "1h"], 0).is_empty());
     assert!(parts(&["parts", "--clean", "other"], 0).is_empty());
@@ -183,7 +200,11 @@ fn what_lies_elsewhere_is_published_without_overwriting() {
     let listed = said(&site, &["files", "photos"], 0);
     assert_eq!(listed.iter().filter(|said| said["event"] == "file").count(), 2, "{listed:?}");
     let verified = said(&site, &["verify"], 0);
-    assert_eq!((&verified[0]["fresh"], &verified[0]["failed"]), (&3.into(), &0.into()), "{verified:?}");
+    assert_eq!(
+        (&verified[0]["fresh"], &verified[0]["failed"]),
+        (&3.into(), &0.into()),
+        "{verified:?}"
+    );
     assert_eq!(said(&site, &["verify"], 0)[0]["same"], 3);
     said(&site, &["verify", "gone"], 4);
     said(&site, &["search", ""], 2);

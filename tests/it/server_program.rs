@@ -23,7 +23,8 @@ fn it_says_who_it_is_where_it_listens_and_what_it_serves() {
     let site = Site::new();
     let server = site.server("a");
     let folder = site.path("a").canonicalize().unwrap();
-    let expected = format!("peer a listens on 127.0.0.1:{} and serves {}", server.port, folder.display());
+    let expected =
+        format!("peer a listens on 127.0.0.1:{} and serves {}", server.port, folder.display());
     assert!(server.line.contains(&expected), "{}", server.line);
     assert!(folder.is_dir(), "the served folder was not made");
 }
@@ -68,7 +69,10 @@ fn an_address_of_another_machine_is_no_word_about_another_server() {
     let site = Site::new();
     // An address for documentation, which no machine has (RFC 5737).
     fs::write(site.path("peer_settings.txt"), "a 192.0.2.1 7001\n").unwrap();
-    refuses(site.server_command("a"), &["192.0.2.1:7001", "no address of this machine", "--listen"]);
+    refuses(
+        site.server_command("a"),
+        &["192.0.2.1:7001", "no address of this machine", "--listen"],
+    );
 }
 
 #[test]
@@ -78,11 +82,17 @@ fn a_server_without_descriptors_says_so_once_and_goes_on_when_there_are_some() {
     site.put("a", "x", b"x");
     let usual = site.server_command("a");
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -n 24; exec \"$@\"", "sh"]).arg(usual.get_program()).args(usual.get_args());
-    let mut running = Running::start(shell.args(["--listen", "127.0.0.1:0"]).env_remove("RUST_LOG"));
+    shell
+        .args(["-c", "ulimit -n 24; exec \"$@\"", "sh"])
+        .arg(usual.get_program())
+        .args(usual.get_args());
+    let mut running =
+        Running::start(shell.args(["--listen", "127.0.0.1:0"]).env_remove("RUST_LOG"));
     let line = running.wait_for("listens on 127.0.0.1:");
-    let port: u16 = line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    let held: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    let port: u16 =
+        line.split("127.0.0.1:").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let held: Vec<_> =
+        (0..40).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     running.wait_for("cannot accept a connection");
     drop(held);
     site.list_peers(&[("a", port)]);
@@ -117,7 +127,9 @@ fn a_second_server_on_one_folder_is_refused_whatever_its_id() {
     let mut first = site.server("a");
     let second = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-        command.args(["b", "--listen", "127.0.0.1:0", "--served-files", "a"]).current_dir(site.path(""));
+        command
+            .args(["b", "--listen", "127.0.0.1:0", "--served-files", "a"])
+            .current_dir(site.path(""));
         command
     };
     refuses(second(), &["a (process ", " serves ", "already"]);
@@ -133,8 +145,10 @@ fn a_server_that_only_its_own_machine_can_reach_says_so() {
         ("a 0.0.0.0 0000\nb 127.0.0.1 7001\n", "leads other peers nowhere"),
     ] {
         let site = Site::new();
-        let free = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().address().unwrap().port();
-        fs::write(site.path("peer_settings.txt"), settings.replace("0000", &free.to_string())).unwrap();
+        let free =
+            Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap().address().unwrap().port();
+        fs::write(site.path("peer_settings.txt"), settings.replace("0000", &free.to_string()))
+            .unwrap();
         Running::start(&mut site.server_command("a")).wait_for(words);
     }
 }
@@ -258,7 +272,8 @@ fn settings_that_become_a_fifo_stop_nothing() {
     site.list_peers(&[("a", server.port)]);
     let settings = site.path("peer_settings.txt");
     fs::rename(&settings, site.path("good.txt")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, &settings, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &settings, rustix::fs::FileType::Fifo, 0o644.into(), 0)
+        .unwrap();
     server.running.wait_for("it is no regular file; the peers stay as they were");
     fs::remove_file(&settings).unwrap();
     fs::rename(site.path("good.txt"), &settings).unwrap();
@@ -275,7 +290,9 @@ fn it_can_be_checked_before_it_is_started() {
     };
     let done = check(&["--check", "--listen", "127.0.0.1:0"]).success();
     let report = String::from_utf8_lossy(&done.get_output().stdout).into_owned();
-    for words in ["0 other peers", "peer: a at 127.0.0.1:1\n", "listen: 127.0.0.1:", "1 files, 5 bytes"] {
+    for words in
+        ["0 other peers", "peer: a at 127.0.0.1:1\n", "listen: 127.0.0.1:", "1 files, 5 bytes"]
+    {
         assert!(report.contains(words), "{report}");
     }
     let server = site.server("a");

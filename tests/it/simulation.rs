@@ -1,4 +1,5 @@
-//! Swarms on an invented clock, with the model of `benches/swarm`: who gets what when, without a socket.
+//! Swarms on an invented clock, with the model of `benches/swarm`: who gets what when, without a
+//! socket.
 
 use peershare::config;
 use peershare::content::ChunkLayout;
@@ -21,7 +22,8 @@ fn scenario(targets: usize) -> Scenario {
 /// When the last of those targets had the file, in seconds.
 #[track_caller]
 fn last(report: &Report, targets: std::ops::RangeInclusive<usize>) -> f64 {
-    let done = targets.map(|target| report.done[target].unwrap_or_else(|| panic!("{target} is not done")));
+    let done =
+        targets.map(|target| report.done[target].unwrap_or_else(|| panic!("{target} is not done")));
     done.max().unwrap() as f64 / 1e9
 }
 
@@ -39,7 +41,8 @@ fn all_chunks_come_to_everybody_and_each_is_handed_out_once() {
 #[test]
 fn a_target_that_dies_or_falls_silent_costs_the_others_little() {
     for end in [End::Killed, End::Silent] {
-        let report = Simulation::run(Scenario { end: Some((2, 1_000_000_000, end)), ..scenario(4) });
+        let report =
+            Simulation::run(Scenario { end: Some((2, 1_000_000_000, end)), ..scenario(4) });
         assert!(report.done[2].is_none());
         let time = last(&report, 1..=1).max(last(&report, 3..=4));
         assert!(time < LEAST * 1.3, "{time} s");

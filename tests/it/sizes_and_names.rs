@@ -11,8 +11,19 @@ use super::speaker::Speaker;
 
 const LEAF: usize = 16 << 10;
 
-const LENGTHS: [usize; 11] =
-    [0, 1, LEAF - 1, LEAF, LEAF + 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1];
+const LENGTHS: [usize; 11] = [
+    0,
+    1,
+    LEAF - 1,
+    LEAF,
+    LEAF + 1,
+    CHUNK - 1,
+    CHUNK,
+    CHUNK + 1,
+    2 * CHUNK - 1,
+    2 * CHUNK,
+    2 * CHUNK + 1,
+];
 
 const NAMES: [&str; 9] = [
     "two words.txt",
@@ -28,8 +39,10 @@ const NAMES: [&str; 9] = [
 
 /// The name as it is typed.
 fn quoted(name: &str) -> String {
-    let escaped: String =
-        name.chars().flat_map(|c| if " '\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
+    let escaped: String = name
+        .chars()
+        .flat_map(|c| if " '\"\\".contains(c) { vec!['\\', c] } else { vec![c] })
+        .collect();
     escaped
 }
 
@@ -111,7 +124,9 @@ fn a_server_refuses_such_names_when_they_are_sent_all_the_same() {
     for name in REFUSED {
         for header in [
             format!(r#"{{"type":"describe","name":"{name}"}}"#),
-            format!(r#"{{"type":"offer","name":"{name}","length":0,"chunk_size":16384,"root":"{root}"}}"#),
+            format!(
+                r#"{{"type":"offer","name":"{name}","length":0,"chunk_size":16384,"root":"{root}"}}"#
+            ),
             format!(r#"{{"type":"list","after":"{name}"}}"#),
         ] {
             let mut speaker = Speaker::introduced(&lab, "a");

@@ -61,7 +61,10 @@ fn holes_are_not_sent_and_stay_holes_in_both_directions() {
         let room = on_disk(&lab, "me", name);
         assert!(room < 4 * MIB, "{name} takes {room} bytes");
         lab.client().run(&format!("upload {name} b")).succeeded();
-        assert!(equal(&lab, "a", "b", name) && on_disk(&lab, "b", name) < 4 * MIB, "{name} given away");
+        assert!(
+            equal(&lab, "a", "b", name) && on_disk(&lab, "b", name) < 4 * MIB,
+            "{name} given away"
+        );
     }
 }
 

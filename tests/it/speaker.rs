@@ -127,7 +127,8 @@ impl Speaker {
         assert!(matches!(answer, Response::Accepted { .. }), "{answer:?}");
     }
 
-    /// Answers the next `count` reads from `data` as a good offering peer does; gives their numbers.
+    /// Answers the next `count` reads from `data` as a good offering peer does; gives their
+    /// numbers.
     #[track_caller]
     pub fn serve(&mut self, data: &[u8], count: usize) -> Vec<u32> {
         let mut numbers = Vec::new();

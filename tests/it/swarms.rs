@@ -32,11 +32,14 @@ fn every_byte_leaves_the_uploader_about_once() {
     let outcome = lab.client_at("a").run("upload x").succeeded();
     assert!(outcome.sent < LENGTH as u64 * 3 / 2, "{} bytes were sent", outcome.sent);
     // "b: uploaded x: 8.0 MiB in … (…); 2.8 MiB from here, 5.2 MiB from other peers" and so on.
-    let from_here: Vec<f64> = outcome.out.lines().map(|line| mib_before(line, " from here")).collect();
+    let from_here: Vec<f64> =
+        outcome.out.lines().map(|line| mib_before(line, " from here")).collect();
     let from_others: Vec<f64> =
         outcome.out.lines().map(|line| mib_before(line, " from other peers")).collect();
     assert_eq!(from_here.len(), 3, "{outcome:?}");
-    assert!(from_here.iter().zip(&from_others).all(|(here, others)| (here + others - 8.0).abs() < 0.11));
+    assert!(
+        from_here.iter().zip(&from_others).all(|(here, others)| (here + others - 8.0).abs() < 0.11)
+    );
     let sent = outcome.sent as f64 / f64::from(1 << 20);
     assert!(from_here.iter().sum::<f64>() < sent + 0.2, "{from_here:?} of {sent}");
     ["b", "c", "d"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
@@ -102,7 +105,10 @@ fn targets_that_have_all_or_half_of_it_already_take_part() {
     let outcome = lab.client().run_when_free("upload x").succeeded().prints("a: already serving");
     assert!(outcome.sent < LENGTH as u64 * 5 / 4, "{} bytes were sent", outcome.sent);
     let line = outcome.out.lines().find(|line| line.starts_with("c: ")).unwrap();
-    assert!(mib_before(line, " from other peers") > 1.0, "c has nothing of what b brought: {outcome:?}");
+    assert!(
+        mib_before(line, " from other peers") > 1.0,
+        "c has nothing of what b brought: {outcome:?}"
+    );
     ["a", "b", "c"].iter().for_each(|peer| lab.assert_has(peer, "x", &data));
 }
 
@@ -133,11 +139,15 @@ fn nobody_is_handed_anything_and_odd_chunk_sizes_are_refused() {
     lab.put("a", "x", &data);
     let root = manifest("x", &data).root();
     lab.client().run("download x").succeeded();
-    for (peer, chunk_size, code) in [(None, 65536, ErrorCode::Refused), (Some("b"), 3, ErrorCode::BadRequest)]
+    for (peer, chunk_size, code) in
+        [(None, 65536, ErrorCode::Refused), (Some("b"), 3, ErrorCode::BadRequest)]
     {
         let mut speaker = Speaker::greeted(&lab, "a");
         let peer = peer.map(str::to_owned);
-        speaker.ask(&Request::Hello { peer: peer.clone(), to: None, agent: "speaker".to_owned() }, &[]);
+        speaker.ask(
+            &Request::Hello { peer: peer.clone(), to: None, agent: "speaker".to_owned() },
+            &[],
+        );
         let answer = speaker.ask(&Request::Next { root, chunk_size, seen: 0, want: true }, &[]);
         assert!(matches!(answer, Response::Error(refusal) if refusal.code == code), "{peer:?}");
     }
@@ -209,7 +219,9 @@ fn an_upload_that_joined_is_told_when_the_transfer_fails() {
         match second.request() {
             Request::Report { report: Report::Progress { .. } } => {}
             Request::Report { report } => {
-                assert!(matches!(&report, Report::Failed(refusal) if refusal.code == ErrorCode::Integrity));
+                assert!(
+                    matches!(&report, Report::Failed(refusal) if refusal.code == ErrorCode::Integrity)
+                );
                 break;
             }
             Request::Read { chunk, chunk_size, .. } => {
@@ -253,8 +265,10 @@ fn another_file_under_a_name_that_is_being_received_is_refused_by_its_id() {
     first.offer(&manifest("x", &theirs));
     lab.put("me", "x", &mine);
     let id = manifest("x", &theirs).root().short().to_string();
-    let outcome = lab.client().run("upload x").is(ExitStatus::SomePeersFailed).prints("b: uploaded x");
-    outcome.tells(&format!("currently receiving another file of that name ({LONG} bytes, id {id})"));
+    let outcome =
+        lab.client().run("upload x").is(ExitStatus::SomePeersFailed).prints("b: uploaded x");
+    outcome
+        .tells(&format!("currently receiving another file of that name ({LONG} bytes, id {id})"));
     assert_eq!(serve_to_the_end(&mut first, &theirs), Report::Finished);
     lab.assert_has("a", "x", &theirs);
     lab.assert_has("b", "x", &mine);
@@ -275,8 +289,10 @@ fn a_target_that_stops_reading_is_given_up_and_the_others_get_what_it_was_handed
         _ => Deed::Silence,
     });
     lab.rogue("c", &deaf.called("c"));
-    let outcome =
-        lab.client_that_waits(Duration::from_secs(3)).run("upload x").is(ExitStatus::SomePeersFailed);
+    let outcome = lab
+        .client_that_waits(Duration::from_secs(3))
+        .run("upload x")
+        .is(ExitStatus::SomePeersFailed);
     outcome
         .tells("c at 127.0.0.1:3: x: it stopped answering")
         .prints("a: uploaded x")
@@ -376,7 +392,11 @@ fn after_the_uploader_died_a_download_continues() {
     let outcome = lab.client_at("a").run_when_free("download x u").succeeded();
     let missing = u64::from(cut.layout().count() - kept.len()) * u64::from(UNIT);
     // The download cuts the file four times as coarse.
-    assert!(outcome.received < missing + LENGTH as u64 / 4, "{} bytes for {missing}", outcome.received);
+    assert!(
+        outcome.received < missing + LENGTH as u64 / 4,
+        "{} bytes for {missing}",
+        outcome.received
+    );
     lab.assert_has("a", "x", &data);
 }
 

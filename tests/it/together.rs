@@ -1,6 +1,6 @@
-//! Downloads of one file from one source at the same time: they fetch from one another too, through the
-//! servers that their peers run beside them. Every peer has a store of its own for its server and
-//! another for its client, on the same folder, as two processes have.
+//! Downloads of one file from one source at the same time: they fetch from one another too, through
+//! the servers that their peers run beside them. Every peer has a store of its own for its server
+//! and another for its client, on the same folder, as two processes have.
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -35,7 +35,8 @@ impl Uplink {
     fn of(lab: &Lab, peer: &str) -> Arc<Self> {
         let (link, host) = (Arc::new(Self::default()), lab.host(peer));
         let given = link.clone();
-        let accept = move |stream| host.serve(Slow { inner: Box::new(stream), link: given.clone() });
+        let accept =
+            move |stream| host.serve(Slow { inner: Box::new(stream), link: given.clone() });
         lab.network.attach(peer.parse().unwrap(), accept);
         link
     }
@@ -48,7 +49,9 @@ impl Uplink {
             let next = free_at.unwrap_or(now).max(now) + time;
             *free_at.insert(next)
         };
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        while let Some(left) =
+            until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
             thread::park_timeout(left);
         }
         self.sent.fetch_add(len as u64, SeqCst);
@@ -136,7 +139,10 @@ fn simultaneous_downloads_take_little_more_than_one_file_from_the_source() {
     for (outcome, peer) in outcomes.into_iter().zip(peers) {
         let outcome = outcome.succeeded().prints(" from s ");
         let others = peers.iter().filter(|other| **other != peer);
-        assert!(others.into_iter().any(|other| outcome.out.contains(&format!(" {other} "))), "{outcome:?}");
+        assert!(
+            others.into_iter().any(|other| outcome.out.contains(&format!(" {other} "))),
+            "{outcome:?}"
+        );
         lab.assert_has(peer, "x", &data);
     }
     assert!(link.sent() < 2 * LENGTH as u64, "{} bytes left the source", link.sent());
@@ -211,7 +217,8 @@ fn a_source_that_always_speaks_of_others_is_used_all_the_same() {
         let start = number as usize * CHUNK;
         data[start..data.len().min(start + CHUNK)].to_vec()
     };
-    let handed = |number, all| Response::Handed { chunk: number, handed: [].into(), seen: u64::MAX, all };
+    let handed =
+        |number, all| Response::Handed { chunk: number, handed: [].into(), seen: u64::MAX, all };
     let refused = || Deed::Honest;
     let nothing = move || Deed::Say(handed(None, true), Vec::new());
     let beyond = move || Deed::Say(handed(Some(u32::MAX), false), Vec::new());
@@ -256,7 +263,8 @@ fn a_server_says_and_gives_what_its_client_has_of_a_download() {
         // What came is verified and written by other threads.
         eventually("half of it is there", || have(&mut speaker).len() >= layout.count() / 3);
         let first = have(&mut speaker).iter().next().unwrap();
-        let request = Request::Read { root, chunk: first.get(), chunk_size: layout.chunk_size(), wait_ms: 9 };
+        let request =
+            Request::Read { root, chunk: first.get(), chunk_size: layout.chunk_size(), wait_ms: 9 };
         speaker.send(&request, &[]);
         say.send((first, speaker.answer_with_payload())).unwrap();
     });

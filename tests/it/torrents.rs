@@ -49,18 +49,21 @@ fn ours_are_those_of_libtorrent() {
     site.put("away", "one.bin", &pattern(ONE.0, ONE.1));
     for (path, theirs) in [("away/tree", "tree-v2.torrent"), ("away/one.bin", "one-v2.torrent")] {
         let out = site.path("made.torrent");
-        let made =
-            site.client(&["create", site.path(path).to_str().unwrap(), out.to_str().unwrap()]).success();
+        let made = site
+            .client(&["create", site.path(path).to_str().unwrap(), out.to_str().unwrap()])
+            .success();
         let (ours, theirs) = (read(&out), read(&made_by_others(theirs)));
         assert_eq!(ours, theirs, "{path}");
         let hash = theirs.encode().unwrap().1.to_string();
         assert!(out_of(&made).contains(&format!("info hash {hash}")), "{}", out_of(&made));
         // Another one is never written over.
-        site.client(&["create", site.path(path).to_str().unwrap(), out.to_str().unwrap()]).failure();
+        site.client(&["create", site.path(path).to_str().unwrap(), out.to_str().unwrap()])
+            .failure();
         fs::remove_file(out).unwrap();
     }
     std::os::unix::fs::symlink("/nowhere", site.path("away/tree/link")).unwrap();
-    let less = site.client(&["create", site.path("away/tree").to_str().unwrap(), "less.torrent"]).code(8);
+    let less =
+        site.client(&["create", site.path("away/tree").to_str().unwrap(), "less.torrent"]).code(8);
     assert!(err_of(&less).contains("the torrent left out 1 entry:\n"), "{}", err_of(&less));
     assert!(err_of(&less).contains("  link: "), "{}", err_of(&less));
     let gone = site.client(&["create", "gone"]).code(4);
@@ -85,7 +88,8 @@ fn what_anybodys_torrent_describes_is_fetched_whatever_it_is_called_there() {
         let server = site.server("a");
         site.list_peers(&[("a", server.port)]);
         // What was never hashed has no id yet; a listing for a folder has it hashed.
-        site.client(&["download", "another name/", "--to", site.path("aside").to_str().unwrap()]).success();
+        site.client(&["download", "another name/", "--to", site.path("aside").to_str().unwrap()])
+            .success();
         let torrent = made_by_others(name);
         site.client(&["download", torrent.to_str().unwrap()]).success();
         for (seed, (file, len)) in TREE.into_iter().enumerate() {
@@ -118,11 +122,13 @@ fn what_cannot_be_fetched_by_a_torrent_is_told() {
     let site = Site::new();
     let server = site.server("a");
     site.list_peers(&[("a", server.port)]);
-    let old = site.client(&["download", made_by_others("tree-v1.torrent").to_str().unwrap()]).code(2);
+    let old =
+        site.client(&["download", made_by_others("tree-v1.torrent").to_str().unwrap()]).code(2);
     assert!(err_of(&old).contains("BitTorrent v1 torrent"), "{}", err_of(&old));
     fs::write(site.path("broken.torrent"), b"d4:info").unwrap();
     let broken = site.client(&["download", "broken.torrent"]).code(2);
     assert!(err_of(&broken).contains("no torrent file"), "{}", err_of(&broken));
-    let absent = site.client(&["download", made_by_others("one-v2.torrent").to_str().unwrap()]).code(4);
+    let absent =
+        site.client(&["download", made_by_others("one-v2.torrent").to_str().unwrap()]).code(4);
     assert!(err_of(&absent).contains("no peer has one.bin, id "), "{}", err_of(&absent));
 }

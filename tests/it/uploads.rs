@@ -142,7 +142,11 @@ fn a_target_that_leaves_is_told() {
 #[test]
 fn a_target_that_answers_something_else_is_told() {
     let pong = || Deed::Say(Response::Pong(Default::default()), vec![]);
-    target(pong, ExitStatus::Failed, "it broke the protocol (an unexpected message came: Pong(State {");
+    target(
+        pong,
+        ExitStatus::Failed,
+        "it broke the protocol (an unexpected message came: Pong(State {",
+    );
 }
 
 #[test]
@@ -159,10 +163,17 @@ fn a_target_that_gives_up_says_why() {
 fn a_target_that_asks_for_nonsense_gets_errors_and_nothing_else() {
     let root = manifest("x", &bytes(1, LONG)).root();
     let nonsense = move || {
-        let beyond = Request::Read { root, chunk: 4_000_000_000, chunk_size: CHUNK as u32, wait_ms: 0 };
+        let beyond =
+            Request::Read { root, chunk: 4_000_000_000, chunk_size: CHUNK as u32, wait_ms: 0 };
         let odd = Request::Read { root, chunk: 0, chunk_size: 3, wait_ms: 0 };
         let finished = Request::Report { report: Report::Finished };
-        Deed::Raw(frames(&[accepted(), asks(&beyond), asks(&odd), asks(&Request::Ping), asks(&finished)]))
+        Deed::Raw(frames(&[
+            accepted(),
+            asks(&beyond),
+            asks(&odd),
+            asks(&Request::Ping),
+            asks(&finished),
+        ]))
     };
     let mut lab = Lab::of(&["a"]);
     lab.put("me", "x", &bytes(1, LONG));

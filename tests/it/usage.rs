@@ -19,10 +19,17 @@ fn mistakes_are_one_line_that_says_what_was_expected() {
     lab.put("a", "x", b"x");
     one_line(&lab, "download x nobody", "unknown peer nobody; known: a, b");
     one_line(&lab, "upload x a nobody", "unknown peer nobody; known: a, b");
-    lab.client().run("filelist c").is(ExitStatus::Usage).tells("unknown peer c; known: a, b; and no file");
+    lab.client()
+        .run("filelist c")
+        .is(ExitStatus::Usage)
+        .tells("unknown peer c; known: a, b; and no file");
     one_line(&lab, "downlaod x", "did you mean #DOWNLOAD?");
     one_line(&lab, "frobnicate", "expected #FILELIST, #UPLOAD, #DOWNLOAD, #SEARCH,");
-    one_line(&lab, "download", "<NAME|PEER>... is missing; expected: #DOWNLOAD [OPTIONS] <NAME|PEER>...");
+    one_line(
+        &lab,
+        "download",
+        "<NAME|PEER>... is missing; expected: #DOWNLOAD [OPTIONS] <NAME|PEER>...",
+    );
     one_line(&lab, "#UPLOAD", "is missing; expected: #UPLOAD");
     one_line(&lab, "download x --force", "unknown flag \"--force\"");
     one_line(&lab, "download 'x", "line 1: ");
@@ -71,5 +78,6 @@ fn settings_that_have_become_bad_are_told_and_the_old_ones_stay_in_force() {
     let mut client = lab.client();
     fs::write(lab.settings(), "a 127.0.0.1 1\nb 127.0.0.1\n").unwrap();
     let outcome = client.run("filelist a").prints("x");
-    outcome.tells("peer_settings.txt, line 2: found \"b 127.0.0.1\"; expected: peerID address port");
+    outcome
+        .tells("peer_settings.txt, line 2: found \"b 127.0.0.1\"; expected: peerID address port");
 }

@@ -1,7 +1,7 @@
-//! The yardstick of `benches/single.py`: one process that moves a file over loopback and does nothing
-//! that a verified transfer could leave out. Each stream is a sender that gives its half of the file to
-//! `sendfile`, and a receiver that reads, hashes leaf by leaf with `sha2`, and writes. There is no
-//! protocol, no scheduling and no tree; nothing is compared, but every byte is hashed.
+//! The yardstick of `benches/single.py`: one process that moves a file over loopback and does
+//! nothing that a verified transfer could leave out. Each stream is a sender that gives its half of
+//! the file to `sendfile`, and a receiver that reads, hashes leaf by leaf with `sha2`, and writes.
+//! There is no protocol, no scheduling and no tree; nothing is compared, but every byte is hashed.
 //!
 //! `probe FILE OUT [STREAMS]`, two streams unless said otherwise.
 #![forbid(unsafe_code)]

@@ -3,8 +3,8 @@
 //! What decides is the code of `src/`: [`Handout`] at the origin; [`Ledger`] (with its policy),
 //! [`Asked`] and [`Deliveries`] at every target. What is written anew here is only what threads and
 //! sockets do with their decisions: workers that send requests and await the answers in order
-//! (`target`), sessions that answer one request after the other (`session`), links that take their time
-//! (`network`). `benches/README.md` says what is left out.
+//! (`target`), sessions that answer one request after the other (`session`), links that take their
+//! time (`network`). `benches/README.md` says what is left out.
 
 mod network;
 mod session;
@@ -177,7 +177,9 @@ impl Simulation {
                 Event::Other(Happens::Polls(at)) => self.polls(at),
                 Event::Other(Happens::Expires(at, wait)) => self.expires(at, wait),
                 Event::Other(Happens::Ends(end)) => self.ends(end),
-                Event::Other(Happens::Missed(target)) => self.handout.leave(&self.targets[target].name),
+                Event::Other(Happens::Missed(target)) => {
+                    self.handout.leave(&self.targets[target].name)
+                }
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Links and what travels over them: no threads, no sockets, an invented clock.
 //!
-//! Every peer has an uplink and a downlink. An uplink sends one *piece* after the other and gives every
-//! connection with something to send its turn; a downlink takes pieces in the order in which they come.
-//! In front of a downlink is room for [`QUEUE`]; who finds it full waits, first come first served, so
-//! nothing is ever lost. Messages without bytes take no time but the latency.
+//! Every peer has an uplink and a downlink. An uplink sends one *piece* after the other and gives
+//! every connection with something to send its turn; a downlink takes pieces in the order in which
+//! they come. In front of a downlink is room for [`QUEUE`]; who finds it full waits, first come
+//! first served, so nothing is ever lost. Messages without bytes take no time but the latency.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -150,7 +150,8 @@ impl<M> Network<M> {
     /// A new connection over which `from` answers `to`.
     pub fn open(&mut self, from: usize, to: usize) -> usize {
         let (out, under_way) = (VecDeque::new(), VecDeque::new());
-        let flow = Flow { from, to, out, unsent: 0, under_way, queued: false, reserved: 0, closed: false };
+        let flow =
+            Flow { from, to, out, unsent: 0, under_way, queued: false, reserved: 0, closed: false };
         self.flows.push(flow);
         self.flows.len() - 1
     }
@@ -272,7 +273,8 @@ impl<M> Flow<M> {
         first.map_or(0, |(bytes, _)| PIECE.min(*bytes))
     }
 
-    /// Takes a piece off, and says which messages end with it: those without bytes before it go along.
+    /// Takes a piece off, and says which messages end with it: those without bytes before it go
+    /// along.
     fn take(&mut self, piece: u64) -> Vec<M> {
         let mut ended = Vec::new();
         while let Some((bytes, _)) = self.out.front_mut() {

@@ -58,7 +58,10 @@ impl Simulation {
         let mut others: Vec<(usize, Vec<ChunkIndex>)> = Vec::new();
         for (from, chunks) in news.handed {
             let from = from.parse().unwrap();
-            let chunks = chunks.into_iter().filter_map(|number| self.scenario.layout.index(number)).collect();
+            let chunks = chunks
+                .into_iter()
+                .filter_map(|number| self.scenario.layout.index(number))
+                .collect();
             others.push((from, chunks));
         }
         let answer = Answer::Handed { chunk, others, seen: news.seen, all: news.all };

@@ -150,7 +150,10 @@ impl Simulation {
         if target.all {
             return;
         }
-        while self.targets[client].asked.wants_chunk(self.targets[client].deliveries.keeps_up(), now) {
+        while self.targets[client]
+            .asked
+            .wants_chunk(self.targets[client].deliveries.keeps_up(), now)
+        {
             self.ask_next(at, true);
         }
         if self.targets[client].asked.is_idle() {
@@ -180,7 +183,8 @@ impl Simulation {
 
     /// Sends requests as long as the ledger grants them, as `Worker::drain` does.
     fn work(&mut self, at: usize) {
-        let (client, server, now) = (self.connections[at].client, self.connections[at].server, self.now());
+        let (client, server, now) =
+            (self.connections[at].client, self.connections[at].server, self.now());
         let Some(source) = self.connections[at].worker.source else { return };
         let ledger = &mut self.targets[client].ledger;
         while let Grant::Chunk(index) = ledger.lease(source, now) {
@@ -188,7 +192,8 @@ impl Simulation {
         }
         let awaits = ledger.oldest(source).is_some();
         self.connections[at].worker.doing = if awaits { Doing::Awaits } else { Doing::Idles };
-        // A member's worker is woken by what others are handed; time alone makes work for none but this.
+        // A member's worker is woken by what others are handed; time alone makes work for none but
+        // this.
         if !awaits && server == ORIGIN {
             self.clock.after(nanos(config::IDLE_POLL), Happens::Polls(at));
         }
@@ -204,7 +209,9 @@ impl Simulation {
             Answer::Handed { chunk, others, seen, all } => {
                 target.asked.answered(seen);
                 target.all |= all;
-                others.into_iter().for_each(|(member, chunks)| self.promise(client, member, &chunks));
+                others
+                    .into_iter()
+                    .for_each(|(member, chunks)| self.promise(client, member, &chunks));
                 if chunk.is_none() {
                     self.take_part(at);
                 }

@@ -1,9 +1,10 @@
-//! Who fetches which small contents: pure bookkeeping, without threads, sockets or a clock of its own.
+//! Who fetches which small contents: pure bookkeeping, without threads, sockets or a clock of its
+//! own.
 //!
 //! **Invariant:** at any time a content is in exactly one state: missing (and then in the queue of
-//! exactly one set of sources, those that may still have it), in flight at one or two sources, landed
-//! (a good copy is here), or failed (nobody is left that may have it). A source that has nothing to do
-//! fetches a second copy of what another source is overdue with.
+//! exactly one set of sources, those that may still have it), in flight at one or two sources,
+//! landed (a good copy is here), or failed (nobody is left that may have it). A source that has
+//! nothing to do fetches a second copy of what another source is overdue with.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -104,14 +105,15 @@ impl Batches {
         let (most_files, most_bytes) = self.share();
         let mut batch = Vec::new();
         let mut bytes = 0;
-        let mut sets: Vec<usize> = (0..self.sets.len()).filter(|set| self.may_have(*set, source)).collect();
+        let mut sets: Vec<usize> =
+            (0..self.sets.len()).filter(|set| self.may_have(*set, source)).collect();
         sets.sort_by_key(|set| self.sets.get(*set).map(|set| set.sources.len()));
         for place in sets {
             let Some(set) = self.sets.get_mut(place) else { continue };
             while let Some(content) = set.missing.front().copied() {
                 let Some(state) = self.contents.get_mut(content) else { break };
-                let fits =
-                    batch.is_empty() || (batch.len() < most_files && bytes + state.length <= most_bytes);
+                let fits = batch.is_empty()
+                    || (batch.len() < most_files && bytes + state.length <= most_bytes);
                 if !fits {
                     return self.grant(source, batch, now);
                 }
@@ -197,21 +199,25 @@ impl Batches {
 
     /// What nobody has.
     pub(super) fn failed(&self) -> impl Iterator<Item = Content> {
-        let failed = |(content, state): (Content, &State)| (state.phase == Phase::Failed).then_some(content);
+        let failed =
+            |(content, state): (Content, &State)| (state.phase == Phase::Failed).then_some(content);
         self.contents.iter().enumerate().filter_map(failed)
     }
 
-    /// How many files and bytes a batch may have: full ones at first, and smaller ones towards the end,
-    /// so that no source is left with much when the others are done.
+    /// How many files and bytes a batch may have: full ones at first, and smaller ones towards the
+    /// end, so that no source is left with much when the others are done.
     fn share(&self) -> (usize, u64) {
-        let parts = config::GATHERS_AHEAD * self.in_flight.len().saturating_sub(self.gone.len()).max(1);
+        let parts =
+            config::GATHERS_AHEAD * self.in_flight.len().saturating_sub(self.gone.len()).max(1);
         let files = (self.open / parts).clamp(FEWEST_FILES, config::GATHER_FILES);
         let bytes = (self.open_bytes / parts as u64).clamp(FEWEST_BYTES, config::GATHER_BYTES);
         (files, bytes)
     }
 
     fn may_have(&self, set: usize, source: usize) -> bool {
-        self.sets.get(set).is_some_and(|set| !set.missing.is_empty() && set.sources.contains(&source))
+        self.sets
+            .get(set)
+            .is_some_and(|set| !set.missing.is_empty() && set.sources.contains(&source))
     }
 
     fn grant(&mut self, source: usize, contents: Vec<Content>, now: Instant) -> Lease {
@@ -225,8 +231,10 @@ impl Batches {
     fn overdue(&mut self, source: usize, now: Instant) -> Vec<Content> {
         let others = self.in_flight.iter().enumerate().filter(|(other, _)| *other != source);
         let late = |batch: &&Batch| now.saturating_duration_since(batch.asked) >= OVERDUE;
-        let oldest =
-            others.filter_map(|(_, queue)| queue.front()).filter(late).min_by_key(|batch| batch.asked);
+        let oldest = others
+            .filter_map(|(_, queue)| queue.front())
+            .filter(late)
+            .min_by_key(|batch| batch.asked);
         let Some(batch) = oldest else { return Vec::new() };
         let mut taken = batch.contents.clone();
         taken.retain(|content| {
@@ -247,8 +255,9 @@ impl Batches {
         let Some(state) = self.contents.get_mut(content) else { return };
         let Phase::InFlight { requesters } = state.phase else { return };
         let old = state.set;
-        let sources =
-            sources.or_else(|| self.sets.get(old).map(|set| set.sources.clone())).unwrap_or_default();
+        let sources = sources
+            .or_else(|| self.sets.get(old).map(|set| set.sources.clone()))
+            .unwrap_or_default();
         if requesters > 1 {
             state.phase = Phase::InFlight { requesters: requesters - 1 };
             let set = self.set_of(sources);
@@ -288,9 +297,12 @@ impl Batches {
 
     /// What a set has missing is not for this source any more.
     fn forget(&mut self, place: usize, source: usize) {
-        let Some(set) = self.sets.get_mut(place).filter(|set| set.sources.contains(&source)) else { return };
+        let Some(set) = self.sets.get_mut(place).filter(|set| set.sources.contains(&source)) else {
+            return;
+        };
         let missing = std::mem::take(&mut set.missing);
-        let rest: Vec<usize> = set.sources.iter().copied().filter(|other| *other != source).collect();
+        let rest: Vec<usize> =
+            set.sources.iter().copied().filter(|other| *other != source).collect();
         for content in missing {
             self.queue(content, rest.clone());
         }

@@ -1,5 +1,5 @@
-//! Small contents, many with one request: a thread a source asks and reads (`worker`), a few prove and
-//! write.
+//! Small contents, many with one request: a thread a source asks and reads (`worker`), a few prove
+//! and write.
 //!
 //! What is in memory is bounded: an answer is at most [`config::GATHER_BYTES`] long, every source's
 //! thread has one in hand, and two for each writing thread wait in the channel between them.
@@ -25,7 +25,12 @@ use crate::store::{Group, Salvage, Store, StoreError};
 use crate::transport::Cancel;
 
 /// Fetches all small contents of the plan and gives them their names.
-pub(super) fn run(fetch: &mut FolderFetch<'_>, plan: &Plan, record: &Record, counters: &[Arc<Counter>]) {
+pub(super) fn run(
+    fetch: &mut FolderFetch<'_>,
+    plan: &Plan,
+    record: &Record,
+    counters: &[Arc<Counter>],
+) {
     if plan.small.is_empty() {
         return;
     }
@@ -73,7 +78,8 @@ pub(super) struct Gather<'a> {
     /// Ends this part of the transfer.
     pub(super) cancel: Cancel,
     pub(super) waits: Waits,
-    /// Bytes came that were not what they were said to be; their source may have ended before that was seen.
+    /// Bytes came that were not what they were said to be; their source may have ended before that
+    /// was seen.
     bad_came: AtomicBool,
 }
 
@@ -136,7 +142,8 @@ impl Gather<'_> {
     fn take_what_is_here(&self, mut salvage: Salvage) {
         let Some(mut group) = self.group() else { return };
         for (content, small) in self.contents.iter().enumerate() {
-            let bytes = if small.length == 0 { Some(Vec::new()) } else { salvage.take(&small.root) };
+            let bytes =
+                if small.length == 0 { Some(Vec::new()) } else { salvage.take(&small.root) };
             let Some(bytes) = bytes else { continue };
             for whole in whole::prove(&[(small.root, &bytes)]).into_iter().flatten() {
                 if locked(&self.batches).landed(content) {
@@ -184,7 +191,8 @@ impl Gather<'_> {
                 files.push((content, small, bytes));
             }
         }
-        let claims: Vec<(Root, &[u8])> = files.iter().map(|(_, small, bytes)| (small.root, *bytes)).collect();
+        let claims: Vec<(Root, &[u8])> =
+            files.iter().map(|(_, small, bytes)| (small.root, *bytes)).collect();
         let proven = whole::prove(&claims);
         let (mut landed, mut sum) = (Vec::with_capacity(files.len()), 0);
         {

@@ -1,4 +1,5 @@
-//! One large file of a folder: its manifest from all who have it, and then the engine of single files.
+//! One large file of a folder: its manifest from all who have it, and then the engine of single
+//! files.
 
 use std::sync::Arc;
 
@@ -40,10 +41,11 @@ impl File<'_, '_> {
     fn run(&self, supplies: &mut [Supply<'_>]) -> Result<(), FileError> {
         match supplies {
             [Supply { peer, link: Link::Turned { connection, .. } }] => {
-                let (manifest, attributes) = manifest_over(connection, &self.subject(), &|done, total| {
-                    (self.fetch.observer)(Event::Hashing { peer: peer.clone(), done, total });
-                })
-                .map_err(|error| lost(peer, error))?;
+                let (manifest, attributes) =
+                    manifest_over(connection, &self.subject(), &|done, total| {
+                        (self.fetch.observer)(Event::Hashing { peer: peer.clone(), done, total });
+                    })
+                    .map_err(|error| lost(peer, error))?;
                 let manifest = self.checked(manifest)?;
                 let report = || report_of(self.fetch.progress);
                 let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
@@ -70,7 +72,8 @@ impl File<'_, '_> {
         Ok(manifest.renamed(self.file.name.clone()))
     }
 
-    /// Whether that is the file that was listed. One of which only the length was known may have grown since.
+    /// Whether that is the file that was listed. One of which only the length was known may have
+    /// grown since.
     fn is_meant(&self, root: Root, length: u64) -> bool {
         match self.file.root {
             Some(wanted) => wanted == root && length == self.file.length,
@@ -79,11 +82,15 @@ impl File<'_, '_> {
     }
 
     /// All sources that have the file, if it is one and the same at all of them.
-    fn find<'s>(&self, supplies: &[Supply<'_>]) -> Result<(Manifest, Attributes, Sources<'s>), FileError> {
-        let dialled = self.file.sources.iter().filter_map(|source| match &supplies.get(*source)?.link {
-            Link::Dialled { peer, caller, .. } => Some((peer.clone(), caller.clone())),
-            Link::Turned { .. } => None,
-        });
+    fn find<'s>(
+        &self,
+        supplies: &[Supply<'_>],
+    ) -> Result<(Manifest, Attributes, Sources<'s>), FileError> {
+        let dialled =
+            self.file.sources.iter().filter_map(|source| match &supplies.get(*source)?.link {
+                Link::Dialled { peer, caller, .. } => Some((peer.clone(), caller.clone())),
+                Link::Turned { .. } => None,
+            });
         let (peers, callers): (Vec<_>, Vec<_>) = dialled.unzip();
         let Some(caller) = callers.first() else { return Err(FileError::NoSource) };
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
@@ -106,10 +113,9 @@ impl File<'_, '_> {
                 Answer::Late(peer) => reasons.push((peer.id, SourceError::Stalled)),
             }
         }
-        if holders
-            .iter()
-            .any(|holder| Some(holder.outline.root) != holders.first().map(|first| first.outline.root))
-        {
+        if holders.iter().any(|holder| {
+            Some(holder.outline.root) != holders.first().map(|first| first.outline.root)
+        }) {
             let version = |holder: &Holder| {
                 let file = Version::File(holder.outline.layout.length(), Some(holder.outline.root));
                 (holder.peer.id.clone(), file)
@@ -121,7 +127,12 @@ impl File<'_, '_> {
         };
         let manifest = self.checked(manifest)?;
         let source = |holder: Holder| -> Box<dyn Dial> {
-            Box::new(FramedPeer::new(holder.peer, caller.clone(), &manifest, Some(holder.connection)))
+            Box::new(FramedPeer::new(
+                holder.peer,
+                caller.clone(),
+                &manifest,
+                Some(holder.connection),
+            ))
         };
         let sources = holders.into_iter().map(source).collect();
         Ok((manifest, attributes, sources))
@@ -156,8 +167,15 @@ impl File<'_, '_> {
         self.fetch.progress.begin(&progress);
         let (cancel, observer) = (self.fetch.cancel, self.fetch.observer);
         let waits = self.fetch.waits;
-        let transfer =
-            Fetch { part: &part, sources, progress: &progress, cancel, observer, waits, swarm: None };
+        let transfer = Fetch {
+            part: &part,
+            sources,
+            progress: &progress,
+            cancel,
+            observer,
+            waits,
+            swarm: None,
+        };
         let result = transfer.run();
         let bytes = self.fetch.progress.end();
         result.map_err(FileError::Transfer)?;

@@ -1,13 +1,13 @@
 //! Whole folders, from all sources at once.
 //!
-//! 1. `listing`: every source lists its files, in parallel; the lists are in order, so they are merged
-//!    name by name while they come, and no source's list is held twice
+//! 1. `listing`: every source lists its files, in parallel; the lists are in order, so they are
+//!    merged name by name while they come, and no source's list is held twice
 //! 2. `plan`: what is here already by content is skipped; names that are different contents at
 //!    different sources are failures; the rest is small contents and large files
 //! 3. `large`: large files one after the other, each by the engine of single files from all sources
 //!    that have it
-//! 4. `gather`, `worker`: small contents in batches (`batches` says who fetches which), proven and written
-//!    by a few threads, each with a group of the store
+//! 4. `gather`, `worker`: small contents in batches (`batches` says who fetches which), proven and
+//!    written by a few threads, each with a group of the store
 //! 5. folders get their times, and the disk is synced once
 //!
 //! What fails for one file is told at the end and stops nothing else.
@@ -154,8 +154,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FolderFetch<'_> {
-    /// Fetches what is missing. An error is about the transfer as a whole; what is wrong with single
-    /// files is part of the outcome.
+    /// Fetches what is missing. An error is about the transfer as a whole; what is wrong with
+    /// single files is part of the outcome.
     pub fn run(mut self) -> Result<FolderOutcome, TransferError> {
         let record = Record::default();
         let counters: Vec<_> =
@@ -183,7 +183,9 @@ impl FolderFetch<'_> {
         self.check(&record)?;
         gather::run(&mut self, &plan, &record, &counters);
         self.check(&record)?;
-        self.store.finish_folders(plan.folders.iter().rev().map(|(name, attributes)| (name, *attributes)));
+        self.store.finish_folders(
+            plan.folders.iter().rev().map(|(name, attributes)| (name, *attributes)),
+        );
         if record.outcome().received > 0 {
             self.store.sync()?;
         }

@@ -1,5 +1,5 @@
-//! What is to be fetched, and from whom: small contents once however many names they have, large files
-//! one by one. What is here already, and what cannot be had, is sorted out.
+//! What is to be fetched, and from whom: small contents once however many names they have, large
+//! files one by one. What is here already, and what cannot be had, is sorted out.
 
 use std::collections::HashMap;
 
@@ -101,8 +101,9 @@ impl<'a> Planner<'a> {
         let length = first.length;
         if first.folder || disagree(&versions) {
             self.fetch.progress.announce(1, 0);
-            let version =
-                |(source, entry): &(usize, Entry)| Some((self.peers.get(*source)?.clone(), entry.into()));
+            let version = |(source, entry): &(usize, Entry)| {
+                Some((self.peers.get(*source)?.clone(), entry.into()))
+            };
             let versions = versions.iter().filter_map(version).collect();
             return self.record.fail(&name, FileError::Conflict(versions));
         }

@@ -66,7 +66,9 @@ impl<'a> Supply<'a> {
         match &mut self.link {
             Link::Turned { connection, .. } => Ok(connection),
             Link::Dialled { connection: Some(connection), .. } => Ok(connection),
-            Link::Dialled { connection: None, .. } => Err(SourceError::Lost(crate::wire::WireError::Closed)),
+            Link::Dialled { connection: None, .. } => {
+                Err(SourceError::Lost(crate::wire::WireError::Closed))
+            }
         }
     }
 

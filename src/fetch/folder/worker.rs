@@ -1,5 +1,5 @@
-//! The thread of one source of small contents: it leases batches, asks for them ahead of the answers,
-//! and passes on what comes, unproven.
+//! The thread of one source of small contents: it leases batches, asks for them ahead of the
+//! answers, and passes on what comes, unproven.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -137,8 +137,9 @@ impl<'g, 'a> Worker<'g, 'a> {
             };
             match lease {
                 Lease::Batch(batch) => {
-                    let root =
-                        |content: &Content| self.gather.contents.get(*content).map(|small| small.root.0);
+                    let root = |content: &Content| {
+                        self.gather.contents.get(*content).map(|small| small.root.0)
+                    };
                     let roots: Vec<Digest> = batch.iter().filter_map(root).collect();
                     supply.connection()?.send(&Request::Gather, &Digest::join(&roots))?;
                 }
@@ -178,8 +179,8 @@ impl<'g, 'a> Worker<'g, 'a> {
         Ok(())
     }
 
-    /// Which contents came; an answer that is not what was asked for is an error before its payload is
-    /// read.
+    /// Which contents came; an answer that is not what was asked for is an error before its payload
+    /// is read.
     fn sort(
         &self,
         batch: &[Content],

@@ -76,7 +76,8 @@ fn a_manifest_that_cuts_otherwise_finds_what_is_good_all_the_same() {
     let part = early(&served);
     write(&part, &[0, 1], &data);
     let layout = ChunkLayout::new(LENGTH as u64, 512 << 10).unwrap();
-    let digests = data.chunks(512 << 10).map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
+    let digests =
+        data.chunks(512 << 10).map(|chunk| merkle::chunk_digest(&layout, chunk)).collect();
     let manifest = Arc::new(Manifest::from_digests(name("x"), layout, digests).unwrap());
     let reception = served.store.receive_after(Some(part), manifest, false).unwrap();
     assert_eq!(have(&reception), [0]);
@@ -109,7 +110,8 @@ fn a_file_that_turns_out_shorter_or_longer_has_its_own_length() {
         let (served, data) = (Served::new(), pattern(length));
         let part = early(&served);
         write(&part, &[0, 1, 2, 3], &pattern(LENGTH));
-        let reception = served.store.receive_after(Some(part), manifest_of("x", &data), false).unwrap();
+        let reception =
+            served.store.receive_after(Some(part), manifest_of("x", &data), false).unwrap();
         let Reception::Part(part) = reception else { panic!("{reception:?}") };
         let manifest = manifest_of("x", &data);
         for index in manifest.layout().indices() {

@@ -6,7 +6,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use super::*;
 
 fn names(store: &Store, pattern: Option<&str>) -> Vec<String> {
-    let query = ListQuery { pattern: pattern.map(str::to_owned), limit: 1000, ..ListQuery::default() };
+    let query =
+        ListQuery { pattern: pattern.map(str::to_owned), limit: 1000, ..ListQuery::default() };
     let page = store.list(&query).unwrap();
     assert!(page.next.is_none());
     page.entries.into_iter().map(|entry| entry.name.into()).collect()
@@ -36,7 +37,8 @@ fn pages_follow_one_another_and_say_whether_there_are_more() {
     (0..25).for_each(|i| served.write(&format!("f{i:02}"), b"x"));
     let (mut after, mut seen, mut pages) = (None, Vec::new(), 0);
     loop {
-        let page = served.store.list(&ListQuery { after, limit: 10, ..ListQuery::default() }).unwrap();
+        let page =
+            served.store.list(&ListQuery { after, limit: 10, ..ListQuery::default() }).unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.name.to_string()));
         after = page.next;
         pages += 1;
@@ -62,7 +64,9 @@ fn a_file_that_vanishes_between_pages_is_not_on_the_next_one() {
 #[test]
 fn patterns_choose_files() {
     let served = Served::new();
-    ["a.txt", "b.bin", "d/a.txt", "d/e/a.txt", "x[1].txt"].iter().for_each(|file| served.write(file, b"x"));
+    ["a.txt", "b.bin", "d/a.txt", "d/e/a.txt", "x[1].txt"]
+        .iter()
+        .for_each(|file| served.write(file, b"x"));
     let of = |pattern| names(&served.store, Some(pattern));
     assert_eq!(of("*.txt"), ["a.txt", "x[1].txt"]);
     assert_eq!(of("**/*.txt"), ["a.txt", "d/a.txt", "d/e/a.txt", "x[1].txt"]);
@@ -85,7 +89,8 @@ fn links_within_the_folder_are_what_they_point_to_and_others_are_left_out() {
     fs::write(outside.path().join("secret"), b"secret").unwrap();
     served.write("sub/real", b"real");
     symlink("sub/real", served.path("relative")).unwrap();
-    symlink(served.folder.path().canonicalize().unwrap().join("sub"), served.path("absolute")).unwrap();
+    symlink(served.folder.path().canonicalize().unwrap().join("sub"), served.path("absolute"))
+        .unwrap();
     symlink("../sub/./real", served.path("sub/back")).unwrap();
     assert_eq!(
         names(&served.store, None),

@@ -36,7 +36,10 @@ fn another_process_reads_what_is_there_and_waits_for_the_rest() {
         assert!(late.join().unwrap());
     });
     part.complete().unwrap();
-    assert!(partial.is_over() && partial.cut(3, size, now()).is_ok(), "an open part file loses nothing");
+    assert!(
+        partial.is_over() && partial.cut(3, size, now()).is_ok(),
+        "an open part file loses nothing"
+    );
     assert!(other.partial(&manifest.root(), now()).is_none());
     assert!(other.open_content(&manifest.root()).is_ok());
     assert!(!live_path(&served, &manifest).exists());
@@ -97,7 +100,8 @@ fn a_damaged_live_file_costs_no_more_than_what_it_says() {
         good[..40].to_vec(),
         good[..good.len() - 1].to_vec(),
         text.replace("live 1", "live 2").into_bytes(),
-        text.replace(&format!("\"length\":{LENGTH}"), "\"length\":18446744073709551615").into_bytes(),
+        text.replace(&format!("\"length\":{LENGTH}"), "\"length\":18446744073709551615")
+            .into_bytes(),
         text.replace("\"chunk_size\":262144", "\"chunk_size\":0").into_bytes(),
         text.replace("\"inode\":", "\"inode\":1").into_bytes(),
         text.replace('{', "[").into_bytes(),
@@ -105,8 +109,15 @@ fn a_damaged_live_file_costs_no_more_than_what_it_says() {
     for bytes in wrong {
         assert_ne!(bytes, good);
         fs::write(&path, &bytes).unwrap();
-        assert!(other.partial(&manifest.root(), now()).is_none(), "{}", String::from_utf8_lossy(&bytes));
-        let _ = (before.have(before.layout()), before.cut(4, manifest.layout().chunk_size(), now()).is_err());
+        assert!(
+            other.partial(&manifest.root(), now()).is_none(),
+            "{}",
+            String::from_utf8_lossy(&bytes)
+        );
+        let _ = (
+            before.have(before.layout()),
+            before.cut(4, manifest.layout().chunk_size(), now()).is_err(),
+        );
     }
     part.complete().unwrap_err();
 }

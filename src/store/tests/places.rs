@@ -59,7 +59,9 @@ fn another_folder_in_the_place_of_the_served_one_is_taken_up() {
     fs::write(place.join("old"), b"old").unwrap();
     assert_eq!(listed(&store), ["old"]);
     fs::rename(&place, top.path().join("elsewhere")).unwrap();
-    for result in [store.list(&ListQuery::default()).map(drop), receive(&store, "f", b"x").map(drop)] {
+    for result in
+        [store.list(&ListQuery::default()).map(drop), receive(&store, "f", b"x").map(drop)]
+    {
         assert!(matches!(result, Err(StoreError::Gone { .. })), "{result:?}");
     }
     fs::create_dir(&place).unwrap();
@@ -68,7 +70,11 @@ fn another_folder_in_the_place_of_the_served_one_is_taken_up() {
     receive(&store, "f", &pattern(LENGTH)).unwrap();
     receive_small(&store, "d/g", b"small").unwrap();
     assert_eq!(listed(&store), ["d/g", "f", "new"]);
-    assert_eq!(fs::read_dir(top.path().join("elsewhere")).unwrap().count(), 2, "old and .peershare");
+    assert_eq!(
+        fs::read_dir(top.path().join("elsewhere")).unwrap().count(),
+        2,
+        "old and .peershare"
+    );
 }
 
 #[test]
@@ -118,7 +124,11 @@ fn a_file_system_below_the_folder_receives_what_is_called_so() {
     assert!(fs::read(served.path("usb/large")).unwrap() == data);
     assert_eq!(fs::read(served.path("usb/deep/small")).unwrap(), b"small");
     assert_eq!(listed(&served.store), ["usb/deep/small", "usb/large", "usb/unproven"]);
-    assert!(["usb/large", "usb/deep/small", "usb/unproven"].iter().all(|file| is_known(&served.store, file)));
+    assert!(
+        ["usb/large", "usb/deep/small", "usb/unproven"]
+            .iter()
+            .all(|file| is_known(&served.store, file))
+    );
     assert_eq!(fs::read_dir(served.path(".peershare/parts")).unwrap().count(), 0);
 }
 
@@ -201,8 +211,10 @@ fn permission_bits_that_forbid_all_do_not_hinder_the_copy_to_another_file_system
     let Some(_mounted) = Mounted::at(&served.path("usb")) else { return };
     let data = pattern(LENGTH);
     let manifest = manifest_of("usb/f", &data);
-    let attributes = crate::content::Attributes { mtime_ns: Some(1_000_000_000), mode: Some(0o400) };
-    let Reception::Part(part) = served.store.receive(manifest, false).unwrap().with(attributes) else {
+    let attributes =
+        crate::content::Attributes { mtime_ns: Some(1_000_000_000), mode: Some(0o400) };
+    let Reception::Part(part) = served.store.receive(manifest, false).unwrap().with(attributes)
+    else {
         panic!()
     };
     write(&part, &data, 0..3);

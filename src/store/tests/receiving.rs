@@ -181,7 +181,8 @@ fn one_name_and_one_content_are_received_once_at_a_time() {
     let (data, more) = (pattern(LENGTH), pattern(LENGTH + 1));
     let part = begin(&served.store, &manifest_of("f", &data));
     for store in [&served.store, &other] {
-        for manifest in [manifest_of("f", &data), manifest_of("g", &data), manifest_of("f", &more)] {
+        for manifest in [manifest_of("f", &data), manifest_of("g", &data), manifest_of("f", &more)]
+        {
             let reception = store.receive(manifest, false).unwrap();
             assert!(matches!(reception, Reception::Busy), "{reception:?}");
         }
@@ -215,7 +216,9 @@ fn other_content_is_replaced_only_when_asked_for_and_only_at_the_end() {
     let reception = served.store.receive(Arc::clone(&manifest), false).unwrap();
     assert!(matches!(reception, Reception::InTheWay { root: Some(root), .. } if root == old));
 
-    let Reception::Part(part) = served.store.receive(Arc::clone(&manifest), true).unwrap() else { panic!() };
+    let Reception::Part(part) = served.store.receive(Arc::clone(&manifest), true).unwrap() else {
+        panic!()
+    };
     write(&part, &data, 0..5);
     assert_eq!(fs::read(served.path("f")).unwrap(), b"old");
     part.complete().unwrap();
@@ -249,7 +252,10 @@ fn folders_in_the_way_and_files_in_place_of_folders_are_errors_before_anything_i
     assert!(matches!(of("d"), Err(StoreError::Blocked { by: "a folder", .. })));
     for below in ["d/f/g", "d/f/g/h"] {
         let result = of(below);
-        assert!(matches!(&result, Err(StoreError::NotAFolder { part, .. }) if part == "d/f"), "{result:?}");
+        assert!(
+            matches!(&result, Err(StoreError::NotAFolder { part, .. }) if part == "d/f"),
+            "{result:?}"
+        );
     }
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -308,7 +314,10 @@ fn small_files_that_appear_meanwhile_are_compared_by_content() {
         served.write(file, b"1");
     }
     let settled = group.settle();
-    assert!(matches!(&settled[..], [(_, Ok(())), (_, Err(StoreError::InTheWay { .. }))]), "{settled:?}");
+    assert!(
+        matches!(&settled[..], [(_, Ok(())), (_, Err(StoreError::InTheWay { .. }))]),
+        "{settled:?}"
+    );
 }
 
 #[test]
@@ -317,7 +326,11 @@ fn a_complete_file_drops_what_was_begun_of_its_other_versions() {
     let data = pattern(LENGTH);
     let versions = [1, 2, 3].map(|i| manifest_of("f", &data[i..]));
     for manifest in &versions {
-        write(&begin(&served.store, manifest), &data[data.len() - manifest.length() as usize..], 0..2);
+        write(
+            &begin(&served.store, manifest),
+            &data[data.len() - manifest.length() as usize..],
+            0..2,
+        );
     }
     let of_another_name = manifest_of("g", &data[4..]);
     write(&begin(&served.store, &of_another_name), &data[4..], 0..2);
@@ -377,7 +390,8 @@ fn a_link_within_the_folder_is_replaced_and_its_target_is_not() {
     let served = Served::new();
     served.write("target", b"target");
     symlink("target", served.path("link")).unwrap();
-    let Reception::Part(part) = served.store.receive(manifest_of("link", b"new"), true).unwrap() else {
+    let Reception::Part(part) = served.store.receive(manifest_of("link", b"new"), true).unwrap()
+    else {
         panic!()
     };
     write(&part, b"new", 0..1);
@@ -449,8 +463,12 @@ fn our_own_folders_under_other_names_are_never_reached() {
     symlink(".peershare", served.path("link")).unwrap();
     let mut aliases = vec!["link/catalog", "link/parts/new"];
     // Second names for the folders themselves, where this may be done.
-    let binds =
-        [(".peershare", "alias"), (".peershare", "sub/x"), (".peershare/parts", "p"), (".", "sub/self")];
+    let binds = [
+        (".peershare", "alias"),
+        (".peershare", "sub/x"),
+        (".peershare/parts", "p"),
+        (".", "sub/self"),
+    ];
     let mut mounted = Vec::new();
     for (folder, alias) in binds {
         fs::create_dir_all(served.path(alias)).unwrap();
@@ -460,7 +478,13 @@ fn our_own_folders_under_other_names_are_never_reached() {
         }
     }
     if mounted.len() == binds.len() {
-        aliases.extend(["alias/catalog", "alias/parts/new", "sub/x/catalog", "sub/x/parts/new", "p/new"]);
+        aliases.extend([
+            "alias/catalog",
+            "alias/parts/new",
+            "sub/x/catalog",
+            "sub/x/parts/new",
+            "p/new",
+        ]);
         aliases.extend(["sub/self/.peershare/catalog", "sub/self/.peershare/parts/new"]);
     }
     for file in aliases {

@@ -62,7 +62,8 @@ fn a_file_of_that_name_is_in_the_way_before_and_after() {
     assert!(matches!(served.store.complete(incoming), Err(StoreError::InTheWay { .. })));
     assert_eq!(fs::read(served.path("g")).unwrap(), b"meanwhile");
     assert_eq!(parts(&served), 0);
-    let Ok(Arrival::Ready(mut incoming)) = served.store.receive_unproven(name("f"), None, true) else {
+    let Ok(Arrival::Ready(mut incoming)) = served.store.receive_unproven(name("f"), None, true)
+    else {
         panic!()
     };
     incoming.append(b"other").unwrap();
