@@ -1,9 +1,10 @@
 //! The prompt on a terminal: line editing, and a history that is kept between runs.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::thread;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
 use rustyline::{CompletionType, Config, Editor, ExternalPrinter};
@@ -42,14 +43,19 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
         // The first time there is none.
         let _ = editor.load_history(kept);
     }
-    match editor.create_external_printer() {
+    let printed = match editor.create_external_printer() {
         Ok(printer) => print_beside(shell, printer),
         Err(error) => {
-            log::warn!("what runs beside the prompt may tear the line that is typed: {error}")
+            log::warn!("what runs beside the prompt may tear the line that is typed: {error}");
+            None
         }
-    }
+    };
     let ended = read_lines(shell, &mut editor);
     shell.end(true);
+    if let Some(printed) = printed {
+        // What ended jobs said last; a terminal that takes nothing is not waited for.
+        let _ = printed.recv_timeout(config::LAST_LINES);
+    }
     if let Some(kept) = &kept
         && !editor.history().is_empty()
         && let Err(error) = editor.append_history(kept)
@@ -60,20 +66,26 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
 }
 
 /// Has what runs beside the prompt print above it. The editor prints only while somebody types, and
-/// nobody waits for that: what comes meanwhile is kept, up to a limit.
+/// nobody waits for that: what comes meanwhile is kept, up to a limit. What is given closes when all
+/// was printed and nobody has anything to print any more.
 fn print_beside<E: Execute>(
     shell: &mut Shell<'_, E>,
     mut printer: impl ExternalPrinter + Send + 'static,
-) {
+) -> Option<Receiver<Infallible>> {
     let (give, lines) = bounded::<String>(config::BESIDE_LINES);
-    // Ends with the editor, or with whoever gives it lines.
-    let work = move || {
-        lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop)
+    let (ends, ended) = bounded(0);
+    let print = move || {
+        let _ends = ends;
+        lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop);
     };
-    match thread::Builder::new().name("printer".to_owned()).spawn(work) {
-        Ok(_) => shell.print_to(move |lines| drop(give.try_send(lines))),
+    match thread::Builder::new().name("printer".to_owned()).spawn(print) {
+        Ok(_) => {
+            shell.print_to(move |lines| drop(give.try_send(lines)));
+            Some(ended)
+        }
         Err(error) => {
-            log::warn!("what runs beside the prompt may tear the line that is typed: {error}")
+            log::warn!("what runs beside the prompt may tear the line that is typed: {error}");
+            None
         }
     }
 }

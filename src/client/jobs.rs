@@ -148,8 +148,10 @@ impl Jobs {
         self.jobs.len()
     }
 
-    /// Waits for all; ends them first if `now`. The first failure counts.
+    /// Waits for all; ends them first if `now`. The first failure counts. Nothing is printed after
+    /// that.
     pub(super) fn end(&mut self, now: bool) -> ExitStatus {
+        self.end_watch();
         if now {
             self.jobs.iter().for_each(|job| job.cancel.cancel());
         }
@@ -157,6 +159,7 @@ impl Jobs {
         for job in self.jobs.drain(..) {
             status = status.then(job.thread.join().unwrap_or(ExitStatus::Failed));
         }
+        self.printer = None;
         status
     }
 
@@ -170,7 +173,6 @@ impl Jobs {
 
 impl Drop for Jobs {
     fn drop(&mut self) {
-        self.end_watch();
         self.end(true);
     }
 }

@@ -8,6 +8,9 @@ pub const BACKGROUND_MOST: usize = 64;
 /// Lines of commands beside the prompt that wait to be printed; more are not shown.
 pub const BESIDE_LINES: usize = 10_000;
 
+/// How long leaving the prompt waits for those lines.
+pub const LAST_LINES: Duration = Duration::from_secs(1);
+
 /// How often the prompt looks in the background whether peers are there.
 pub const BACKGROUND_PEERS: Duration = Duration::from_secs(5);
 
