@@ -10,7 +10,9 @@ use super::transfers::Transfers;
 use super::usage::UsageError;
 use super::work::{Work, one_after_the_other, retried};
 use super::{ExitStatus, filelist, folder, local, meaning, ping, search, shown, torrent, upload};
+use crate::content::Selection;
 use crate::content::name::{PRIVATE_FOLDER, is_private};
+use crate::content::pattern::BadPattern;
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
 
@@ -44,12 +46,16 @@ impl Transfers {
         let place = Place::at_peers(typed, &chosen.names)?;
         let work = self.work(chosen.peers, &cancel, manner, topology);
         let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, ..work };
+        let left_out = LeftOut::of(&chosen.except)?;
         // All of them are looked for before any of them is sent.
         let mut given = Vec::new();
         for name in &chosen.names {
             let found =
                 local::find(&work, name, &chosen.except).and_then(|found| place.of_upload(found));
             match found {
+                Ok((found, _)) if found.file_name().is_some_and(|name| left_out.has(name)) => {
+                    self.surroundings.bars.note(&format!("-x leaves out {}", shown(name)));
+                }
                 Ok(found) => given.push(found),
                 Err(error) => {
                     let bars = &self.surroundings.bars;
@@ -61,6 +67,9 @@ impl Transfers {
                     return Ok(ExitStatus::from(&error));
                 }
             }
+        }
+        if given.is_empty() {
+            return Err(LeftOut::all());
         }
         if typed.wait && !ping::wait_for_all(&work) {
             return Ok(ExitStatus::Interrupted);
@@ -90,7 +99,14 @@ impl Transfers {
             self.choose(&typed.words, &typed.choice, Names::InFront(&|_| false), topology)?;
         let (cancel, _watched) = self.begin();
         let name = Place::of(typed, &chosen.names)?.name;
+        let left_out = LeftOut::of(&chosen.except)?;
+        let (names, not): (Vec<&String>, Vec<&String>) =
+            chosen.names.iter().partition(|name| !left_out.has(name.trim_end_matches('/')));
+        if names.is_empty() {
+            return Err(LeftOut::all());
+        }
         let bars = &self.surroundings.bars;
+        not.iter().for_each(|name| bars.note(&format!("-x leaves out {}", shown(name))));
         if let Some(to) = &typed.to {
             check_folder(to)?;
         }
@@ -117,13 +133,14 @@ impl Transfers {
         let all_are_up = !typed.wait || ping::wait_for_all(&work);
         let retries = manner.retries.unwrap_or(0);
         let fetch = |name: &String| {
-            retried(retries, &work, || match torrent::download(&work, name, typed.replace) {
-                Some(status) => status,
-                None => meaning::download(&work, name, &chosen.except, typed.replace),
+            retried(retries, &work, || {
+                torrent::download(&work, name, &chosen.except, typed.replace).unwrap_or_else(|| {
+                    meaning::download(&work, name, &chosen.except, typed.replace)
+                })
             })
         };
         let status = match all_are_up {
-            true => one_after_the_other(&chosen.names, &cancel, fetch),
+            true => one_after_the_other(names, &cancel, fetch),
             false => ExitStatus::Interrupted,
         };
         match to {
@@ -198,5 +215,25 @@ fn check_folder(to: &str) -> Result<(), UsageError> {
             shown(to)
         ))),
         () => Ok(()),
+    }
+}
+
+/// What `-x` leaves out of the names that are given outright; folders and patterns leave it out of
+/// what is in them.
+struct LeftOut(Selection);
+
+impl LeftOut {
+    fn of(except: &[String]) -> Result<Self, UsageError> {
+        let nothing_else = Selection::new(None, except);
+        let bad = |bad: BadPattern| UsageError::NoPeer(format!("-x {bad}"));
+        nothing_else.map(Self).map_err(bad)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        !self.0.selects(name)
+    }
+
+    fn all() -> UsageError {
+        UsageError::NoPeer("-x leaves out everything that is named".to_owned())
     }
 }

@@ -242,7 +242,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
         None => manifest,
     });
     if work.dry_run {
-        return planned::download(work, &manifest, &found.holders);
+        return planned::download(work, &manifest, &found.holders, replace);
     }
     let attributes =
         found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();

@@ -131,51 +131,62 @@ fn tell_download(
     let failures: Vec<(FileName, String)> =
         outcome.failures.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
     tell_failures(work, "", &failures, outcome.failures.len() as u64);
-    if work.dry_run {
-        let (count, bytes) = (outcome.received, outcome.bytes);
-        let said = Transferred {
-            direction: "download",
-            name: wanted,
-            bytes,
-            files: count,
-            there: outcome.here,
-            failed: outcome.failures.len() as u64,
-            ..Transferred::default()
-        };
-        let rest = others(outcome.here, outcome.failures.len() as u64);
-        let line = format!("would download {wanted}: {}, {}{rest}", files(count), size(bytes));
-        return bars.result(&line, &Said::Planned(said));
-    }
-    let rate = text::rate(came(snapshot), snapshot.elapsed);
-    let line = format!(
-        "downloaded {}: {}, {}{rate}{}{}{}",
-        wanted,
-        files(outcome.received),
-        size(outcome.bytes),
-        shares(snapshot),
-        others(outcome.here, outcome.failures.len() as u64),
-        work.where_it_lies(""),
-    );
-    let printed = bars.say(
-        &line,
-        &Said::Transferred(Transferred {
-            direction: "download",
-            name: wanted,
-            bytes: came(snapshot),
-            seconds: snapshot.elapsed.as_secs_f64(),
-            files: outcome.received,
-            there: outcome.here,
-            failed: outcome.failures.len() as u64,
-            sources: &snapshot.sources,
-            ..Transferred::default()
-        }),
-    );
+    let printed = match work.dry_run {
+        true => tell_planned(work, wanted, outcome),
+        false => tell_done(work, wanted, outcome, snapshot),
+    };
     let statuses = outcome.failures.iter().map(|(_, error)| ExitStatus::from(error));
     let succeeded = (outcome.received + outcome.here > 0).then_some(ExitStatus::Success);
     match ExitStatus::of_peers(statuses.chain(succeeded)) {
         ExitStatus::Success if !left_out.is_empty() => ExitStatus::Incomplete,
         status => status.then(printed),
     }
+}
+
+fn tell_planned(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome) -> ExitStatus {
+    let failed = outcome.failures.len() as u64;
+    let said = Transferred {
+        direction: "download",
+        name: wanted,
+        bytes: outcome.bytes,
+        files: outcome.received,
+        there: outcome.here,
+        failed,
+        ..Transferred::default()
+    };
+    let much = format!("{}, {}", files(outcome.received), size(outcome.bytes));
+    let line = format!("would download {wanted}: {much}{}", others(outcome.here, failed));
+    work.transfers.surroundings.bars.result(&line, &Said::Planned(said))
+}
+
+fn tell_done(
+    work: &Work<'_>,
+    wanted: &str,
+    outcome: &FolderOutcome,
+    snapshot: &Snapshot,
+) -> ExitStatus {
+    let failed = outcome.failures.len() as u64;
+    let line = format!(
+        "downloaded {wanted}: {}, {}{}{}{}{}",
+        files(outcome.received),
+        size(outcome.bytes),
+        text::rate(came(snapshot), snapshot.elapsed),
+        shares(snapshot),
+        others(outcome.here, failed),
+        work.where_it_lies(""),
+    );
+    let said = Transferred {
+        direction: "download",
+        name: wanted,
+        bytes: came(snapshot),
+        seconds: snapshot.elapsed.as_secs_f64(),
+        files: outcome.received,
+        there: outcome.here,
+        failed,
+        sources: &snapshot.sources,
+        ..Transferred::default()
+    };
+    work.transfers.surroundings.bars.say(&line, &Said::Transferred(said))
 }
 
 fn others(here: u64, failed: u64) -> String {

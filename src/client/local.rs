@@ -23,6 +23,17 @@ pub(super) enum Given {
     Several(Several),
 }
 
+impl Given {
+    /// The name of the one file that it is.
+    pub(super) fn file_name(&self) -> Option<&str> {
+        match self {
+            Self::Served(name) => Some(name.as_str()),
+            Self::Elsewhere(path) => path.file_name()?.to_str(),
+            Self::Several(_) => None,
+        }
+    }
+}
+
 /// A folder to be uploaded, and the store that has it.
 pub(super) struct Several {
     /// What it is called there.

@@ -11,8 +11,13 @@ use crate::fetch::find::Holder;
 use crate::store::{self, ListQuery, Standing, Wanted};
 use crate::wire::Share;
 
-/// Says how much would come from whom.
-pub(super) fn download(work: &Work<'_>, manifest: &Manifest, holders: &[Holder]) -> ExitStatus {
+/// Says how much would come from whom; the exit code is that of the download.
+pub(super) fn download(
+    work: &Work<'_>,
+    manifest: &Manifest,
+    holders: &[Holder],
+    replace: bool,
+) -> ExitStatus {
     let bars = &work.transfers.surroundings.bars;
     let (name, length, root) = (manifest.name(), manifest.length(), Some(manifest.root()));
     let standing = work.store().and_then(|store| {
@@ -28,14 +33,14 @@ pub(super) fn download(work: &Work<'_>, manifest: &Manifest, holders: &[Holder])
     let holders = holders.iter().map(|holder| holder.peer.id.as_str());
     let from = select::folded(&holders.collect::<Vec<_>>()).join(", ");
     let (there, quoted) = (matches!(standing, Standing::Same), quoted(name.as_str()));
+    let in_the_way = matches!(standing, Standing::Other) && !replace;
+    let would = format!("would download {quoted}, {}, from {from}", size(length));
     let line = match standing {
         Standing::Same => format!("{quoted} is already here"),
-        Standing::Free => format!("would download {quoted}, {}, from {from}", size(length)),
+        Standing::Free => would,
+        Standing::Other if replace => format!("{would}, in place of another file"),
         Standing::Other => {
-            format!(
-                "would download {quoted}, {}, from {from}, but another file of that name is here",
-                size(length)
-            )
+            format!("{would}, but another file of that name is here; --replace overwrites it")
         }
     };
     let said = Transferred {
@@ -46,7 +51,8 @@ pub(super) fn download(work: &Work<'_>, manifest: &Manifest, holders: &[Holder])
         there: u64::from(there),
         ..Transferred::default()
     };
-    bars.result(&line, &Said::Planned(said))
+    let printed = bars.result(&line, &Said::Planned(said));
+    if in_the_way { ExitStatus::Refused } else { printed }
 }
 
 /// Says to whom how much would be sent.

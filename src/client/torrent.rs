@@ -10,11 +10,11 @@ use super::meaning::Tried;
 use super::said::Said;
 use super::text::{files, quoted, size};
 use super::transfers::Transfers;
-use super::work::Work;
+use super::work::{Work, one_after_the_other};
 use super::{ExitStatus, download, omissions, shown};
 use crate::config;
 use crate::content::torrent::{self, BadTorrent, Torrent, TorrentFile};
-use crate::content::{ChunkLayout, FileName, Manifest, Omissions};
+use crate::content::{ChunkLayout, FileName, Manifest, Omissions, Selection};
 use crate::fetch::Snapshot;
 use crate::store::{self, ListQuery, Reception, Store, StoreError};
 use crate::transport::Cancel;
@@ -144,7 +144,12 @@ fn entry(
 }
 
 /// Fetches what a torrent file of this machine describes, if that is what was typed.
-pub(super) fn download(work: &Work<'_>, typed: &str, replace: bool) -> Option<ExitStatus> {
+pub(super) fn download(
+    work: &Work<'_>,
+    typed: &str,
+    except: &[String],
+    replace: bool,
+) -> Option<ExitStatus> {
     let path = Path::new(typed);
     if !typed.ends_with(SUFFIX) || !path.is_file() {
         return None;
@@ -167,14 +172,15 @@ pub(super) fn download(work: &Work<'_>, typed: &str, replace: bool) -> Option<Ex
             Err(bad) => return fail(&bad.to_string(), ExitStatus::Usage),
         },
     };
-    let mut outcomes = Vec::new();
-    for file in &torrent.files {
-        outcomes.push(fetch(work, file, replace));
-        if work.cancel.is_cancelled() {
-            return Some(ExitStatus::Interrupted);
-        }
+    let wanted = match Selection::new(None, except) {
+        Ok(wanted) => wanted,
+        Err(bad) => return fail(&bad.to_string(), ExitStatus::Usage),
+    };
+    let files: Vec<_> = torrent.files.iter().filter(|file| wanted.matches(&file.name)).collect();
+    if files.is_empty() {
+        return fail("-x leaves out all of its files", ExitStatus::NoSuchFile);
     }
-    Some(ExitStatus::of_peers(outcomes))
+    Some(one_after_the_other(files, &work.cancel, |file| fetch(work, file, replace)))
 }
 
 /// Fetches one file by its content, from whoever has it, whatever it is called there.

@@ -235,6 +235,25 @@ fn uploads_go_where_and_are_called_as_one_says() {
 }
 
 #[test]
+fn what_is_named_is_left_out_too() {
+    let (site, _server) = served();
+    site.put("me", "own.txt", b"own");
+    site.put("me", "new.txt", b"new");
+    let some = site.client(&["download", "x.txt", "photos/", "a", "-x", "x.*"]).success();
+    assert!(err_of(&some).contains("-x leaves out x.txt"), "{}", err_of(&some));
+    assert!(site.read("me", "x.txt").is_none());
+    assert_eq!(site.read("me", "photos/1.jpg").unwrap(), b"one");
+    let away = site.path("me/own.txt");
+    site.client(&["upload", away.to_str().unwrap(), "new.txt", "a", "-x", "own.txt"]).success();
+    assert!(site.read("a", "own.txt").is_none());
+    assert_eq!(site.read("a", "new.txt").unwrap(), b"new");
+    for command in ["download x.txt -x x.txt", "upload new.txt a -x *.txt"] {
+        let none = site.client(&command.split(' ').collect::<Vec<_>>()).code(2);
+        assert!(err_of(&none).contains("-x leaves out everything"), "{}", err_of(&none));
+    }
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let (site, _server) = served();
     site.put("me", "up/1", b"1");
@@ -251,6 +270,12 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         out_of(&planned)
     );
     site.client(&["download", "gone.txt", "--dry-run"]).code(4);
+    site.put("me", "photos/deep/2.jpg", b"another");
+    site.client(&["download", "photos/", "--dry-run"]).code(7);
+    site.client(&["download", "photos/deep/2.jpg", "--dry-run"]).code(5);
+    site.client(&["download", "photos/", "--dry-run", "--replace"]).success();
+    site.client(&["download", "photos/deep/2.jpg", "--dry-run", "--replace"]).success();
+    assert_eq!(site.read("me", "photos/deep/2.jpg").unwrap(), b"another");
     assert!(site.read("me", "x.txt").is_none() && site.read("a", "up/1").is_none());
 }
 

@@ -91,6 +91,8 @@ fn what_anybodys_torrent_describes_is_fetched_whatever_it_is_called_there() {
         site.client(&["download", "another name/", "--to", site.path("aside").to_str().unwrap()])
             .success();
         let torrent = made_by_others(name);
+        site.client(&["download", torrent.to_str().unwrap(), "-x", "deep"]).success();
+        assert!(site.read("me", "tree/z.bin").is_some() && !site.path("me/tree/deep").exists());
         site.client(&["download", torrent.to_str().unwrap()]).success();
         for (seed, (file, len)) in TREE.into_iter().enumerate() {
             let found = site.read("me", &format!("tree/{file}"));
