@@ -180,6 +180,14 @@ impl Bars {
         }
     }
 
+    /// Says what was wrong with a command that was not done, and to programs how it ended.
+    pub fn fail(&self, command: &str, text: &str) -> ExitStatus {
+        self.error(text);
+        let status = ExitStatus::Usage;
+        let (exit, meaning) = (status.code(), status.meaning());
+        status.then(self.emit(&Said::Summary { command, exit, meaning }))
+    }
+
     /// Does something that writes to the terminal while no bar is in the way.
     pub fn aside<R>(&self, write: impl FnOnce() -> R) -> R {
         self.multi.suspend(write)

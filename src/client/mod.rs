@@ -98,6 +98,12 @@ pub trait Execute {
         ExitStatus::Success
     }
 
+    /// Tells a program what is wrong with a line that was no command, or with the settings (then
+    /// without an exit code); false where people read.
+    fn tell_program(&mut self, _error: &str, _ends_a_line: bool) -> bool {
+        false
+    }
+
     /// From now on what they say goes there.
     fn print_to(&mut self, _print: Box<dyn FnMut(String) + Send>) {}
 
@@ -157,14 +163,14 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 /// user, and how it ended is the error.
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus> {
     let not_text = |word: OsString| UsageError::NotText(word.to_string_lossy().into_owned());
+    let words: Vec<OsString> = words.collect();
+    // The words are no command yet, and whoever typed this one reads nothing else.
+    let json = words.iter().any(|word| word == "--json");
     let words: Result<Vec<String>, _> =
-        words.map(|word| word.into_string().map_err(not_text)).collect();
+        words.into_iter().map(|word| word.into_string().map_err(not_text)).collect();
     words.and_then(|words| Typed::parse(&words)).map_err(|error| match error {
         UsageError::Asked(text) => output::print(|out| out.write_all(text.as_bytes())),
-        error => {
-            output::report(&mut io::stderr(), &error.to_string());
-            ExitStatus::Usage
-        }
+        error => Bars::new(false, json).fail("", &error.to_string()),
     })
 }
 
@@ -191,10 +197,8 @@ pub fn run(typed: &Typed) -> ExitStatus {
     }
     let bars = Bars::new(typed.program.logging.quiet, typed.program.json);
     logging::start_beside(bars.stderr(), typed.program.logging, shown);
-    start(typed, bars.clone()).unwrap_or_else(|error| {
-        bars.error(&error.to_string());
-        ExitStatus::Usage
-    })
+    let command = typed.command.as_ref().map_or("", Command::name);
+    start(typed, bars.clone()).unwrap_or_else(|error| bars.fail(command, &error.to_string()))
 }
 
 fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {

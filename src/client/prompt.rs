@@ -97,10 +97,7 @@ impl<'a, E: Execute> Shell<'a, E> {
                 Step::Done(self.perform(&command, &manner))
             }
             Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
-            Err(error) => {
-                self.report(&format!("{place}{error}"));
-                Step::Done(ExitStatus::Usage)
-            }
+            Err(error) => Step::Done(self.refuse(&format!("{place}{error}"))),
         }
     }
 
@@ -108,8 +105,8 @@ impl<'a, E: Execute> Shell<'a, E> {
     fn begin_line(&mut self, line: &str, place: &str) -> Step {
         match command_of(line) {
             Ok((command, _)) if !command.may_run_beside() => {
-                self.report(&format!("{place}that is done at once; leave out the {BESIDE}"));
-                Step::Done(ExitStatus::Usage)
+                let why = format!("{place}that is done at once; leave out the {BESIDE}");
+                Step::Done(self.refuse(&why))
             }
             Ok((command, manner)) => {
                 self.refresh();
@@ -118,10 +115,7 @@ impl<'a, E: Execute> Shell<'a, E> {
                 )
             }
             Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
-            Err(error) => {
-                self.report(&format!("{place}{error}"));
-                Step::Done(ExitStatus::Usage)
-            }
+            Err(error) => Step::Done(self.refuse(&format!("{place}{error}"))),
         }
     }
 
@@ -151,10 +145,7 @@ impl<'a, E: Execute> Shell<'a, E> {
             Command::Quit => ExitStatus::Success,
             Command::Help { topic } => match usage::about(topic.as_deref()) {
                 Ok(help) => self.print(&help),
-                Err(error) => {
-                    self.report(&error.to_string());
-                    ExitStatus::Usage
-                }
+                Err(error) => self.refuse(&error.to_string()),
             },
             _ => self.execute.execute(command, manner, self.settings.current()),
         }
@@ -173,7 +164,17 @@ impl<'a, E: Execute> Shell<'a, E> {
 
     /// Says what went wrong.
     pub fn report(&mut self, message: &str) {
-        output::report(self.err, message);
+        if !self.execute.tell_program(message, false) {
+            output::report(self.err, message);
+        }
+    }
+
+    /// Says why a line is not performed.
+    fn refuse(&mut self, why: &str) -> ExitStatus {
+        if !self.execute.tell_program(why, true) {
+            output::report(self.err, why);
+        }
+        ExitStatus::Usage
     }
 
     fn perform_bytes(&mut self, line: &[u8], number: usize) -> Step {
@@ -182,8 +183,8 @@ impl<'a, E: Execute> Shell<'a, E> {
         match std::str::from_utf8(line) {
             Ok(line) => self.perform_line(line, &format!("line {number}: ")),
             Err(_) => {
-                self.report(&format!("line {number}: not UTF-8; the line was skipped"));
-                Step::Done(ExitStatus::Usage)
+                let why = format!("line {number}: not UTF-8; the line was skipped");
+                Step::Done(self.refuse(&why))
             }
         }
     }

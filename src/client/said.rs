@@ -169,7 +169,7 @@ pub enum Said<'a> {
     Planned(Transferred<'a>),
     /// A command is done.
     Summary {
-        /// Which command, in lower case and without `#`.
+        /// Which command, in lower case and without `#`; empty where a line was none.
         command: &'a str,
         /// Its exit code.
         exit: u8,

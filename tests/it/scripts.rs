@@ -1,6 +1,7 @@
 //! What scripts are told: objects that fit their description, exit codes, progress without a
 //! terminal.
 
+use std::fs;
 use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
@@ -210,4 +211,26 @@ fn what_lies_elsewhere_is_published_without_overwriting() {
     said(&site, &["search", ""], 2);
     let some = said(&site, &["files", "gone", "one.jpg"], 7);
     assert!(some.iter().any(|said| said["event"] == "file"), "{some:?}");
+}
+
+#[test]
+fn mistakes_are_told_to_programs_too() {
+    let site = Site::new();
+    for words in ["bogus", "filelist --nope", "--peer nobody peers", "publish"] {
+        let told = said(&site, &words.split(' ').collect::<Vec<_>>(), 2);
+        assert_eq!(told[0]["event"], "error", "{words}: {told:?}");
+    }
+    let mut client = assert_cmd::Command::from_std(site.client_command());
+    let piped = client.arg("--json").write_stdin("bogus\n#FILES \"a\n#FILES\n#FILES &\n");
+    let done = piped.timeout(DEADLINE).assert().code(2);
+    let told: Vec<Value> =
+        out_of(&done).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let exits: Vec<_> = told
+        .iter()
+        .filter(|said| said["event"] == "summary")
+        .map(|said| said["exit"].as_u64().unwrap())
+        .collect();
+    assert_eq!(exits[..3], [2, 2, 0], "{told:?}");
+    fs::write(site.path("peer_settings.txt"), "no such line").unwrap();
+    assert_eq!(said(&site, &["peers"], 2)[0]["event"], "error");
 }
