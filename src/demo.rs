@@ -167,7 +167,7 @@ impl Demo {
 }
 
 fn say(line: &str) -> io::Result<()> {
-    output::print(|out| writeln!(out, "{line}"));
+    output::print(format!("{line}\n").as_bytes());
     io::stdout().flush()
 }
 

@@ -257,8 +257,8 @@
 //!   says what is there, its lock that somebody is at it, and its end what was passed on.
 //! * Folders are given to each target by itself.
 //! * All that can be typed is one definition (`client/grammar.rs`), and what commands say goes
-//!   through one place (`client/bars.rs`), to eyes, to a pipe, to a program or to the board of a
-//!   job.
+//!   to an audience (`client/audience.rs`) that they know nothing of: somebody at a terminal or
+//!   behind a pipe, a program, or whoever types the next command beside a job.
 //! * There is no tracker to ask, so `search`, `peers` and `ping` ask the peers, all at once, and
 //!   show answers as they come. A pong tells how a peer is doing in fields that may be absent.
 //! * How fast a process sends and receives is one account for all its connections

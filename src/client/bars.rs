@@ -1,332 +1,177 @@
-//! Progress on stderr: one bar a transfer on a terminal, plain lines elsewhere.
-//!
-//! Everything that is written while bars stand goes through [`Bars`], which takes them away for
-//! that moment, so that no line is torn.
+//! How far transfers are, for people: a bar each on a terminal, a line now and then elsewhere.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::jobs::Lines;
-use super::output::{print_to, report};
-use super::progress::{Rate, in_words, message};
-use super::said::Said;
-use super::text::{self, clipped, shown};
-use super::{ExitStatus, Layout};
+use super::audience::{Audience, Gauge};
+use super::progress::{Rate, amount, in_one_line, outlook, state};
+use super::terminal::Terminal;
+use super::text::{self, clipped, percents, size, width};
 use crate::config;
-use crate::fetch::{Event, Snapshot};
+use crate::fetch::{Contribution, Snapshot};
+use crate::topology::PeerId;
 
-/// All bars of this process, and what is said beside them. Clones are the same bars.
-#[derive(Clone, Debug)]
-pub struct Bars {
+/// A bar on a terminal; nothing is drawn before [`config::BAR_DELAY`].
+pub(super) struct Drawn {
     multi: MultiProgress,
-    drawn: bool,
-    quiet: bool,
-    /// Whether programs listen: then all is said in objects on `out`.
-    json: bool,
-    layout: Layout,
-    out: Sink,
-    err: Sink,
-    /// Where it is noted how far transfers are, instead of saying it.
-    board: Option<Board>,
+    label: String,
+    bar: Option<ProgressBar>,
+    /// From the beginning of the transfer.
+    drawn_at: Duration,
+    rates: Rates,
 }
 
-/// How far each transfer of a job is, in words, by its label.
-pub(super) type Board = Arc<Mutex<BTreeMap<String, String>>>;
-
-/// Prints lines without tearing one that is being typed.
-pub(super) type Printer = Arc<Mutex<dyn FnMut(String) + Send>>;
-
-/// Where lines go.
-#[derive(Clone)]
-struct Sink(Arc<Mutex<dyn Write + Send>>);
-
-impl Sink {
-    fn of(write: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(write)))
-    }
-
-    fn with<R>(&self, write: impl FnOnce(&mut (dyn Write + Send)) -> R) -> R {
-        write(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// How fast all of it comes, and what comes from each peer.
+#[derive(Default)]
+struct Rates {
+    all: Rate,
+    peers: HashMap<PeerId, Rate>,
 }
 
-impl fmt::Debug for Sink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sink")
+impl Drawn {
+    pub(super) fn new(multi: MultiProgress, label: &str) -> Self {
+        let (label, rates) = (label.to_owned(), Rates::default());
+        Self { multi, label, bar: None, drawn_at: Duration::ZERO, rates }
+    }
+
+    /// The line or lines that show where it stands.
+    fn text(&mut self, snapshot: &Snapshot, columns: usize) -> String {
+        let rate = self.rates.all.update(snapshot);
+        let mut lines = head(&self.label, snapshot, rate, columns);
+        lines.extend(peers(snapshot, &mut self.rates.peers, columns));
+        let lines: Vec<_> = lines.iter().map(|line| clipped(line, columns)).collect();
+        lines.join("\n")
     }
 }
 
-impl Bars {
-    /// Bars on stderr when that is a terminal. When quiet, no bars and no notes; with `json`, all
-    /// is said to a program.
-    pub fn new(quiet: bool, json: bool) -> Self {
-        let drawn = !quiet && !json && io::stderr().is_terminal();
-        let target =
-            if drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let multi = MultiProgress::with_draw_target(target);
-        let (out, err) = (Sink::of(io::stdout()), Sink::of(io::stderr()));
-        let layout = if json { Layout::Json } else { Layout::of_stdout() };
-        Self { multi, drawn, quiet, json, layout, out, err, board: None }
-    }
-
-    /// No bars, but all that is said, to whoever runs commands within this process: results to
-    /// `out`, everything else to `err`.
-    pub fn told_to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
-        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let (out, err) = (Sink::of(out), Sink::of(err));
-        Self {
-            multi,
-            drawn: false,
-            quiet: false,
-            json: false,
-            layout: Layout::Tabs,
-            out,
-            err,
-            board: None,
+impl Gauge for Drawn {
+    fn update(&mut self, snapshot: &Snapshot) {
+        let due = match self.bar {
+            Some(_) => self.drawn_at + config::BAR_INTERVAL,
+            None => config::BAR_DELAY,
+        };
+        if snapshot.elapsed < due {
+            return;
         }
-    }
-
-    /// The same for a command that runs beside the prompt.
-    pub(super) fn of_job(&self, board: Board, printer: Option<Printer>) -> Self {
-        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let mut bars = Self { multi, drawn: false, board: Some(board), ..self.clone() };
-        if let Some(printer) = printer {
-            (bars.out, bars.err) =
-                (Sink::of(Lines::to(printer.clone())), Sink::of(Lines::to(printer)));
-        }
-        bars
-    }
-
-    /// For whom tables are made: whoever reads the results.
-    pub fn layout(&self) -> Layout {
-        self.layout
-    }
-
-    /// Writes a result; see [`print_to`].
-    pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> ExitStatus {
-        self.aside(|| self.out.with(|out| self.err.with(|err| print_to(out, err, write))))
-    }
-
-    /// Writes a part of a long result. Whatever makes it must not be done in here: other threads
-    /// that have something to say wait meanwhile. Says whether anybody still reads.
-    pub fn print_part(&self, bytes: &[u8]) -> Result<bool, ExitStatus> {
-        let written =
-            self.aside(|| self.out.with(|out| out.write_all(bytes).and_then(|()| out.flush())));
-        match written {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => {
-                self.error(&format!("cannot write the result: {error}"));
-                Err(ExitStatus::Failed)
+        self.drawn_at = snapshot.elapsed;
+        // Each time anew, as a terminal may be resized. Its last column is left free, because
+        // some go to the next line when it is written to.
+        let columns = text::columns_of_stderr().saturating_sub(1);
+        let text = self.text(snapshot, columns);
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None => {
+                // The whole bar is made before it is seen for the first time.
+                let hidden = ProgressDrawTarget::hidden();
+                let bar = ProgressBar::with_draw_target(None, hidden).with_message(text);
+                if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                    bar.set_style(style);
+                }
+                let bar = self.multi.add(bar);
+                bar.tick();
+                self.bar = Some(bar);
             }
         }
     }
+}
 
-    /// Writes the line that says how a command went, unless quiet; to a program, `said` instead.
-    pub fn say(&self, line: &str, said: &Said<'_>) -> ExitStatus {
-        match (self.json, self.quiet) {
-            (true, _) => self.emit(said),
-            (false, true) => ExitStatus::Success,
-            (false, false) => self.print(|out| writeln!(out, "{line}")),
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            self.multi.remove(&bar);
         }
-    }
-
-    /// Writes a result, whether quiet or not; to a program, `said` instead.
-    pub fn result(&self, line: &str, said: &Said<'_>) -> ExitStatus {
-        match self.json {
-            true => self.emit(said),
-            false => self.print(|out| writeln!(out, "{line}")),
-        }
-    }
-
-    /// How wide a line of a result may be for eyes.
-    pub fn columns(&self) -> usize {
-        text::columns_of_stdout()
-    }
-
-    /// Says something that only programs are told.
-    pub fn emit(&self, said: &Said<'_>) -> ExitStatus {
-        match self.json {
-            true => self.print(|out| out.write_all(said.line().as_bytes())),
-            false => ExitStatus::Success,
-        }
-    }
-
-    /// A bar for one transfer; nothing is drawn before [`config::BAR_DELAY`].
-    pub fn transfer(&self, label: &str) -> Bar {
-        Bar { bars: self.clone(), label: shown(label).into_owned(), state: Mutex::default() }
-    }
-
-    /// Says something that is worth knowing, unless quiet.
-    pub fn note(&self, text: &str) {
-        if self.json {
-            self.emit(&Said::Note { text });
-        } else if !self.quiet {
-            // Nobody is left to be told when stderr is gone.
-            let _ = self.aside(|| self.err.with(|err| writeln!(err, "{text}")));
-        }
-    }
-
-    /// Says what went wrong, always.
-    pub fn error(&self, text: &str) {
-        match self.json {
-            true => drop(self.emit(&Said::Error { text })),
-            false => self.aside(|| self.err.with(|err| report(err, text))),
-        }
-    }
-
-    /// Says what was wrong with a command that was not done, and to programs how it ended.
-    pub fn fail(&self, command: &str, text: &str) -> ExitStatus {
-        self.error(text);
-        let status = ExitStatus::Usage;
-        let (exit, meaning) = (status.code(), status.meaning());
-        status.then(self.emit(&Said::Summary { command, exit, meaning }))
-    }
-
-    /// Does something that writes to the terminal while no bar is in the way.
-    pub fn aside<R>(&self, write: impl FnOnce() -> R) -> R {
-        self.multi.suspend(write)
-    }
-
-    /// Stderr beside the bars, for the log.
-    pub fn stderr(&self) -> impl Write + Send + 'static {
-        BesideBars(self.clone())
     }
 }
 
-struct BesideBars(Bars);
-
-impl Write for BesideBars {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.aside(|| self.0.err.with(|err| err.write(bytes)))
+/// Label, bar, percent, and as much of the rest as there is room for; where one line is too short
+/// for the bar and its figures, the label stands above.
+fn head(label: &str, snapshot: &Snapshot, rate: u64, columns: usize) -> Vec<String> {
+    let percent = match (snapshot.done, snapshot.total) {
+        (_, 0) => "  0%".to_owned(),
+        (done, total) => format!("{:3}%", u128::from(done.min(total)) * 100 / u128::from(total)),
+    };
+    let (amount, outlook) = (amount(snapshot), outlook(snapshot, rate));
+    let whole = format!("{percent}  {amount}  {outlook}");
+    let label = clipped(label, config::LABEL_COLUMNS.max(columns / 3));
+    let beside = columns.saturating_sub(width(&label) + width(&whole) + 2);
+    if beside >= config::SHORTEST_BAR {
+        let bar = filled(beside.min(config::LONGEST_BAR), snapshot);
+        return vec![format!("{label} {bar} {whole}")];
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.err.with(|err| err.flush())
-    }
+    let fits = 2 + config::SHORTEST_BAR + 1 + width(&whole) <= columns;
+    let figures = if fits { whole } else { format!("{percent}  {outlook}") };
+    let room = columns.saturating_sub(width(&figures) + 3);
+    let bar = filled(room.clamp(config::SHORTEST_BAR, config::LONGEST_BAR), snapshot);
+    vec![label.into_owned(), format!("  {bar} {figures}")]
 }
 
-/// The bar of one transfer; it goes away with [`Bar::finish`] or when it is dropped.
-#[derive(Debug)]
-pub struct Bar {
-    bars: Bars,
+/// A bar of so many columns, filled as far as the transfer is, in eighths of a column.
+fn filled(columns: usize, snapshot: &Snapshot) -> String {
+    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let share = snapshot.done.min(snapshot.total) as f64 / snapshot.total.max(1) as f64;
+    let eighths = (share * (columns * 8) as f64) as usize;
+    let part = PARTS.get(eighths % 8).copied().unwrap_or_default();
+    let mut bar = format!("{}{part}", "█".repeat(eighths / 8));
+    let taken = width(&bar);
+    text::pad(&mut bar, taken, columns);
+    bar
+}
+
+/// A line for each peer that contributes, the first [`config::SHOWN_SHARES`] of them; the others
+/// are added up. Where there is little room, how much came is left to the percents.
+fn peers(snapshot: &Snapshot, rates: &mut HashMap<PeerId, Rate>, columns: usize) -> Vec<String> {
+    let amount = |bytes| match columns {
+        ..48 => String::new(),
+        48.. => format!("  {:>10}", size(bytes)),
+    };
+    let sources = &snapshot.sources;
+    let (first, others) = sources.split_at(sources.len().min(config::SHOWN_SHARES));
+    let mut amounts: Vec<u64> = first.iter().map(|source| source.bytes).collect();
+    amounts.push(others.iter().map(|source| source.bytes).sum());
+    let shares = percents(&amounts);
+    let mut line = |source: &Contribution, share: u64| {
+        let came =
+            Snapshot { done: source.bytes, elapsed: snapshot.elapsed, ..Snapshot::default() };
+        let rate = rates.entry(source.peer.clone()).or_default().update(&came);
+        let state = state(source).unwrap_or_else(|| format!("{}/s", size(rate)));
+        format!("  {:12} {share:3}%{}  {state}", source.peer.as_str(), amount(source.bytes))
+    };
+    let mut lines: Vec<String> =
+        first.iter().zip(&shares).map(|(source, share)| line(source, *share)).collect();
+    if let (false, Some(share), Some(bytes)) = (others.is_empty(), shares.last(), amounts.last()) {
+        let who = format!("{} others", others.len());
+        lines.push(format!("  {who:12} {share:3}%{}", amount(*bytes)));
+    }
+    lines
+}
+
+/// A line now and then, where nothing can be drawn.
+pub(super) struct Spoken {
+    reader: Terminal,
     label: String,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    drawn: Option<ProgressBar>,
-    /// When it was shown last, from the beginning of the transfer.
-    shown_at: Option<Duration>,
+    /// From the beginning of the transfer.
+    said_at: Duration,
     rate: Rate,
 }
 
-impl Bar {
-    /// Shows where the transfer stands. Cheap enough to be called often.
-    pub fn update(&self, snapshot: &Snapshot) {
-        if let Some(board) = &self.bars.board {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let message = message(snapshot, state.rate.update(snapshot));
-            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-            board.insert(self.label.clone(), format!("{}  {message}", self.label));
-            return;
-        }
-        let (delay, interval) = match (self.bars.drawn, self.bars.json) {
-            (true, _) => (config::BAR_DELAY, config::BAR_INTERVAL),
-            (false, true) => (config::PROGRESS_EVENT, config::PROGRESS_EVENT),
-            (false, false) => (config::PROGRESS_LINE, config::PROGRESS_LINE),
-        };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = state.shown_at;
-        if snapshot.elapsed < before.map_or(delay, |before| before + interval) {
-            return;
-        }
-        state.shown_at = Some(snapshot.elapsed);
-        let rate = state.rate.update(snapshot);
-        if !self.bars.drawn {
-            drop(state);
-            return self.say_progress(snapshot, rate);
-        }
-        let message = message(snapshot, rate);
-        match &state.drawn {
-            Some(bar) => {
-                // The total of a folder grows while it is listed.
-                bar.set_length(snapshot.total);
-                bar.set_position(snapshot.done);
-                bar.set_message(message);
-            }
-            None => state.drawn = Some(self.draw(snapshot, message)),
-        }
-    }
-
-    /// Where there is no bar: a line, or an object.
-    fn say_progress(&self, snapshot: &Snapshot, rate: u64) {
-        let Snapshot { done, total, files, of_files, ref sources, .. } = *snapshot;
-        if self.bars.json {
-            let transfer = self.label.as_str();
-            self.bars.emit(&Said::Progress {
-                transfer,
-                done,
-                total,
-                files,
-                of_files,
-                rate,
-                sources,
-            });
-        } else {
-            let message = message(snapshot, rate).replace("\n ", "");
-            self.bars.note(&format!("{}: {message}", self.label));
-        }
-    }
-
-    /// Says something beside the bars, unless quiet.
-    pub fn note(&self, text: &str) {
-        self.bars.note(text);
-    }
-
-    /// Says what happened to this transfer, unless quiet.
-    pub fn tell(&self, event: &Event) {
-        self.note(&format!("{}: {}", self.label, in_words(event)));
-    }
-
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        if let Some(board) = &self.bars.board {
-            board.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.label);
-        }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bar) = state.drawn.take() {
-            bar.finish_and_clear();
-            self.bars.multi.remove(&bar);
-        }
-    }
-
-    /// Makes the whole bar before it is seen for the first time.
-    fn draw(&self, snapshot: &Snapshot, message: String) -> ProgressBar {
-        let hidden = ProgressDrawTarget::hidden();
-        let label = clipped(&self.label, config::LABEL_COLUMNS).into_owned();
-        let bar = ProgressBar::with_draw_target(Some(snapshot.total), hidden)
-            .with_prefix(label)
-            .with_message(message)
-            .with_position(snapshot.done);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:20} {msg}") {
-            bar.set_style(style.progress_chars("█▉▊▋▌▍▎▏ "));
-        }
-        let bar = self.bars.multi.add(bar);
-        bar.tick();
-        bar
+impl Spoken {
+    pub(super) fn new(reader: Terminal, label: &str) -> Self {
+        let (label, rate) = (label.to_owned(), Rate::default());
+        Self { reader, label, said_at: Duration::ZERO, rate }
     }
 }
 
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.finish();
+impl Gauge for Spoken {
+    fn update(&mut self, snapshot: &Snapshot) {
+        if snapshot.elapsed < self.said_at + config::PROGRESS_LINE {
+            return;
+        }
+        self.said_at = snapshot.elapsed;
+        let rate = self.rate.update(snapshot);
+        self.reader.note(&format!("{}: {}", self.label, in_one_line(snapshot, rate)));
     }
 }
 
@@ -334,24 +179,59 @@ impl Drop for Bar {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Snapshot {
-        let elapsed = Duration::from_secs(seconds);
-        Snapshot { total: 1000, done: 200, elapsed, ..Snapshot::default() }
+    const MIB: u64 = 1 << 20;
+
+    fn source(peer: &str, bytes: u64, active: bool) -> Contribution {
+        Contribution { peer: peer.parse().unwrap(), bytes, active, waiting: None }
+    }
+
+    /// What is drawn of a transfer that has run for so many seconds.
+    fn drawn(label: &str, columns: usize, sources: Vec<Contribution>) -> Vec<String> {
+        let mut bar = Drawn::new(MultiProgress::new(), label);
+        let (done, elapsed) = (500 * MIB, Duration::from_secs(50));
+        let snapshot =
+            Snapshot { total: 1000 * MIB, done, elapsed, sources, ..Snapshot::default() };
+        bar.text(&snapshot, columns).lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn nothing_is_drawn_without_a_terminal_or_before_the_delay() {
-        let mut bars = Bars::new(true, false);
-        let bar = bars.transfer("a");
-        bar.update(&at(5));
-        assert!(bar.state.lock().unwrap().drawn.is_none());
-        bars.drawn = true;
-        let bar = bars.transfer("a");
-        bar.update(&Snapshot { elapsed: config::BAR_DELAY / 2, ..at(0) });
-        assert!(bar.state.lock().unwrap().drawn.is_none());
-        bar.update(&at(5));
-        assert!(bar.state.lock().unwrap().drawn.is_some());
-        bar.finish();
-        assert!(bar.state.lock().unwrap().drawn.is_none());
+    fn a_bar_fits_any_terminal_and_keeps_what_matters_most() {
+        for columns in [39, 60, 79, 119, 300] {
+            for label in ["a", "peer1 a rather long name of a film.mkv", "日本語の長いファイル名"]
+            {
+                let sources = vec![source("p1", 300 * MIB, true), source("p2", 200 * MIB, false)];
+                let lines = drawn(label, columns, sources);
+                let text = lines.join("\n");
+                for line in &lines {
+                    assert!(width(line) <= columns, "{columns}: {line}");
+                }
+                for part in [" 50%", "10.0 MiB/s", "50 s left", "█", " 60% ", "gone"] {
+                    assert!(text.contains(part), "{columns}: {part} in {text}");
+                }
+            }
+        }
+        assert_eq!(
+            drawn("a.iso", 79, vec![]),
+            ["a.iso ██████████            50%  500.0 MiB / 1000.0 MiB  10.0 MiB/s  50 s left"]
+        );
+    }
+
+    #[test]
+    fn each_peer_has_a_line_and_many_are_added_up() {
+        let sources: Vec<_> = (1..=9).map(|i| source(&format!("p{i}"), 10 * MIB, true)).collect();
+        let lines = drawn("a", 80, sources);
+        assert_eq!(lines.len(), 1 + config::SHOWN_SHARES + 1);
+        assert!(lines[1].starts_with("  p1            11%    10.0 MiB  "), "{}", lines[1]);
+        assert!(lines.last().unwrap().contains("3 others"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_quick_transfer_draws_nothing() {
+        let mut bar = Drawn::new(MultiProgress::new(), "a");
+        let quick = Snapshot { elapsed: config::BAR_DELAY / 2, ..Snapshot::default() };
+        bar.update(&quick);
+        assert!(bar.bar.is_none());
+        bar.update(&Snapshot { elapsed: config::BAR_DELAY, ..quick });
+        assert!(bar.bar.is_some());
     }
 }

@@ -141,8 +141,8 @@ pub(super) fn sources(
         match ClassicPeer::new(asker, &name, manifest, length) {
             Ok(peer) => sources.push(Box::new(peer)),
             Err(error) => {
-                let bars = &work.transfers.surroundings.bars;
-                bars.note(&format!("{id} takes no part: {}", shown(&error.to_string())));
+                let audience = &work.transfers.surroundings.audience;
+                audience.note(&format!("{id} takes no part: {}", shown(&error.to_string())));
             }
         }
     }
@@ -163,13 +163,13 @@ pub(super) fn receive_unproven(
     holders: Vec<Holder>,
     replace: bool,
 ) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let fail = |status, message: String| {
-        bars.error(&format!("{}: {}", shown(wanted), shown(&message)));
+        audience.error(&format!("{}: {}", shown(wanted), shown(&message)));
         status
     };
     if let Some(conflict) = conflict(&holders) {
-        bars.error(&format!(
+        audience.error(&format!(
             "{} is not the same file at all peers; name one of them:{conflict}",
             shown(wanted)
         ));
@@ -188,7 +188,7 @@ pub(super) fn receive_unproven(
         let line = format!("would download {}, unverified, from {}", shown(wanted), ids.join(", "));
         let said =
             Transferred { direction: "download", name: wanted, files: 1, ..Transferred::default() };
-        return bars.result(&line, &Said::Planned(said));
+        return audience.result(&line, &Said::Planned(said));
     }
     match work.store().and_then(|store| store.receive_unproven(name.clone(), length, replace)) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
@@ -202,7 +202,7 @@ pub(super) fn receive_unproven(
         ),
         Ok(Arrival::Ready(incoming)) => match fetch(work, holders, &there, incoming) {
             Ok(snapshot) => {
-                bars.note(&unverified);
+                audience.note(&unverified);
                 say_downloaded(work, &name, &snapshot)
             }
             Err(TransferError::Interrupted) => {
@@ -224,7 +224,7 @@ pub(super) fn fetch(
     let length = holders.first().map_or(0, |holder| holder.length);
     let from: Vec<Asker> = holders.into_iter().map(|holder| holder.asker).collect();
     let progress = Progress::new(length);
-    let bar: Bar = work.transfers.surroundings.bars.transfer(name.as_str());
+    let bar: Bar = work.transfers.surroundings.audience.transfer(name.as_str());
     let store = work.store()?;
     let observer = |event: Event| bar.tell(&event);
     let (done, finished) = bounded(1);

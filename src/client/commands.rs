@@ -54,12 +54,12 @@ impl Transfers {
                 local::find(&work, name, &chosen.except).and_then(|found| place.of_upload(found));
             match found {
                 Ok((found, _)) if found.file_name().is_some_and(|name| left_out.has(name)) => {
-                    self.surroundings.bars.note(&format!("-x leaves out {}", shown(name)));
+                    self.surroundings.audience.note(&format!("-x leaves out {}", shown(name)));
                 }
                 Ok(found) => given.push(found),
                 Err(error) => {
-                    let bars = &self.surroundings.bars;
-                    bars.error(&format!(
+                    let audience = &self.surroundings.audience;
+                    audience.error(&format!(
                         "cannot upload {}: {}",
                         shown(name),
                         shown(&error.to_string())
@@ -105,8 +105,8 @@ impl Transfers {
         if names.is_empty() {
             return Err(LeftOut::all());
         }
-        let bars = &self.surroundings.bars;
-        not.iter().for_each(|name| bars.note(&format!("-x leaves out {}", shown(name))));
+        let audience = &self.surroundings.audience;
+        not.iter().for_each(|name| audience.note(&format!("-x leaves out {}", shown(name))));
         if let Some(to) = &typed.to {
             check_folder(to)?;
         }
@@ -123,7 +123,7 @@ impl Transfers {
                     StoreError::NoFolder { path } => format!("--to {path}: it is no folder"),
                     error => error.to_string(),
                 };
-                bars.error(&shown(&why));
+                audience.error(&shown(&why));
                 return Ok(ExitStatus::from(&error));
             }
         };

@@ -11,7 +11,7 @@ use crate::fetch::Snapshot;
 pub(super) fn say_downloaded(work: &Work<'_>, name: &FileName, snapshot: &Snapshot) -> ExitStatus {
     let line = format!("{}{}", summary(name, snapshot), work.where_it_lies(name.as_str()));
     let said = Said::Transferred(transferred(name, snapshot, 0));
-    work.transfers.surroundings.bars.say(&line, &said)
+    work.transfers.surroundings.audience.say(&line, &said)
 }
 
 /// Says that a file was here before.
@@ -19,7 +19,7 @@ pub(super) fn say_already_here(work: &Work<'_>, name: &FileName) -> ExitStatus {
     let line = format!("{} is already here", quoted(name.as_str()));
     let nothing = Snapshot::default();
     let said = Said::Transferred(transferred(name, &nothing, 1));
-    work.transfers.surroundings.bars.say(&line, &said)
+    work.transfers.surroundings.audience.say(&line, &said)
 }
 
 fn transferred<'a>(name: &'a FileName, snapshot: &'a Snapshot, there: u64) -> Transferred<'a> {

@@ -36,12 +36,12 @@ struct Found {
 
 /// Fetches a file of that very name, or one with that id, if anybody has it.
 pub(super) fn run(work: &Work<'_>, wanted: &FileName, replace: bool) -> Tried {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     if work.peers.is_empty() {
         return Tried::Nobody(Vec::new());
     }
     let refuse = |error: &StoreError| {
-        bars.error(&format!(
+        audience.error(&format!(
             "cannot download {}: {}",
             quoted(wanted.as_str()),
             shown(&error.to_string())
@@ -56,7 +56,7 @@ pub(super) fn run(work: &Work<'_>, wanted: &FileName, replace: bool) -> Tried {
     }
     let found = find(work, wanted);
     if work.cancel.is_cancelled() {
-        bars.error("interrupted; the same command continues");
+        audience.error("interrupted; the same command continues");
         return Tried::Done(ExitStatus::Interrupted);
     }
     if found.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn run(work: &Work<'_>, wanted: &FileName, replace: bool) -> Tried {
     for (peer, error) in &found.failures {
         match error {
             SourceError::NotServing => log::info!("{} does not serve {wanted}", peer.id),
-            _ => bars.note(&format!("{peer}: {}", shown(&error.to_string()))),
+            _ => audience.note(&format!("{peer}: {}", shown(&error.to_string()))),
         }
     }
     Tried::Done(take(work, wanted, found, replace))
@@ -80,8 +80,8 @@ fn take(work: &Work<'_>, wanted: &FileName, found: Found, replace: bool) -> Exit
         return classic::receive_unproven(work, wanted.as_str(), found.classic, replace);
     }
     if let Some(conflict) = conflict(&found.holders) {
-        let bars = &work.transfers.surroundings.bars;
-        bars.error(&format!(
+        let audience = &work.transfers.surroundings.audience;
+        audience.error(&format!(
             "{} is not the same file at all peers; choose one by its id:{conflict}",
             quoted(wanted.as_str())
         ));
@@ -104,7 +104,7 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
     let id = name.as_str().parse::<RootPrefix>().ok();
     let (known, peers): (Vec<Peer>, Vec<Peer>) =
         work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
-    let bar = work.transfers.surroundings.bars.transfer(name.as_str());
+    let bar = work.transfers.surroundings.audience.transfer(name.as_str());
     let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
     let waits = work.waits;
     let here = work.name.as_ref().unwrap_or(name);
@@ -220,8 +220,8 @@ fn manifest(work: &Work<'_>, found: &mut Found) -> Option<Manifest> {
                 return Some(manifest);
             }
             Err(error) => {
-                let bars = &work.transfers.surroundings.bars;
-                bars.error(&format!("{}: {}", holder.peer, shown(&error.to_string())));
+                let audience = &work.transfers.surroundings.audience;
+                audience.error(&format!("{}: {}", holder.peer, shown(&error.to_string())));
                 found.failures.push((holder.peer, error));
             }
         }
@@ -231,7 +231,7 @@ fn manifest(work: &Work<'_>, found: &mut Found) -> Option<Manifest> {
 
 /// Opens the part file and fetches into it.
 fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let Some(manifest) = manifest(work, &mut found) else {
         return ExitStatus::of_peers(
             found.failures.iter().map(|(_, error)| ExitStatus::from(error)),
@@ -248,7 +248,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
         found.holders.first().map(|holder| holder.outline.attributes).unwrap_or_default();
     let name = manifest.name().clone();
     let fail = |status, message: String| {
-        bars.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
+        audience.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
         status
     };
     let (early, progress) = match found.begun.take() {
@@ -287,7 +287,7 @@ fn fetch(
     let (own, shared) =
         (own_server(work, &found), found.holders.iter().any(|holder| holder.outline.shared));
     let sources = sources(work, found, &manifest);
-    let bar = work.transfers.surroundings.bars.transfer(manifest.name().as_str());
+    let bar = work.transfers.surroundings.audience.transfer(manifest.name().as_str());
     let came = came(&progress.snapshot());
     progress.take_back(came.saturating_sub(part.received()));
     let resumed = part.received().saturating_sub(came);

@@ -10,7 +10,7 @@ use super::meaning::{self, Meaning, Nobody};
 use super::omissions;
 use super::table::Fold;
 use super::work::Work;
-use super::{Bars, ExitStatus, Layout, Listed, classic, select, shown, table};
+use super::{Audience, ExitStatus, Layout, Listed, classic, select, shown, table};
 use crate::config;
 use crate::content::pattern::{beneath, escaped};
 use crate::content::{Entry, Omissions, Selection};
@@ -33,8 +33,8 @@ pub(super) fn run(
     except: &[String],
     null: bool,
 ) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
-    let layout = if null { Layout::Null } else { bars.layout() };
+    let audience = &work.transfers.surroundings.audience;
+    let layout = if null { Layout::Null } else { audience.layout() };
     let Some(typed) = typed else {
         let attempt = Attempt { work, pattern: None, except, within: Some(String::new()), layout };
         return attempt.run().end(work);
@@ -42,7 +42,7 @@ pub(super) fn run(
     let meanings = match meaning::meanings(typed) {
         Ok(meanings) => meanings,
         Err(why) => {
-            bars.error(&format!("cannot list {}: {}", shown(typed), shown(&why.to_string())));
+            audience.error(&format!("cannot list {}: {}", shown(typed), shown(&why.to_string())));
             return ExitStatus::Usage;
         }
     };
@@ -67,7 +67,7 @@ pub(super) fn run(
     if typed.parse::<PeerId>().is_ok() && !typed.contains('.') {
         // It stands where a peer may stand, too.
         let known = select::known_ids(work.topology);
-        bars.error(&format!("unknown peer {typed}; known: {known}; and no file is called so"));
+        audience.error(&format!("unknown peer {typed}; known: {known}; and no file is called so"));
         return ExitStatus::Usage;
     }
     let near = meaning::near(work, nobody.asked(), typed);
@@ -101,7 +101,7 @@ impl Attempt<'_> {
             ..ListRequest::default()
         };
         let request = &request;
-        let bars = &work.transfers.surroundings.bars;
+        let audience = &work.transfers.surroundings.audience;
         let (mut written, mut all) = (Written::default(), Vec::new());
         let endings: Vec<Ending> = thread::scope(|scope| {
             let (mut streams, mut asking) = (Vec::new(), Vec::new());
@@ -112,7 +112,7 @@ impl Attempt<'_> {
             }
             match self.layout {
                 Layout::Tabs | Layout::Null | Layout::Json => {
-                    written = stream(bars, &mut streams, self.layout)
+                    written = stream(audience.as_ref(), &mut streams, self.layout)
                 }
                 Layout::Aligned => all = gather(&mut streams, self.within.as_deref()),
             }
@@ -129,7 +129,7 @@ impl Attempt<'_> {
         {
             let mut table = Vec::new();
             table::write(&all, self.layout, &mut table);
-            written = Written { any: true, status: bars.print(|out| out.write_all(&table)) };
+            written = Written { any: true, status: audience.table(&table) };
         }
         let left_out = endings.iter().flatten().any(|left_out| !left_out.is_empty());
         Shown { any: written.any || left_out, endings, printed: written.status }
@@ -140,7 +140,7 @@ impl Shown {
     /// Says what was left out, and who could not be asked.
     fn end(self, work: &Work<'_>) -> ExitStatus {
         if work.cancel.is_cancelled() {
-            work.transfers.surroundings.bars.error("interrupted");
+            work.transfers.surroundings.audience.error("interrupted");
             return ExitStatus::Interrupted;
         }
         let outcomes =
@@ -239,12 +239,12 @@ impl Stream {
 
 /// Writes one line a file while the lists come, merged by name. What is waited for is never waited
 /// for while the output is held.
-fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> Written {
+fn stream(audience: &dyn Audience, streams: &mut [Stream], layout: Layout) -> Written {
     let (mut lines, mut any) = (Vec::new(), false);
     loop {
         let waits = !streams.iter_mut().all(Stream::is_ready);
         if lines.len() >= config::LISTING_AT_ONCE || (waits && !lines.is_empty()) {
-            match bars.print_part(&std::mem::take(&mut lines)) {
+            match audience.part(&std::mem::take(&mut lines)) {
                 Ok(true) => {}
                 Ok(false) => return Written { any, status: ExitStatus::Success },
                 Err(status) => return Written { any, status },
@@ -263,7 +263,7 @@ fn stream(bars: &Bars, streams: &mut [Stream], layout: Layout) -> Written {
         table::write_namesakes(&namesakes, layout, &mut lines);
         any = true;
     }
-    let status = bars.print_part(&lines).err().unwrap_or(ExitStatus::Success);
+    let status = audience.part(&lines).err().unwrap_or(ExitStatus::Success);
     Written { any, status }
 }
 
@@ -285,13 +285,11 @@ fn gather(streams: &mut [Stream], within: Option<&str>) -> Vec<Listed> {
 
 /// Says what a peer left out, or why it is not known.
 fn tell(work: &Work<'_>, peer: &Peer, ending: Ending) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     match ending {
-        Ok(left_out) => {
-            omissions::tell(&work.transfers.surroundings.bars, peer.id.as_str(), &left_out)
-        }
+        Ok(left_out) => omissions::tell(audience.as_ref(), peer.id.as_str(), &left_out),
         Err(error) => {
-            bars.error(&format!("{peer}: {}", shown(&error.to_string())));
+            audience.error(&format!("{peer}: {}", shown(&error.to_string())));
             ExitStatus::from(&error)
         }
     }

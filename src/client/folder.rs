@@ -37,9 +37,9 @@ pub(super) fn download(
     except: &[String],
     replace: bool,
 ) -> Tried {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let fail = |error: &dyn std::fmt::Display, status| {
-        bars.error(&format!("{}{}: {}", quoted(typed.0), typed.1, shown(&error.to_string())));
+        audience.error(&format!("{}{}: {}", quoted(typed.0), typed.1, shown(&error.to_string())));
         Tried::Done(status)
     };
     if work.peers.is_empty() {
@@ -55,7 +55,7 @@ pub(super) fn download(
     };
     let label = format!("{}{}", quoted(typed.0), typed.1);
     let progress = Progress::new(0);
-    let bar = bars.transfer(&label);
+    let bar = audience.transfer(&label);
     let result = fetch(work, &store, (&share, replace), &progress, &bar);
     bar.finish();
     match result {
@@ -115,17 +115,17 @@ fn tell_download(
     outcome: &FolderOutcome,
     snapshot: &Snapshot,
 ) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let left_out: Vec<ExitStatus> = outcome
         .left_out
         .iter()
-        .map(|(peer, omissions)| omissions::tell(bars, peer.as_str(), omissions))
+        .map(|(peer, omissions)| omissions::tell(audience.as_ref(), peer.as_str(), omissions))
         .collect();
     for (peer, error) in &outcome.lost {
-        bars.note(&format!("{peer}: {}", shown(&error.to_string())));
+        audience.note(&format!("{peer}: {}", shown(&error.to_string())));
     }
     if outcome.listed == 0 {
-        bars.error(&format!("nothing of {wanted} can be copied"));
+        audience.error(&format!("nothing of {wanted} can be copied"));
         return ExitStatus::Incomplete;
     }
     let failures: Vec<(FileName, String)> =
@@ -156,7 +156,7 @@ fn tell_planned(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome) -> ExitS
     };
     let much = format!("{}, {}", files(outcome.received), size(outcome.bytes));
     let line = format!("would download {wanted}: {much}{}", others(outcome.here, failed));
-    work.transfers.surroundings.bars.result(&line, &Said::Planned(said))
+    work.transfers.surroundings.audience.result(&line, &Said::Planned(said))
 }
 
 fn tell_done(
@@ -186,7 +186,7 @@ fn tell_done(
         sources: &snapshot.sources,
         ..Transferred::default()
     };
-    work.transfers.surroundings.bars.say(&line, &Said::Transferred(said))
+    work.transfers.surroundings.audience.say(&line, &Said::Transferred(said))
 }
 
 fn others(here: u64, failed: u64) -> String {
@@ -197,13 +197,13 @@ fn others(here: u64, failed: u64) -> String {
 
 /// One line a file, up to some number of them.
 fn tell_failures(work: &Work<'_>, before: &str, failures: &[(FileName, String)], all: u64) {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     for (name, reason) in failures.iter().take(config::SHOWN_FAILURES) {
-        bars.error(&format!("{before}{}: {}", shown(name.as_str()), shown(reason)));
+        audience.error(&format!("{before}{}: {}", shown(name.as_str()), shown(reason)));
     }
     let untold = all.saturating_sub(failures.len().min(config::SHOWN_FAILURES) as u64);
     if untold > 0 {
-        bars.error(&format!("{before}and {} more failed", files(untold)));
+        audience.error(&format!("{before}and {} more failed", files(untold)));
     }
 }
 
@@ -249,13 +249,15 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
 /// known.
 fn tell_left_out(work: &Work<'_>, shared: &Several) -> ExitStatus {
     let Share { pattern, except, .. } = &shared.share;
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     match shared.store.omissions(pattern.as_deref(), except, config::OMISSIONS_TOLD) {
-        Ok(left_out) => {
-            omissions::tell(bars, &format!("this upload of {}", shared.label), &left_out)
-        }
+        Ok(left_out) => omissions::tell(
+            audience.as_ref(),
+            &format!("this upload of {}", shared.label),
+            &left_out,
+        ),
         Err(error) => {
-            bars.error(&format!(
+            audience.error(&format!(
                 "cannot see whether all of {} went: {}",
                 shared.label,
                 shown(&error.to_string())
@@ -275,22 +277,22 @@ struct Upload<'a> {
 
 impl Upload<'_> {
     fn run(&self) -> ExitStatus {
-        let bars = &self.work.transfers.surroundings.bars;
+        let audience = &self.work.transfers.surroundings.audience;
         let (label, id) = (&self.shared.label, &self.peer.id);
-        let bar = bars.transfer(&format!("{id} {label}"));
+        let bar = audience.transfer(&format!("{id} {label}"));
         let started = Instant::now();
         let result = self.offer(&bar, started);
         bar.finish();
         match result {
             Ok(report) => self.tell(&report, started),
             Err(_) if self.work.cancel.is_cancelled() => {
-                bars.error(&format!(
+                audience.error(&format!(
                     "{id}: interrupted; what is verified there is kept, the same command continues"
                 ));
                 ExitStatus::Interrupted
             }
             Err(failure) => {
-                bars.error(&format!("{}: {label}: {}", self.peer, shown(&failure.message)));
+                audience.error(&format!("{}: {label}: {}", self.peer, shown(&failure.message)));
                 failure.status
             }
         }
@@ -347,7 +349,7 @@ impl Upload<'_> {
         let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
         let line =
             format!("{id}: uploaded {label}: {}, {}{rate}{rest}", files(*received), size(*bytes));
-        let bars = &self.work.transfers.surroundings.bars;
+        let audience = &self.work.transfers.surroundings.audience;
         let said = Transferred {
             direction: "upload",
             name: label,
@@ -359,7 +361,7 @@ impl Upload<'_> {
             failed: *failed,
             ..Transferred::default()
         };
-        let printed = bars.say(&line, &Said::Transferred(said));
+        let printed = audience.say(&line, &Said::Transferred(said));
         let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
         let succeeded = (received + here > 0).then_some(ExitStatus::Success);
         ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)

@@ -4,17 +4,20 @@
 //! the prompt, which does not tear the line that is being typed, and how far it is goes to a board
 //! that `#STATUS` reads.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::bars::{Board, Printer};
+use super::audience::{Audience, Gauge, Printer};
 use super::grammar::{Command, Manner};
+use super::progress::{Rate, in_one_line};
 use super::said::Said;
 use super::text::{clipped, span};
 use super::transfers::Transfers;
-use super::{Bars, Execute, ExitStatus, Surroundings, shown};
+use super::{Execute, ExitStatus, Layout, Surroundings, shown};
+use crate::fetch::Snapshot;
 use crate::topology::Topology;
 use crate::transport::Cancel;
 
@@ -60,15 +63,15 @@ impl Jobs {
     ) -> io::Result<u32> {
         self.forget_ended();
         let (board, cancel) = (Board::default(), Cancel::new());
-        surroundings.bars = surroundings.bars.of_job(board.clone(), self.printer.clone());
-        let bars = surroundings.bars.clone();
+        surroundings.audience = Beside::new(&surroundings.audience, self.printer.as_ref(), &board);
+        let audience = surroundings.audience.clone();
         let mut transfers = Transfers::of_job(surroundings, cancel.clone());
         self.last += 1;
         let (number, shown_line) = (self.last, line.to_owned());
         let (command, manner, topology) = (command.clone(), *manner, topology.clone());
         let work = move || {
             let status = transfers.execute(&command, &manner, &topology);
-            bars.note(&format!("[{number}] {}: {}", shown(&shown_line), status.meaning()));
+            audience.note(&format!("[{number}] {}: {}", shown(&shown_line), status.meaning()));
             status
         };
         let thread = thread::Builder::new().name(format!("job-{number}")).spawn(work)?;
@@ -84,7 +87,7 @@ impl Jobs {
         }
         self.end_watch();
         let (board, cancel, topology) = (Board::default(), Cancel::new(), topology.clone());
-        surroundings.bars = surroundings.bars.of_job(board, self.printer.clone());
+        surroundings.audience = Beside::new(&surroundings.audience, self.printer.as_ref(), &board);
         let transfers = Transfers::of_job(surroundings, cancel.clone());
         let known = topology.clone();
         let work = move || transfers.tell_changes(&known);
@@ -104,10 +107,10 @@ impl Jobs {
     }
 
     /// Shows the jobs that run, with how far their transfers are.
-    pub(super) fn show(&mut self, bars: &Bars) -> ExitStatus {
+    pub(super) fn show(&mut self, audience: &dyn Audience) -> ExitStatus {
         self.forget_ended();
         if self.jobs.is_empty() {
-            bars.note("nothing runs beside the prompt");
+            audience.note("nothing runs beside the prompt");
         }
         let mut status = ExitStatus::Success;
         for job in &self.jobs {
@@ -129,8 +132,9 @@ impl Jobs {
             lines.extend(
                 transfers.iter().flat_map(|text| text.lines()).map(|line| format!("    {line}")),
             );
-            let lines: Vec<_> = lines.iter().map(|line| clipped(line, bars.columns())).collect();
-            status = status.then(bars.result(&lines.join("\n"), &said));
+            let lines: Vec<_> =
+                lines.iter().map(|line| clipped(line, audience.columns())).collect();
+            status = status.then(audience.result(&lines.join("\n"), &said));
         }
         status
     }
@@ -174,6 +178,89 @@ impl Jobs {
 impl Drop for Jobs {
     fn drop(&mut self) {
         self.end(true);
+    }
+}
+
+/// How far each transfer of a job is, in words, by its label.
+type Board = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Whoever types the next command: hears all that a command says, and looks at the board for how
+/// far it is.
+#[derive(Debug)]
+struct Beside {
+    audience: Arc<dyn Audience>,
+    board: Board,
+}
+
+impl Beside {
+    fn new(audience: &Arc<dyn Audience>, printer: Option<&Printer>, board: &Board) -> Arc<Self> {
+        let audience =
+            printer.map_or_else(|| audience.clone(), |printer| audience.beside(printer.clone()));
+        Arc::new(Self { audience, board: board.clone() })
+    }
+}
+
+impl Audience for Beside {
+    fn layout(&self) -> Layout {
+        self.audience.layout()
+    }
+
+    fn columns(&self) -> usize {
+        self.audience.columns()
+    }
+
+    fn note(&self, text: &str) {
+        self.audience.note(text);
+    }
+
+    fn error(&self, text: &str) {
+        self.audience.error(text);
+    }
+
+    fn say(&self, line: &str, said: &Said<'_>) -> ExitStatus {
+        self.audience.say(line, said)
+    }
+
+    fn result(&self, line: &str, said: &Said<'_>) -> ExitStatus {
+        self.audience.result(line, said)
+    }
+
+    fn emit(&self, said: &Said<'_>) -> ExitStatus {
+        self.audience.emit(said)
+    }
+
+    fn part(&self, rows: &[u8]) -> Result<bool, ExitStatus> {
+        self.audience.part(rows)
+    }
+
+    fn begins(&self, label: &str) -> Box<dyn Gauge> {
+        let (board, label) = (self.board.clone(), label.to_owned());
+        Box::new(Noted { board, label, rate: Rate::default() })
+    }
+
+    fn beside(&self, printer: Printer) -> Arc<dyn Audience> {
+        self.audience.beside(printer)
+    }
+}
+
+/// One transfer on a board.
+struct Noted {
+    board: Board,
+    label: String,
+    rate: Rate,
+}
+
+impl Gauge for Noted {
+    fn update(&mut self, snapshot: &Snapshot) {
+        let line = in_one_line(snapshot, self.rate.update(snapshot));
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.insert(self.label.clone(), format!("{}  {line}", self.label));
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.label);
     }
 }
 

@@ -91,11 +91,15 @@ pub(super) fn download(
     except: &[String],
     replace: bool,
 ) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let meanings = match meanings(typed) {
         Ok(meanings) => meanings,
         Err(why) => {
-            bars.error(&format!("cannot download {}: {}", shown(typed), shown(&why.to_string())));
+            audience.error(&format!(
+                "cannot download {}: {}",
+                shown(typed),
+                shown(&why.to_string())
+            ));
             return ExitStatus::Usage;
         }
     };
@@ -115,7 +119,7 @@ pub(super) fn download(
                 )
             }
             Meaning::Several(_) if work.name.is_some() => {
-                bars.error(&format!(
+                audience.error(&format!(
                     "--as goes with one file or folder, not with the pattern {}",
                     quoted(typed)
                 ));
@@ -133,7 +137,7 @@ pub(super) fn download(
             Tried::Nobody(failures) => nobody.hear(failures),
         }
         if work.cancel.is_cancelled() {
-            bars.error("interrupted; the same command continues");
+            audience.error("interrupted; the same command continues");
             return ExitStatus::Interrupted;
         }
     }
@@ -141,7 +145,8 @@ pub(super) fn download(
     if let [only] = &near.same[..]
         && let Ok(again) = self::meanings(only)
     {
-        bars.note(&format!("{} is written otherwise there, with the same letters", quoted(only)));
+        audience
+            .note(&format!("{} is written otherwise there, with the same letters", quoted(only)));
         for meaning in again {
             if let Tried::Done(status) = attempt(&nobody.asked, &meaning) {
                 return status;
@@ -154,10 +159,10 @@ pub(super) fn download(
 
 /// Says what may be why nothing was found, beside that nothing is there.
 fn tell_what_was_not_asked(work: &Work<'_>, meanings: &[Meaning], except: &[String]) {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     if !except.is_empty() {
         let left_out: Vec<_> = except.iter().map(|text| shown(text)).collect();
-        bars.note(&format!("-x leaves out what fits {}", left_out.join(", ")));
+        audience.note(&format!("-x leaves out what fits {}", left_out.join(", ")));
     }
     let classic: Vec<&str> = work
         .peers
@@ -166,7 +171,7 @@ fn tell_what_was_not_asked(work: &Work<'_>, meanings: &[Meaning], except: &[Stri
         .map(|peer| peer.id.as_str())
         .collect();
     if !classic.is_empty() && !meanings.iter().any(|meaning| matches!(meaning, Meaning::File(_))) {
-        bars.note(&format!(
+        audience.note(&format!(
             "not asked: {}; the classic dialect has no folders",
             classic.join(", ")
         ));
@@ -207,7 +212,7 @@ impl Nobody {
 
     /// One line for all that have it not, and one for each reason why others could not be asked.
     pub(super) fn tell(&self, work: &Work<'_>, wanted: &str, near: &Near) -> ExitStatus {
-        let bars = &work.transfers.surroundings.bars;
+        let audience = &work.transfers.surroundings.audience;
         let mut reasons: Vec<(String, Vec<&Peer>)> = Vec::new();
         for (peer, error) in &self.failures {
             let reason = error.to_string();
@@ -218,7 +223,7 @@ impl Nobody {
         }
         for (reason, peers) in reasons {
             let who: Vec<String> = peers.iter().map(|peer| peer.to_string()).collect();
-            bars.error(&format!("{}: {}", who.join(", "), shown(&reason)));
+            audience.error(&format!("{}: {}", who.join(", "), shown(&reason)));
         }
         // One that has it and cannot give it says more than others that have it not.
         let has_it = |error: &SourceError| {
@@ -228,21 +233,21 @@ impl Nobody {
         let outcome = |(_, error): &(Peer, SourceError)| ExitStatus::from(error);
         if self.failures.iter().any(|(_, error)| has_it(error)) {
             let failures = self.failures.iter().filter(|(_, error)| has_it(error));
-            bars.error(&format!("cannot have {}", quoted(wanted)));
+            audience.error(&format!("cannot have {}", quoted(wanted)));
             return ExitStatus::of_peers(failures.map(outcome));
         }
         let failed = |peer: &&Peer| self.failures.iter().any(|(failed, _)| failed == *peer);
         let asked: Vec<&str> =
             self.asked.iter().filter(|peer| !failed(peer)).map(|peer| peer.id.as_str()).collect();
         if asked.is_empty() {
-            bars.error(&format!("cannot find {}: no peer could be asked", quoted(wanted)));
+            audience.error(&format!("cannot find {}: no peer could be asked", quoted(wanted)));
             return ExitStatus::of_peers(self.failures.iter().map(outcome));
         }
         let (first, more) = asked.split_at(asked.len().min(config::SHOWN_PEERS));
         let more =
             if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
         let asked = format!("{}{more}", first.join(", "));
-        bars.error(&format!(
+        audience.error(&format!(
             "no peer has {}; {}; asked: {asked}",
             quoted(wanted),
             near.hint(wanted)

@@ -7,12 +7,14 @@
 //! 2. [`words`] splits a line, [`grammar`] says what it means; a mistake ends here in one line
 //!    ([`usage`])
 //! 3. [`Execute`] does it ([`transfers`], `commands`): [`targets`] tells names from peers ([`select`]),
-//!    [`bars`] shows how far it is, [`table`], [`text`] and [`output`] write the result
+//!    what it says goes to its [`audience`]: `terminal` with `bars`, or `objects`; [`table`] and
+//!    [`text`] make it readable
 //! 4. [`outcome`] turns what happened at each peer into one exit code
 //!
 //! Results go to stdout, everything else to stderr.
 
-pub mod bars;
+pub mod audience;
+mod bars;
 mod classic;
 mod commands;
 mod completion;
@@ -28,6 +30,7 @@ mod jobs;
 mod local;
 mod manual;
 mod meaning;
+mod objects;
 mod omissions;
 pub mod outcome;
 pub mod output;
@@ -43,6 +46,7 @@ pub mod select;
 mod statuses;
 pub mod table;
 pub mod targets;
+mod terminal;
 pub mod text;
 mod torrent;
 pub mod transfers;
@@ -53,7 +57,7 @@ mod work;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,10 +68,12 @@ use crate::store::survive_size_limit;
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
 use crate::transport::{Network, Tcp, shaping};
 
-pub use bars::{Bar, Bars};
+pub use audience::{Audience, Bar};
 pub use grammar::{Command, Manner, Program, Typed};
+pub use objects::Objects;
 pub use outcome::ExitStatus;
 pub use table::{Layout, Listed};
+pub use terminal::Terminal;
 pub use text::shown;
 pub use transfers::Transfers;
 pub use usage::UsageError;
@@ -125,8 +131,8 @@ pub struct Surroundings {
     pub own: Option<PeerId>,
     /// The own served folder.
     pub served_files: PathBuf,
-    /// Progress and notes.
-    pub bars: Bars,
+    /// Whom commands speak to.
+    pub audience: Arc<dyn Audience>,
     /// How peers are reached.
     pub network: Arc<dyn Network>,
     /// How long is waited for what.
@@ -169,8 +175,8 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus>
     let words: Result<Vec<String>, _> =
         words.into_iter().map(|word| word.into_string().map_err(not_text)).collect();
     words.and_then(|words| Typed::parse(&words)).map_err(|error| match error {
-        UsageError::Asked(text) => output::print(|out| out.write_all(text.as_bytes())),
-        error => Bars::new(false, json).fail("", &error.to_string()),
+        UsageError::Asked(text) => output::print(text.as_bytes()),
+        error => audience(false, json).0.refuse("", &error.to_string()),
     })
 }
 
@@ -187,26 +193,40 @@ pub fn own_peer(program: &Program) -> Result<PeerId, String> {
 /// Runs the client as it was typed: one command, a prompt, or the commands from a pipe.
 pub fn run(typed: &Typed) -> ExitStatus {
     if let Some(shell) = typed.program.completions {
-        return output::print(|out| {
-            clap_complete::generate(shell, &mut Typed::grammar(), "client", &mut &mut *out);
-            Ok(())
-        });
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Typed::grammar(), "client", &mut script);
+        return output::print(&script);
     }
     if typed.program.man {
-        return output::print(|out| manual::write(out));
+        let mut page = Vec::new();
+        return match manual::write(&mut page) {
+            Ok(()) => output::print(&page),
+            Err(error) => audience(false, false).0.refuse("", &error.to_string()),
+        };
     }
-    let bars = Bars::new(typed.program.logging.quiet, typed.program.json);
-    logging::start_beside(bars.stderr(), typed.program.logging, shown);
+    let (audience, log) = audience(typed.program.logging.quiet, typed.program.json);
+    logging::start_beside(log, typed.program.logging, shown);
     let command = typed.command.as_ref().map_or("", Command::name);
-    start(typed, bars.clone()).unwrap_or_else(|error| bars.fail(command, &error.to_string()))
+    start(typed, audience.clone())
+        .unwrap_or_else(|error| audience.refuse(command, &error.to_string()))
 }
 
-fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
+/// Whoever reads what this program writes, and where the log goes beside that.
+fn audience(quiet: bool, json: bool) -> (Arc<dyn Audience>, Box<dyn Write + Send>) {
+    if json {
+        return (Arc::new(Objects::new()), Box::new(io::stderr()));
+    }
+    let terminal = Terminal::new(quiet);
+    let log = Box::new(terminal.stderr());
+    (Arc::new(terminal), log)
+}
+
+fn start(typed: &Typed, audience: Arc<dyn Audience>) -> Result<ExitStatus, StartError> {
     let Typed { program, manner, command } = typed;
     // A call for help needs no settings.
     if let Some(Command::Help { topic }) = command {
         let help = usage::about(topic.as_deref())?;
-        return Ok(output::print(|out| out.write_all(help.as_bytes())));
+        return Ok(output::print(help.as_bytes()));
     }
     survive_size_limit();
     shaping::limit(program.bwlimit.unwrap_or_default());
@@ -217,7 +237,7 @@ fn start(typed: &Typed, bars: Bars) -> Result<ExitStatus, StartError> {
     let usual = Waits::usual();
     let waits = Waits { outage: manner.timeout.unwrap_or(usual.outage), ..usual };
     let mut transfers =
-        Transfers::new(Surroundings { own: own.clone(), served_files, bars, network, waits });
+        Transfers::new(Surroundings { own: own.clone(), served_files, audience, network, waits });
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
     Ok(match command {

@@ -1,30 +1,36 @@
 //! Results on stdout. Somebody who closes the pipe has seen enough: that is no error.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 
 use super::outcome::ExitStatus;
 
-/// Writes to stdout through a buffer. A closed pipe counts as done; any other failure is reported.
-pub fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> ExitStatus {
-    print_to(&mut io::stdout().lock(), &mut io::stderr(), write)
+/// Writes to stdout. A closed pipe counts as done; any other failure is reported on stderr.
+pub fn print(text: &[u8]) -> ExitStatus {
+    print_to(&mut io::stdout().lock(), &mut io::stderr(), text)
 }
 
 /// The same for any output; failures are reported to `err`.
 pub fn print_to(
     out: &mut (impl Write + ?Sized),
     err: &mut (impl Write + ?Sized),
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    text: &[u8],
 ) -> ExitStatus {
-    let mut buffered = BufWriter::with_capacity(BUFFER, out);
-    let outcome = write(&mut buffered).and_then(|()| buffered.flush());
-    // What could not be written must not be tried again on drop.
-    let _ = buffered.into_parts();
-    match outcome {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            report(err, &format!("cannot write the result: {error}"));
+    match write(out, text) {
+        Ok(_) => ExitStatus::Success,
+        Err(error) => {
+            report(err, &error);
             ExitStatus::Failed
         }
-        _ => ExitStatus::Success,
+    }
+}
+
+/// Writes a part of a result; says whether anybody still reads, or in words why it cannot be
+/// written.
+pub fn write(out: &mut (impl Write + ?Sized), part: &[u8]) -> Result<bool, String> {
+    match out.write_all(part).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("cannot write the result: {error}")),
     }
 }
 
@@ -33,9 +39,6 @@ pub fn report(err: &mut (impl Write + ?Sized), message: &str) {
     // Nobody is left to be told when stderr is gone.
     let _ = writeln!(err, "error: {message}");
 }
-
-/// Large enough that a listing of many files takes few system calls.
-const BUFFER: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -57,7 +60,7 @@ mod tests {
     #[test]
     fn a_closed_pipe_is_no_error_but_a_full_disk_is() {
         let mut err = Vec::new();
-        let mut status = |kind| print_to(&mut Broken(kind), &mut err, |out| writeln!(out, "a"));
+        let mut status = |kind| print_to(&mut Broken(kind), &mut err, b"a\n");
         assert_eq!(status(ErrorKind::BrokenPipe), ExitStatus::Success);
         assert_eq!(status(ErrorKind::StorageFull), ExitStatus::Failed);
         assert_eq!(

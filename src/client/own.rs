@@ -23,15 +23,15 @@ pub(super) fn list(
     null: bool,
     cancel: &Cancel,
 ) -> ExitStatus {
-    let bars = &transfers.surroundings.bars;
+    let audience = &transfers.surroundings.audience;
     let (listed, found) = match listed(transfers, names, cancel) {
         Ok(listed) => listed,
         Err(error) => return fail(transfers, "list", &error),
     };
-    let layout = if null { Layout::Null } else { bars.layout() };
+    let layout = if null { Layout::Null } else { audience.layout() };
     let mut rows = Vec::new();
     table::write(&listed, layout, &mut rows);
-    let printed = bars.print(|out| out.write_all(&rows));
+    let printed = audience.table(&rows);
     if cancel.is_cancelled() { ExitStatus::Interrupted } else { found.then(printed) }
 }
 
@@ -71,7 +71,7 @@ fn listed(
             Some(name) if listed.len() == before && !is_folder(&store, name) => {
                 transfers
                     .surroundings
-                    .bars
+                    .audience
                     .error(&format!("nothing here is called {}", shown(name)));
                 ExitStatus::NoSuchFile
             }
@@ -100,13 +100,13 @@ fn pattern_of(store: &Store, typed: &str) -> String {
 
 /// `#PARTS`: what is begun; with `--clean` it is deleted, but not what somebody is at.
 pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
-    let bars = &transfers.surroundings.bars;
+    let audience = &transfers.surroundings.audience;
     let selections: Result<Vec<Selection>, _> =
         typed.names.iter().map(|name| Selection::new(Some(name), &[])).collect();
     let selections = match selections {
         Ok(selections) => selections,
         Err(bad) => {
-            bars.error(&bad.to_string());
+            audience.error(&bad.to_string());
             return ExitStatus::Usage;
         }
     };
@@ -130,7 +130,7 @@ pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
     };
     let chosen: Vec<Begun> = begun.into_iter().filter(is_chosen).collect();
     if chosen.is_empty() {
-        bars.note("nothing is begun");
+        audience.note("nothing is begun");
     }
     let mut outcome = ExitStatus::Success;
     for begun in &chosen {
@@ -145,7 +145,7 @@ pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
             Err(error) => outcome = outcome.then(fail(transfers, "delete what is begun", error)),
         }
         if typed.clean && !matches!(cleared, Ok(true) | Err(_)) {
-            bars.error(&format!("{} is in use and stays", label(begun)));
+            audience.error(&format!("{} is in use and stays", label(begun)));
             outcome = outcome.then(ExitStatus::Refused);
         }
     }
@@ -161,7 +161,7 @@ fn label(begun: &Begun) -> String {
 }
 
 fn show_part(transfers: &Transfers, begun: &Begun, age: Duration, cleared: bool) -> ExitStatus {
-    let bars = &transfers.surroundings.bars;
+    let audience = &transfers.surroundings.audience;
     let Begun { name, root, length, good, stored, in_use, .. } = begun;
     let said = Said::Part {
         name: name.as_ref().map(FileName::as_str),
@@ -180,11 +180,11 @@ fn show_part(transfers: &Transfers, begun: &Begun, age: Duration, cleared: bool)
     } else {
         "begun"
     };
-    let line = match bars.layout() {
+    let line = match audience.layout() {
         Layout::Aligned => {
             let of = length.map_or(String::new(), |length| format!(" of {}", size(length)));
             let line = format!("{how:<8}{}{of}  {} ago  {}", size(*good), span(age), label(begun));
-            clipped(&line, bars.columns()).into_owned()
+            clipped(&line, audience.columns()).into_owned()
         }
         _ => format!(
             "{}\t{}\t{good}\t{stored}\t{}\t{how}",
@@ -193,22 +193,22 @@ fn show_part(transfers: &Transfers, begun: &Begun, age: Duration, cleared: bool)
             age.as_secs()
         ),
     };
-    bars.result(&line, &said)
+    audience.result(&line, &said)
 }
 
 /// `#PUBLISH`: puts a file or folder from anywhere into the served folder.
 pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
-    let bars = &transfers.surroundings.bars;
+    let audience = &transfers.surroundings.audience;
     let path = Path::new(&typed.path);
     let usual = || path.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
     let Some(name) = typed.name.clone().or_else(usual) else {
-        bars.error(&format!("there is no file or folder {}", shown(&typed.path)));
+        audience.error(&format!("there is no file or folder {}", shown(&typed.path)));
         return ExitStatus::NoSuchFile;
     };
     let name: FileName = match name.trim_end_matches('/').parse() {
         Ok(name) => name,
         Err(bad) => {
-            bars.error(&format!("it cannot be called {}: {bad}", shown(&name)));
+            audience.error(&format!("it cannot be called {}: {bad}", shown(&name)));
             return ExitStatus::Usage;
         }
     };
@@ -224,7 +224,7 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
         None => "nothing to copy",
     };
     for (what, why) in &done.left_out {
-        bars.error(&format!("  left out: {}: {}", shown(what), shown(why)));
+        audience.error(&format!("  left out: {}: {}", shown(what), shown(why)));
     }
     let line = format!(
         "published {}: {}, {}, {how}",
@@ -239,13 +239,13 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
         how,
         left_out: done.left_out.len() as u64,
     };
-    let printed = bars.say(&line, &said);
+    let printed = audience.say(&line, &said);
     if done.left_out.is_empty() { printed } else { ExitStatus::Incomplete }
 }
 
 /// `#VERIFY`: hashes files again and compares with what is known of them.
 pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -> ExitStatus {
-    let bars = &transfers.surroundings.bars;
+    let audience = &transfers.surroundings.audience;
     let (listed, found) = match listed(transfers, names, cancel) {
         Ok(listed) => listed,
         Err(error) => return fail(transfers, "list", &error),
@@ -258,7 +258,7 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
         Err(error) => return fail(transfers, "verify", &error),
     };
     let (started, total) = (Instant::now(), listed.iter().filter_map(|file| file.length).sum());
-    let bar = bars.transfer("verifying");
+    let bar = audience.transfer("verifying");
     let (mut before, mut same, mut fresh) = (0_u64, 0_u64, 0_u64);
     let (mut damaged, mut outcome) = (false, ExitStatus::Success);
     for Listed { name, length, .. } in &listed {
@@ -279,7 +279,7 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
                     is.short(),
                     was.short()
                 );
-                bars.result(&line, &said);
+                audience.result(&line, &said);
                 damaged = true;
             }
             Err(StoreError::Interrupted) => return ExitStatus::Interrupted,
@@ -298,12 +298,12 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
     let line = format!("{} are what they were, {}{new}", files(same), size(total));
     let said =
         Said::Verified { same, fresh, failed: listed.len() as u64 - same - fresh, bytes: total };
-    let printed = bars.say(&line, &said);
+    let printed = audience.say(&line, &said);
     if damaged { ExitStatus::Integrity } else { outcome.then(found).then(printed) }
 }
 
 fn fail(transfers: &Transfers, what: &str, error: &StoreError) -> ExitStatus {
-    transfers.surroundings.bars.error(&format!(
+    transfers.surroundings.audience.error(&format!(
         "cannot {}: {}",
         shown(what),
         shown(&error.to_string())

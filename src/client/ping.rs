@@ -73,7 +73,7 @@ pub(super) fn run(work: &Work<'_>) -> ExitStatus {
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
-    if work.transfers.surroundings.bars.layout() != Layout::Aligned {
+    if work.transfers.surroundings.audience.layout() != Layout::Aligned {
         // For eyes it stands in the line of each.
         tell_why(work, &standings);
     }
@@ -109,7 +109,7 @@ pub(super) fn tell_changes(work: &Work<'_>) {
                 _ => return,
             };
             if !work.cancel.is_cancelled() {
-                work.transfers.surroundings.bars.note(&format!("{} {words}", peer.id));
+                work.transfers.surroundings.audience.note(&format!("{} {words}", peer.id));
             }
         };
         look_at_all(work, &mut each);
@@ -135,7 +135,10 @@ pub(super) fn wait_for_all(work: &Work<'_>) -> bool {
         }
         if !std::mem::replace(&mut told, true) {
             let who = select::folded(&away).join(", ");
-            work.transfers.surroundings.bars.note(&format!("waiting until these are up: {who}"));
+            work.transfers
+                .surroundings
+                .audience
+                .note(&format!("waiting until these are up: {who}"));
         }
         if work.cancel.wait(config::WATCH_PEERS) {
             return false;
@@ -153,7 +156,7 @@ fn look_at_all(work: &Work<'_>, each: &mut dyn FnMut(&Peer, &Standing)) -> Vec<(
             let name = format!("ping-{}", peer.id);
             let look = move || drop(tell.send((place, peer, look(work, peer))));
             if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, look) {
-                work.transfers.surroundings.bars.error(&format!("cannot ask {peer}: {error}"));
+                work.transfers.surroundings.audience.error(&format!("cannot ask {peer}: {error}"));
             }
         }
         drop(tell);
@@ -217,7 +220,7 @@ impl Columns {
 }
 
 fn show(work: &Work<'_>, columns: &Columns, peer: &Peer, standing: &Standing) {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let nothing = State::default();
     let (trip, state, read_only) = match standing {
         Standing::Up { trip, state, read_only } => (Some(*trip), state, *read_only),
@@ -233,12 +236,14 @@ fn show(work: &Work<'_>, columns: &Columns, peer: &Peer, standing: &Standing) {
         state,
         why: standing.why(),
     };
-    let line = match bars.layout() {
-        Layout::Aligned => clipped(&in_words(columns, peer, standing), bars.columns()).into_owned(),
+    let line = match audience.layout() {
+        Layout::Aligned => {
+            clipped(&in_words(columns, peer, standing), audience.columns()).into_owned()
+        }
         _ => in_tabs(peer, standing, trip, state),
     };
     // A pipe that was closed ends with the command.
-    let _ = bars.result(&line, &said);
+    let _ = audience.result(&line, &said);
 }
 
 fn in_words(columns: &Columns, peer: &Peer, standing: &Standing) -> String {
@@ -296,6 +301,6 @@ fn tell_why(work: &Work<'_>, standings: &[(Peer, Standing)]) {
     }
     for (why, ids) in reasons {
         let who = select::folded(&ids).join(", ");
-        work.transfers.surroundings.bars.error(&format!("{who}: {}", shown(why)));
+        work.transfers.surroundings.audience.error(&format!("{who}: {}", shown(why)));
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn download(
     holders: &[Holder],
     replace: bool,
 ) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let (name, length, root) = (manifest.name(), manifest.length(), Some(manifest.root()));
     let standing = work.store().and_then(|store| {
         store.compare(&[Wanted { name, length, root }], false).pop().unwrap_or(Ok(Standing::Free))
@@ -26,7 +26,7 @@ pub(super) fn download(
     let standing = match standing {
         Ok(standing) => standing,
         Err(error) => {
-            bars.error(&format!("{}: {}", shown(name.as_str()), shown(&error.to_string())));
+            audience.error(&format!("{}: {}", shown(name.as_str()), shown(&error.to_string())));
             return ExitStatus::from(&error);
         }
     };
@@ -51,13 +51,13 @@ pub(super) fn download(
         there: u64::from(there),
         ..Transferred::default()
     };
-    let printed = bars.result(&line, &Said::Planned(said));
+    let printed = audience.result(&line, &Said::Planned(said));
     if in_the_way { ExitStatus::Refused } else { printed }
 }
 
 /// Says to whom how much would be sent.
 pub(super) fn upload(work: &Work<'_>, file: &From) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let length = match file {
         From::Served(name) => {
             work.transfers.store_to_read().and_then(|store| store.length_of(name))
@@ -67,7 +67,7 @@ pub(super) fn upload(work: &Work<'_>, file: &From) -> ExitStatus {
     let length = match length {
         Ok(length) => length,
         Err(error) => {
-            bars.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
+            audience.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
             return ExitStatus::from(&error);
         }
     };
@@ -82,12 +82,12 @@ pub(super) fn upload(work: &Work<'_>, file: &From) -> ExitStatus {
         files: 1,
         ..Transferred::default()
     };
-    bars.result(&line, &Said::Planned(said))
+    audience.result(&line, &Said::Planned(said))
 }
 
 /// Says to whom how many files would be offered.
 pub(super) fn upload_of_folder(work: &Work<'_>, shared: &Several) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let Share { pattern, except, .. } = &shared.share;
     let query = ListQuery {
         pattern: pattern.clone(),
@@ -98,7 +98,11 @@ pub(super) fn upload_of_folder(work: &Work<'_>, shared: &Several) -> ExitStatus 
     let page = match shared.store.list(&query) {
         Ok(page) => page,
         Err(error) => {
-            bars.error(&format!("cannot upload {}: {}", shared.label, shown(&error.to_string())));
+            audience.error(&format!(
+                "cannot upload {}: {}",
+                shared.label,
+                shown(&error.to_string())
+            ));
             return ExitStatus::from(&error);
         }
     };
@@ -118,5 +122,5 @@ pub(super) fn upload_of_folder(work: &Work<'_>, shared: &Several) -> ExitStatus 
         files: count,
         ..Transferred::default()
     };
-    bars.result(&line, &Said::Planned(said))
+    audience.result(&line, &Said::Planned(said))
 }

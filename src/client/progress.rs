@@ -29,36 +29,45 @@ pub(super) fn in_words(event: &Event) -> String {
     }
 }
 
-/// What stands beside the bar and in the line below it.
-pub(super) fn message(snapshot: &Snapshot, rate: u64) -> String {
-    let mut text = match snapshot.of_files {
-        0 => String::new(),
-        of_files => format!("{} / {}  ", snapshot.files, files(of_files)),
-    };
-    text.push_str(&format!("{} / {}  {}/s", size(snapshot.done), size(snapshot.total), size(rate)));
+/// How much of it is here: files of a folder, and bytes.
+pub(super) fn amount(snapshot: &Snapshot) -> String {
+    let bytes = format!("{} / {}", size(snapshot.done), size(snapshot.total));
+    match snapshot.of_files {
+        0 => bytes,
+        of_files => format!("{} / {}  {bytes}", snapshot.files, files(of_files)),
+    }
+}
+
+/// How fast it comes and how long that will take, or why nothing does.
+pub(super) fn outlook(snapshot: &Snapshot, rate: u64) -> String {
     let away = snapshot.sources.iter().find_map(|source| Some((&source.peer, source.waiting?)));
     let missing = snapshot.total.saturating_sub(snapshot.done);
-    if let Some((peer, time)) = away.filter(|_| rate == 0 && missing > 0) {
-        return format!(
-            "{} / {}  waiting for {peer}, {}",
-            size(snapshot.done),
-            size(snapshot.total),
-            span(time)
-        );
+    match (away, missing.checked_div(rate)) {
+        _ if missing == 0 && snapshot.total > 0 => "finishing: it goes to the disk".to_owned(),
+        (Some((peer, time)), None) if missing > 0 => format!("waiting for {peer}, {}", span(time)),
+        (_, Some(seconds)) if missing > 0 => {
+            format!("{}/s  {} left", size(rate), span(Duration::from_secs(seconds)))
+        }
+        _ => format!("{}/s", size(rate)),
     }
-    if missing == 0 && snapshot.total > 0 {
-        return format!(
-            "{}  finishing: everything is here and goes to the disk",
-            size(snapshot.total)
-        );
+}
+
+/// All of that, and what each peer contributes.
+pub(super) fn in_one_line(snapshot: &Snapshot, rate: u64) -> String {
+    let text = format!("{}  {}", amount(snapshot), outlook(snapshot, rate));
+    match snapshot.sources.as_slice() {
+        [] => text,
+        sources => format!("{text}  {}", shares(sources)),
     }
-    if let Some(seconds) = missing.checked_div(rate) {
-        text = format!("{text}  {} left", span(Duration::from_secs(seconds)));
+}
+
+/// What there is to say of a source that gives nothing.
+pub(super) fn state(source: &Contribution) -> Option<String> {
+    match (source.waiting, source.active) {
+        (Some(time), _) => Some(format!("away, {}", span(time))),
+        (None, false) => Some("gone".to_owned()),
+        (None, true) => None,
     }
-    if !snapshot.sources.is_empty() {
-        text = format!("{text}\n  {}", shares(&snapshot.sources));
-    }
-    text
 }
 
 /// What each peer contributes of what came in this time, such as `peer1 42% · peer2 58%`.
@@ -70,9 +79,9 @@ fn shares(sources: &[Contribution]) -> String {
     let mut parts: Vec<String> = first
         .iter()
         .zip(percents.by_ref())
-        .map(|(source, percent)| {
-            let gone = if source.active { "" } else { " (gone)" };
-            format!("{} {percent}%{gone}", source.peer)
+        .map(|(source, percent)| match state(source) {
+            Some(state) => format!("{} {percent}% ({state})", source.peer),
+            None => format!("{} {percent}%", source.peer),
         })
         .collect();
     if !others.is_empty() {
@@ -134,23 +143,23 @@ mod tests {
     }
 
     #[test]
-    fn the_message_tells_amount_rate_time_left_and_shares() {
+    fn a_line_tells_amount_rate_time_left_and_shares() {
         let mut snapshot = at(5, 200 * MIB);
         snapshot.sources = vec![source("peer1", 42 * MIB, true), source("peer2", 58 * MIB, false)];
         let expected =
-            "200.0 MiB / 1000.0 MiB  10.0 MiB/s  1 min 20 s left\n  peer1 42% · peer2 58% (gone)";
-        assert_eq!(message(&snapshot, 10 * MIB), expected);
+            "200.0 MiB / 1000.0 MiB  10.0 MiB/s  1 min 20 s left  peer1 42% · peer2 58% (gone)";
+        assert_eq!(in_one_line(&snapshot, 10 * MIB), expected);
     }
 
     #[test]
     fn a_folder_tells_its_files_too() {
         let snapshot = Snapshot { files: 7, of_files: 9, ..at(5, 200 * MIB) };
-        assert!(message(&snapshot, 0).starts_with("7 / 9 files  200.0 MiB / "));
+        assert!(in_one_line(&snapshot, 0).starts_with("7 / 9 files  200.0 MiB / "));
     }
 
     #[test]
     fn a_standstill_has_no_time_left() {
-        assert_eq!(message(&at(5, 200 * MIB), 0), "200.0 MiB / 1000.0 MiB  0 B/s");
+        assert_eq!(in_one_line(&at(5, 200 * MIB), 0), "200.0 MiB / 1000.0 MiB  0 B/s");
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl<'a, E: Execute> Shell<'a, E> {
 
     /// Writes a result.
     fn print(&mut self, text: &str) -> ExitStatus {
-        output::print_to(self.out, self.err, |out| out.write_all(text.as_bytes()))
+        output::print_to(self.out, self.err, text.as_bytes())
     }
 
     /// Says something to whoever types.

@@ -30,14 +30,18 @@ type Contents = Mutex<BTreeMap<Root, (Found, Vec<PeerId>)>>;
 
 /// Asks all peers at once, and shows what each has as it answers.
 pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     if wanted.is_empty() {
-        bars.error("say what to search for: a part of a name, a pattern or an id");
+        audience.error("say what to search for: a part of a name, a pattern or an id");
         return ExitStatus::Usage;
     }
     let pattern = pattern_of(wanted);
     if let Err(bad) = Selection::new(Some(&pattern), except) {
-        bars.error(&format!("cannot search for {}: {}", shown(wanted), shown(&bad.to_string())));
+        audience.error(&format!(
+            "cannot search for {}: {}",
+            shown(wanted),
+            shown(&bad.to_string())
+        ));
         return ExitStatus::Usage;
     }
     let request =
@@ -203,7 +207,7 @@ fn part(work: &Work<'_>, peer: &Peer, root: &Root, length: u64) -> Option<u32> {
 }
 
 fn show(work: &Work<'_>, peer: &PeerId, found: &Found, percent: Option<u32>) {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let Found { name, size: length, root } = found;
     let said = Said::Found {
         name: name.as_str(),
@@ -214,12 +218,12 @@ fn show(work: &Work<'_>, peer: &PeerId, found: &Found, percent: Option<u32>) {
     };
     let id = root.map_or("-".to_owned(), |root| root.short());
     let part = percent.map_or(String::new(), |percent| format!(" ({percent}%)"));
-    let line = match bars.layout() {
+    let line = match audience.layout() {
         Layout::Aligned => {
             let length = length.map_or("-".to_owned(), size);
             clipped(
                 &format!("{peer}{part}  {length}  {id}  {}", quoted(name.as_str())),
-                bars.columns(),
+                audience.columns(),
             )
             .into_owned()
         }
@@ -229,11 +233,11 @@ fn show(work: &Work<'_>, peer: &PeerId, found: &Found, percent: Option<u32>) {
         }
     };
     // A pipe that was closed ends with the command.
-    let _ = bars.result(&line, &said);
+    let _ = audience.result(&line, &said);
 }
 
 fn end(work: &Work<'_>, wanted: &str, outcomes: &[(Peer, Result<u64, SourceError>)]) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     for (peer, outcome) in outcomes {
         let Err(error) = outcome else { continue };
@@ -244,12 +248,12 @@ fn end(work: &Work<'_>, wanted: &str, outcomes: &[(Peer, Result<u64, SourceError
         }
     }
     for (reason, ids) in &reasons {
-        bars.error(&format!("{}: {}", select::folded(ids).join(", "), shown(reason)));
+        audience.error(&format!("{}: {}", select::folded(ids).join(", "), shown(reason)));
     }
     let found = outcomes.iter().any(|(_, outcome)| outcome.as_ref().is_ok_and(|count| *count > 0));
     let answered = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
     if answered && !found {
-        bars.error(&format!(
+        audience.error(&format!(
             "no peer that answered has anything with {} in its name",
             quoted(wanted)
         ));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -166,7 +167,16 @@ pub fn clipped(text: &str, columns: usize) -> Cow<'_, str> {
 
 /// Columns of the terminal that stdout is; many where it is none.
 pub fn columns_of_stdout() -> usize {
-    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+    columns_of(std::io::stdout())
+}
+
+/// The same of stderr.
+pub fn columns_of_stderr() -> usize {
+    columns_of(std::io::stderr())
+}
+
+fn columns_of(terminal: impl AsFd) -> usize {
+    match rustix::termios::tcgetwinsize(terminal) {
         Ok(size) if size.ws_col > 0 => size.ws_col.into(),
         _ => usize::MAX,
     }

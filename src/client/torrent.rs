@@ -42,7 +42,7 @@ pub(super) fn create(
     out: Option<&str>,
     cancel: &Cancel,
 ) -> ExitStatus {
-    let bars = &transfers.surroundings.bars;
+    let audience = &transfers.surroundings.audience;
     let made = describe(transfers, typed, cancel).and_then(|(torrent, left_out)| {
         let out =
             out.map_or_else(|| format!("{}{SUFFIX}", torrent.name.last_part()), str::to_owned);
@@ -62,11 +62,15 @@ pub(super) fn create(
                 size(bytes)
             );
             let said = Said::Created { file: &out, info_hash: &hash, files: count, bytes };
-            bars.say(&line, &said).then(omissions::tell(bars, "the torrent", &left_out))
+            audience.say(&line, &said).then(omissions::tell(
+                audience.as_ref(),
+                "the torrent",
+                &left_out,
+            ))
         }
         Err(CreateError::Store(StoreError::Interrupted)) => ExitStatus::Interrupted,
         Err(error) => {
-            bars.error(&format!(
+            audience.error(&format!(
                 "cannot create a torrent of {}: {}",
                 shown(typed),
                 shown(&error.to_string())
@@ -89,7 +93,7 @@ fn describe(
     let served = transfers.surroundings.served_files.join(typed);
     let path = [Path::new(typed), &served].into_iter().find(|path| path.exists());
     let path = path.ok_or_else(|| CreateError::Missing(shown(typed).into_owned()))?;
-    let bar = transfers.surroundings.bars.transfer(&format!("hashing {typed}"));
+    let bar = transfers.surroundings.audience.transfer(&format!("hashing {typed}"));
     let started = Instant::now();
     let mut progress = |done, total| {
         bar.update(&Snapshot { done, total, elapsed: started.elapsed(), ..Snapshot::default() });
@@ -154,9 +158,9 @@ pub(super) fn download(
     if !typed.ends_with(SUFFIX) || !path.is_file() {
         return None;
     }
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let fail = |why: &str, status| {
-        bars.error(&format!("cannot download what {} describes: {}", shown(typed), shown(why)));
+        audience.error(&format!("cannot download what {} describes: {}", shown(typed), shown(why)));
         Some(status)
     };
     if work.name.is_some() {
@@ -185,7 +189,7 @@ pub(super) fn download(
 
 /// Fetches one file by its content, from whoever has it, whatever it is called there.
 fn fetch(work: &Work<'_>, file: &TorrentFile, replace: bool) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let name = &file.name;
     if file.length == 0 {
         return make_empty(work, name, replace);
@@ -197,16 +201,20 @@ fn fetch(work: &Work<'_>, file: &TorrentFile, replace: bool) -> ExitStatus {
         Tried::Done(status) => status,
         Tried::Nobody(failures) => {
             for (peer, error) in &failures {
-                bars.note(&format!("{peer}: {}", shown(&error.to_string())));
+                audience.note(&format!("{peer}: {}", shown(&error.to_string())));
             }
-            bars.error(&format!("no peer has {}, id {}", quoted(name.as_str()), file.root.short()));
+            audience.error(&format!(
+                "no peer has {}, id {}",
+                quoted(name.as_str()),
+                file.root.short()
+            ));
             ExitStatus::NoSuchFile
         }
     }
 }
 
 fn make_empty(work: &Work<'_>, name: &FileName, replace: bool) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let manifest = ChunkLayout::usual(0)
         .ok()
         .and_then(|layout| Manifest::from_digests(name.clone(), layout, vec![]).ok());
@@ -225,7 +233,7 @@ fn make_empty(work: &Work<'_>, name: &FileName, replace: bool) -> ExitStatus {
     match failed {
         None => say_downloaded(work, name, &Snapshot::default()),
         Some(error) => {
-            bars.error(&format!("{}: {}", shown(name.as_str()), shown(&error.to_string())));
+            audience.error(&format!("{}: {}", shown(name.as_str()), shown(&error.to_string())));
             ExitStatus::from(&error)
         }
     }

@@ -112,21 +112,21 @@ impl Execute for Transfers {
         let topology = topology.with(&self.connected);
         match self.jobs.begin(surroundings, (command, manner, line), &topology) {
             Ok(number) => {
-                self.surroundings.bars.note(&format!("[{number}] {}", shown(line)));
+                self.surroundings.audience.note(&format!("[{number}] {}", shown(line)));
                 ExitStatus::Success
             }
             Err(error) => {
-                self.surroundings.bars.error(&format!("cannot begin {}: {error}", shown(line)));
+                self.surroundings.audience.error(&format!("cannot begin {}: {error}", shown(line)));
                 ExitStatus::Failed
             }
         }
     }
 
     fn tell_program(&mut self, error: &str, ends_a_line: bool) -> bool {
-        let bars = &self.surroundings.bars;
-        match (bars.layout(), ends_a_line) {
-            (Layout::Json, true) => drop(bars.fail("", error)),
-            (Layout::Json, false) => bars.error(error),
+        let audience = &self.surroundings.audience;
+        match (audience.layout(), ends_a_line) {
+            (Layout::Json, true) => drop(audience.refuse("", error)),
+            (Layout::Json, false) => audience.error(error),
             _ => return false,
         }
         true
@@ -181,17 +181,17 @@ impl Execute for Transfers {
                 let (cancel, _watched) = self.begin();
                 Ok(own::verify(self, names, &cancel))
             }
-            Command::Status => Ok(self.jobs.show(&self.surroundings.bars)),
+            Command::Status => Ok(self.jobs.show(self.surroundings.audience.as_ref())),
             Command::Cancel { number } => Ok(self.cancel(*number)),
             Command::Help { .. } | Command::Quit => Ok(ExitStatus::Success),
         };
-        let bars = &self.surroundings.bars;
+        let audience = &self.surroundings.audience;
         let status = done.unwrap_or_else(|error| {
-            bars.error(&error.to_string());
+            audience.error(&error.to_string());
             ExitStatus::Usage
         });
         let (command, exit, meaning) = (command.name(), status.code(), status.meaning());
-        status.then(bars.emit(&Said::Summary { command, exit, meaning }))
+        status.then(audience.emit(&Said::Summary { command, exit, meaning }))
     }
 }
 
@@ -223,7 +223,7 @@ impl Transfers {
             true => ExitStatus::Success,
             false => {
                 self.surroundings
-                    .bars
+                    .audience
                     .error(&format!("nothing that runs has the number {number}; see #STATUS"));
                 ExitStatus::Usage
             }

@@ -18,14 +18,14 @@ use crate::store::{Store, StoreError};
 use crate::topology::Peer;
 
 pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     if work.dry_run {
         return planned::upload(work, file);
     }
     let (store, manifest) = match hash(work, file) {
         Ok(hashed) => hashed,
         Err(error) => {
-            bars.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
+            audience.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
             return ExitStatus::from(&error);
         }
     };
@@ -36,7 +36,7 @@ pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
         true => match finer(&store, &manifest, members) {
             Ok(manifest) => manifest,
             Err(error) => {
-                bars.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
+                audience.error(&format!("cannot upload {file}: {}", shown(&error.to_string())));
                 return ExitStatus::from(&error);
             }
         },
@@ -93,7 +93,7 @@ impl std::fmt::Display for From {
 /// Hashes the file where that is not done.
 fn hash(work: &Work<'_>, file: &From) -> Result<(Store, Arc<Manifest>), StoreError> {
     let store = work.transfers.store_to_read()?;
-    let bar = work.transfers.surroundings.bars.transfer(&format!("hashing {file}"));
+    let bar = work.transfers.surroundings.audience.transfer(&format!("hashing {file}"));
     let started = Instant::now();
     let mut progress = |done, total| {
         bar.update(&plain_snapshot(done, total, started.elapsed()));
@@ -137,9 +137,9 @@ struct Upload<'a> {
 impl Upload<'_> {
     /// Does it and says how it ended.
     fn run(&self) -> ExitStatus {
-        let bars = &self.work.transfers.surroundings.bars;
+        let audience = &self.work.transfers.surroundings.audience;
         let (name, id) = (shown(self.offer.manifest.name().as_str()).into_owned(), &self.peer.id);
-        let bar = bars.transfer(&format!("{id} {name}"));
+        let bar = audience.transfer(&format!("{id} {name}"));
         let started = Instant::now();
         let result = self.send(&bar, started);
         bar.finish();
@@ -170,17 +170,17 @@ impl Upload<'_> {
                 format!("{id}: already serving {name}")
             }
             Err(_) if self.work.cancel.is_cancelled() => {
-                bars.error(&format!(
+                audience.error(&format!(
                     "{id}: interrupted; what is verified there is kept, the same command continues"
                 ));
                 return ExitStatus::Interrupted;
             }
             Err(failure) => {
-                bars.error(&format!("{}: {name}: {}", self.peer, shown(&failure.message)));
+                audience.error(&format!("{}: {name}: {}", self.peer, shown(&failure.message)));
                 return failure.status;
             }
         };
-        bars.say(&line, &Said::Transferred(said))
+        audience.say(&line, &Said::Transferred(said))
     }
 
     /// Sends the file in the dialect that the peer speaks.
@@ -250,7 +250,7 @@ pub(super) fn wait_out(
     outage: &mut Outage,
     error: SourceError,
 ) -> Result<(), SourceError> {
-    let bars = &work.transfers.surroundings.bars;
+    let audience = &work.transfers.surroundings.audience;
     let reason = error.to_string();
     if !outage.has_begun() || work.waits.outage.is_zero() {
         return Err(error);
@@ -259,7 +259,7 @@ pub(super) fn wait_out(
         Verdict::Lost(error) => return Err(error),
         Verdict::Again(pause) => pause,
         Verdict::Wait(pause) => {
-            bars.note(&format!("{}: waiting, because it is away: {}", peer.id, shown(&reason)));
+            audience.note(&format!("{}: waiting, because it is away: {}", peer.id, shown(&reason)));
             pause
         }
     };

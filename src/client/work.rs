@@ -53,7 +53,7 @@ impl Work<'_> {
 
     /// Says to eyes where something of that name was put; programs know.
     pub(super) fn where_it_lies(&self, name: &str) -> String {
-        match (self.transfers.surroundings.bars.layout(), self.store()) {
+        match (self.transfers.surroundings.audience.layout(), self.store()) {
             (Layout::Aligned, Ok(store)) => {
                 format!("; it lies in {}", shown(&store.folder().join(name).display().to_string()))
             }
@@ -78,7 +78,7 @@ pub(super) fn retried(
         if status != ExitStatus::Unreachable || work.cancel.wait(config::COMMAND_PAUSE) {
             break;
         }
-        work.transfers.surroundings.bars.note(&format!("trying again, {time} of {times}"));
+        work.transfers.surroundings.audience.note(&format!("trying again, {time} of {times}"));
         status = attempt();
     }
     status

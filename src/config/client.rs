@@ -56,6 +56,12 @@ pub const NAME_COLUMNS: usize = 60;
 /// Columns of a file name in front of a progress bar.
 pub const LABEL_COLUMNS: usize = 28;
 
+/// Columns of a progress bar at least, where they are few; and at most.
+pub const SHORTEST_BAR: usize = 8;
+
+/// See there.
+pub const LONGEST_BAR: usize = 20;
+
 /// Peers whose share a progress bar shows one by one; the others are added up.
 pub const SHOWN_SHARES: usize = 6;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use peershare::classic::{Asker, ClassicPeer};
-use peershare::client::{Bars, Execute, ExitStatus, Manner, Surroundings, Transfers, Typed};
+use peershare::client::{Execute, ExitStatus, Manner, Surroundings, Terminal, Transfers, Typed};
 use peershare::connection::Framed;
 use peershare::content::FileName;
 use peershare::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, Waits};
@@ -160,11 +160,11 @@ impl Neighbourhood {
     fn client_that_tells(&self, own: &Served, told: &Told) -> Transfers {
         let network = self.network.clone();
         let served_files = own.folder.path().to_owned();
-        let bars = Bars::told_to(told.clone(), told.clone());
+        let audience = Arc::new(Terminal::told_to(told.clone(), told.clone()));
         Transfers::new(Surroundings {
             own: None,
             served_files,
-            bars,
+            audience,
             network,
             waits: Waits::brief(DEADLINE),
         })

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use peershare::client::{Bars, Execute, ExitStatus, Manner, Surroundings, Transfers, Typed, words};
+use peershare::client::{
+    Execute, ExitStatus, Manner, Surroundings, Terminal, Transfers, Typed, words,
+};
 use peershare::config;
 use peershare::connection::{self, Framed, Identity};
 use peershare::content::whole;
@@ -89,7 +91,7 @@ impl Net {
         Transfers::new(Surroundings {
             own: None,
             served_files: self.path("client", ""),
-            bars: Bars::new(true, false),
+            audience: Arc::new(Terminal::new(true)),
             network: self.network.clone(),
             waits: Waits::brief(config::STALL_TIMEOUT),
         })

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use peershare::client::prompt::{self, Shell};
-use peershare::client::{Bars, ExitStatus, Surroundings, Transfers};
+use peershare::client::{ExitStatus, Surroundings, Terminal, Transfers};
 use peershare::config;
 use peershare::connection::Identity;
 use peershare::content::{ChunkLayout, ChunkSet, FileName, Manifest, merkle};
@@ -301,7 +301,7 @@ impl Lab {
         let surroundings = Surroundings {
             own: is_peer.then(|| name.parse().unwrap()),
             served_files: self.folder(name),
-            bars: Bars::told_to(out.clone(), err.clone()),
+            audience: Arc::new(Terminal::told_to(out.clone(), err.clone())),
             network: Arc::new(network),
             waits,
         };
