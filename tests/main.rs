@@ -37,6 +37,7 @@
 //! | `it/scripts.rs` | what scripts are told with `--json` |
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
 //! | `it/access_log.rs` | what a server writes about who took and gave what |
+//! | `it/golden_bytes.rs` | what every message of the framed dialect is on the wire |
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
 //!
 //! No test sleeps, knows a port in advance or needs the internet; every wait has a deadline.
@@ -60,6 +61,7 @@ mod it {
     mod downloads;
     mod failing_sources;
     mod folders;
+    mod golden_bytes;
     mod growing;
     mod hostile_clients;
     mod incomplete;

@@ -136,18 +136,13 @@ fn read_all(input: &mut impl Read, buffer: &mut [u8]) -> Result<(), WireError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ErrorCode, Report, Request, Response, Share, Subject};
+    use super::super::{Request, Response};
     use super::*;
-    use crate::content::{Attributes, Digest, Entry, Root};
 
     fn bytes_of(message: &impl Serialize, payload: &[u8]) -> Vec<u8> {
         let mut bytes = encode(message, payload.len()).unwrap();
         bytes.extend(payload);
         bytes
-    }
-
-    fn header_of(message: &impl Serialize) -> String {
-        String::from_utf8(encode(message, 0).unwrap().split_off(8)).unwrap()
     }
 
     #[test]
@@ -162,145 +157,6 @@ mod tests {
         assert_eq!(bytes_of(&Response::Chunk { chunk: 7, shared: false }, b"abc"), expected);
         let head = read_head::<Response>(&mut &expected[..]).unwrap();
         assert_eq!(head, Head { message: Response::Chunk { chunk: 7, shared: false }, payload: 3 });
-    }
-
-    #[test]
-    fn requests_have_these_headers() {
-        let root = Root(Digest::ZERO);
-        let zeros = "0".repeat(64);
-        let cases = [
-            (
-                Request::Hello { peer: Some("a".into()), to: None, agent: "x/1".into() },
-                r#"{"type":"hello","peer":"a","agent":"x/1"}"#.to_owned(),
-            ),
-            (
-                Request::Hello { peer: None, to: Some("b".into()), agent: "x/1".into() },
-                r#"{"type":"hello","to":"b","agent":"x/1"}"#.to_owned(),
-            ),
-            (
-                Request::List {
-                    pattern: None,
-                    except: vec![],
-                    folders: false,
-                    hashed: false,
-                    after: None,
-                    limit: Some(5),
-                },
-                r#"{"type":"list","limit":5}"#.into(),
-            ),
-            (
-                Request::List {
-                    pattern: Some("p/".into()),
-                    except: vec!["*.tmp".into()],
-                    folders: true,
-                    hashed: true,
-                    after: Some("p/a".parse().unwrap()),
-                    limit: None,
-                },
-                r#"{"type":"list","pattern":"p/","except":["*.tmp"],"folders":true,"hashed":true,"after":"p/a"}"#
-                    .into(),
-            ),
-            (Request::Gather, r#"{"type":"gather"}"#.into()),
-            (
-                Request::OfferFolder {
-                    share: Share { pattern: Some("p/".into()), except: vec![], beneath: Some("q".parse().unwrap()) },
-                    replace: true,
-                },
-                r#"{"type":"offer_folder","pattern":"p/","beneath":"q","replace":true}"#.into(),
-            ),
-            (
-                Request::Report { report: Report::Folder { files: 1, of_files: 2, done: 3, total: 4 } },
-                r#"{"type":"report","report":"folder","files":1,"of_files":2,"done":3,"total":4}"#.into(),
-            ),
-            (
-                Request::Report {
-                    report: Report::FolderFinished { received: 1, bytes: 2, here: 3, failed: 4 },
-                },
-                r#"{"type":"report","report":"folder_finished","received":1,"bytes":2,"here":3,"failed":4}"#
-                    .into(),
-            ),
-            (
-                Request::Describe {
-                    subject: Subject::Name("f".parse().unwrap()),
-                    wait_ms: 9,
-                    digests_up_to: 64,
-                },
-                r#"{"type":"describe","name":"f","wait_ms":9,"digests_up_to":64}"#.into(),
-            ),
-            (
-                Request::Describe {
-                    subject: Subject::Id("abcdef".parse().unwrap()),
-                    wait_ms: 0,
-                    digests_up_to: 1,
-                },
-                r#"{"type":"describe","id":"abcdef","wait_ms":0,"digests_up_to":1}"#.into(),
-            ),
-            (
-                Request::Read { root, chunk: 1, chunk_size: 16384, wait_ms: 0 },
-                format!(r#"{{"type":"read","root":"{zeros}","chunk":1,"chunk_size":16384}}"#),
-            ),
-            (
-                Request::Report { report: Report::Progress { done: 4, from_others: 0 } },
-                r#"{"type":"report","report":"progress","done":4}"#.into(),
-            ),
-            (Request::Ping, r#"{"type":"ping"}"#.into()),
-        ];
-        for (request, header) in cases {
-            assert_eq!(header_of(&request), header);
-            assert_eq!(serde_json::from_str::<Request>(&header).unwrap(), request);
-        }
-    }
-
-    #[test]
-    fn folders_are_answered_with_these_headers() {
-        let attributes = Attributes { mtime_ns: Some(-1), mode: Some(0o644) };
-        let zeros = "0".repeat(64);
-        let cases = [
-            (
-                Response::Listing { next: Some("a/b".parse().unwrap()), left_out: 2 },
-                r#"{"type":"listing","next":"a/b","left_out":2}"#.to_owned(),
-            ),
-            (
-                Response::Gathered { lengths: vec![Some(3), None, Some(0)] },
-                r#"{"type":"gathered","lengths":[3,null,0]}"#.into(),
-            ),
-            (
-                Response::Manifest {
-                    name: "f".parse().unwrap(),
-                    length: 5,
-                    chunk_size: 16384,
-                    root: Root(Digest::ZERO),
-                    attributes,
-                    shared: false,
-                },
-                format!(
-                    r#"{{"type":"manifest","name":"f","length":5,"chunk_size":16384,"root":"{zeros}","mtime_ns":-1,"mode":420}}"#
-                ),
-            ),
-        ];
-        for (response, header) in cases {
-            assert_eq!(header_of(&response), header);
-            assert_eq!(serde_json::from_str::<Response>(&header).unwrap(), response);
-        }
-        let entry = r#"{"name":"a","length":3,"mtime_ns":5,"mode":384}"#;
-        let folder = r#"{"name":"b","folder":true,"length":0}"#;
-        for text in [entry, folder] {
-            let entry: Entry = serde_json::from_str(text).unwrap();
-            assert_eq!(serde_json::to_string(&entry).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn what_later_versions_say_is_not_an_error() {
-        let request: Request = serde_json::from_str(r#"{"type":"sing","song":1}"#).unwrap();
-        assert_eq!(request, Request::Unknown);
-        let request: Request = serde_json::from_str(r#"{"type":"ping","loud":true}"#).unwrap();
-        assert_eq!(request, Request::Ping);
-        let text = r#"{"type":"error","code":"tired","message":"m"}"#;
-        let Response::Error(refusal) = serde_json::from_str(text).unwrap() else {
-            panic!("not an error")
-        };
-        assert_eq!(refusal.code, ErrorCode::Unknown);
     }
 
     #[test]
