@@ -61,6 +61,7 @@
 //! | `bin/client.rs`, `bin/server.rs` | the command lines, one library call each |
 //! | [`topology`] | peers, `peer_settings.txt` and what stands beside it, noticing an edit |
 //! | [`config`] | every default and every limit |
+//! | [`threads`] | how a thread is started, and what becomes of work for which there is none |
 //! | [`logging`] | the log of both programs |
 //! | [`content`] | what a file is: names, digests, layouts, manifests, verified chunks; pure |
 //! | [`store`] | files on disk: listing, catalog, hashing, part files |
@@ -104,7 +105,7 @@
 //! session is given what may refuse a request, told as the request of the framed dialect that does
 //! the same.
 //!
-//! `config` stands below all of them. [`wire`] takes one thing from [`transport`], how a system
+//! `config` and `threads` stand below all of them. [`wire`] takes one thing from [`transport`], how a system
 //! says that a time-out passed.
 //!
 //! # What is never there
@@ -127,7 +128,8 @@
 //!   [`Group`](store::Group) but [`content::whole::prove`]. What comes in the classic dialect alone
 //!   has no proof and goes another way ([`store::Incoming`]), is never resumed, and the user is
 //!   told
-//! * a sleep that waits for another thread
+//! * a sleep that waits for another thread, and a thread that is started anywhere but in
+//!   [`threads`]
 //!
 //! [`Manifest::verify`]: content::Manifest::verify
 //!
@@ -291,6 +293,7 @@ pub mod logging;
 pub mod serve;
 pub mod server;
 pub mod store;
+pub mod threads;
 pub mod topology;
 pub mod transport;
 pub mod wire;

@@ -33,6 +33,7 @@
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
+//! | `it/shortage.rs` | what becomes of commands for which the system has no threads |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
 //! | `it/scripts.rs` | what scripts are told with `--json` |
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
@@ -74,6 +75,7 @@ mod it {
     mod routes;
     mod scripts;
     mod server_program;
+    mod shortage;
     mod simulation;
     mod sizes_and_names;
     mod sparse;

@@ -18,6 +18,7 @@ use crate::config;
 use crate::content::FileName;
 use crate::fetch::{Event, Progress, SourceError, TransferError};
 use crate::store::Incoming;
+use crate::threads;
 use crate::topology::PeerId;
 use crate::transport::Cancel;
 
@@ -53,18 +54,20 @@ impl Gather<'_> {
         let shares =
             Shares::new(self.from.len(), count(self.length).unwrap_or(u32::MAX), ending.clone());
         let (tell, news) = bounded(config::CLASSIC_LANES * self.from.len().max(1));
+        let mut unstarted = Vec::new();
         thread::scope(|scope| {
             for (slot, asker) in self.from.iter().enumerate() {
                 let (shares, tell) = (&shares, tell.clone());
                 let asker = Asker { cancel: ending.clone(), ..asker.clone() };
                 let work = move || self.read(slot, asker, shares, &tell);
                 let name = format!("classic-{}", asker_id(&self.from, slot));
-                if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
-                    log::warn!("cannot start a thread: {error}");
+                if let Err(error) = threads::start_in(scope, name, work) {
+                    shares.leave(slot, BTreeSet::new());
+                    unstarted.push(SourceError::NoThread(error));
                 }
             }
             drop(tell);
-            let result = self.assemble(incoming, &shares, &news);
+            let result = self.assemble(incoming, &shares, &news, unstarted);
             ending.cancel();
             shares.changed.notify_all();
             // Threads that still have something to say must not wait for somebody to hear it.
@@ -108,9 +111,9 @@ impl Gather<'_> {
         incoming: &mut Incoming,
         shares: &Shares,
         news: &Receiver<News>,
+        mut losses: Vec<SourceError>,
     ) -> Result<(), TransferError> {
-        let (mut assembly, mut end, mut losses) =
-            (Assembly::new(Some(self.length)), None, Vec::new());
+        let (mut assembly, mut end) = (Assembly::new(Some(self.length)), None);
         while !assembly.is_complete() && end.is_none_or(|end| assembly.next() < end) {
             match news.recv() {
                 Ok(News::Chunk { index, data: Some(data) }) => {

@@ -4,9 +4,6 @@
 //! does and then answered `#FILELIST`; that is remembered for the session.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-
-use crossbeam_channel::bounded;
 
 use super::done::say_downloaded;
 use super::download::status_of;
@@ -17,6 +14,7 @@ use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError};
 use crate::store::{Arrival, Incoming, Store};
+use crate::threads;
 use crate::topology::Peer;
 use crate::wire::{ErrorCode, Refusal};
 
@@ -84,16 +82,12 @@ impl Work<'_> {
                 Err(error) => Err((peer.clone(), error)),
             }
         };
-        thread::scope(|scope| {
-            let asking: Vec<_> =
-                peers.iter().map(|peer| scope.spawn(move || probe(peer))).collect();
-            let stalled = |peer: &Peer| Err((peer.clone(), SourceError::Stalled));
-            asking
-                .into_iter()
-                .zip(peers)
-                .map(|(thread, peer)| thread.join().unwrap_or_else(|_| stalled(peer)))
-                .collect()
-        })
+        let stalled = |peer: &Peer| Err((peer.clone(), SourceError::Stalled));
+        threads::for_all(peers, |peer| format!("probe-{}", peer.id), probe)
+            .into_iter()
+            .zip(peers)
+            .map(|(answer, peer)| answer.unwrap_or_else(|| stalled(peer)))
+            .collect()
     }
 }
 
@@ -227,18 +221,11 @@ pub(super) fn fetch(
     let bar: Bar = work.transfers.surroundings.audience.transfer(name.as_str());
     let store = work.store()?;
     let observer = |event: Event| bar.tell(&event);
-    let (done, finished) = bounded(1);
-    thread::scope(|scope| {
-        let (progress, observer) = (&progress, &observer);
-        scope.spawn(move || {
-            let gather = Gather { from, name, length, progress, cancel: &work.cancel, observer };
-            let result = gather.run(&mut incoming);
-            let result =
-                result.and_then(|()| store.complete(incoming).map_err(TransferError::Store));
-            // The other end waits for exactly this.
-            let _ = done.send(result);
-        });
-        super::download::watch(&bar, progress, &finished)
+    let (progress, observer) = (&progress, &observer);
+    super::download::watched(&bar, progress, || {
+        let gather = Gather { from, name, length, progress, cancel: &work.cancel, observer };
+        gather.run(&mut incoming)?;
+        Ok(store.complete(incoming)?)
     })?;
     Ok(progress.snapshot())
 }

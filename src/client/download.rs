@@ -19,6 +19,7 @@ use crate::fetch::{
     TransferError,
 };
 use crate::store::{self, PartFile, Reception, Store, StoreError};
+use crate::threads;
 use crate::topology::{Peer, PeerId};
 use crate::wire::Subject;
 
@@ -135,9 +136,19 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
         return found;
     }
     let (mut by_name, probed) = thread::scope(|scope| {
-        let probing = (!known.is_empty()).then(|| scope.spawn(|| work.probe(&known, name)));
+        // Those of the other dialect are asked at the same time, where there is a thread for that.
+        let probe = || work.probe(&known, name);
+        let probing = match known.is_empty() {
+            true => None,
+            false => Some(threads::start_in(scope, "probe", probe)),
+        };
         let answers = ask(Subject::Name(name.clone()));
-        (answers, probing.and_then(|probing| probing.join().ok()).unwrap_or_default())
+        let probed = match probing {
+            Some(Ok(probing)) => probing.join().unwrap_or_default(),
+            Some(Err(_)) => probe(),
+            None => Vec::new(),
+        };
+        (answers, probed)
     });
     by_name.add_classic(probed);
     by_name.look_again(work, name);
@@ -298,21 +309,15 @@ fn fetch(
         bar.tell(&Event::Resumed { bytes: kept });
     }
     let observer = |event: Event| bar.tell(&event);
-    let (done, finished) = bounded(1);
-    thread::scope(|scope| {
-        let (progress, observer) = (&progress, &observer);
-        scope.spawn(move || {
-            let (cancel, waits) = (&work.cancel, work.waits);
-            let meet = |id: &PeerId| meet(work, id, &manifest);
-            let (root, caller) = (manifest.root(), &work.caller);
-            let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });
-            let transfer = Fetch { part: &part, sources, progress, cancel, waits, observer, swarm };
-            let result =
-                transfer.run().and_then(|()| part.complete().map_err(TransferError::Store));
-            // The other end waits for exactly this.
-            let _ = done.send(result);
-        });
-        watch(&bar, progress, &finished)
+    watched(&bar, &progress, || {
+        let (progress, observer, cancel) = (&progress, &observer, &work.cancel);
+        let waits = work.waits;
+        let meet = |id: &PeerId| meet(work, id, &manifest);
+        let (root, caller) = (manifest.root(), &work.caller);
+        let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });
+        let transfer = Fetch { part: &part, sources, progress, cancel, waits, observer, swarm };
+        transfer.run()?;
+        Ok(part.complete()?)
     })?;
     Ok(progress.snapshot())
 }
@@ -331,19 +336,26 @@ fn meet(work: &Work<'_>, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dia
     Some(Box::new(FramedPeer::member(other.clone(), work.caller.clone(), manifest)))
 }
 
-/// Shows the progress until the result is there.
-pub(super) fn watch<T>(
+/// Does the work and shows meanwhile how far it is; unseen where there is no thread to show it.
+pub(super) fn watched<T>(
     bar: &Bar,
     progress: &Progress,
-    finished: &crossbeam_channel::Receiver<Result<T, TransferError>>,
+    work: impl FnOnce() -> Result<T, TransferError>,
 ) -> Result<T, TransferError> {
-    loop {
-        match finished.recv_timeout(config::BAR_INTERVAL) {
-            Ok(result) => return result,
-            Err(RecvTimeoutError::Timeout) => bar.update(&progress.snapshot()),
-            Err(RecvTimeoutError::Disconnected) => return Err(TransferError::Interrupted),
+    let (ends, ended) = bounded::<()>(0);
+    thread::scope(|scope| {
+        let show = move || {
+            while ended.recv_timeout(config::BAR_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                bar.update(&progress.snapshot());
+            }
+        };
+        if let Err(error) = threads::start_in(scope, "bar", show) {
+            log::info!("how far it is cannot be shown: {error}");
         }
-    }
+        // The thread ends with this.
+        let _ends = ends;
+        work()
+    })
 }
 
 /// All that may have the content: those that said so over the connection they said it on, and

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
-use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 use rustyline::error::ReadlineError;
@@ -16,6 +15,7 @@ use super::outcome::ExitStatus;
 use super::prompt::{Shell, Step};
 use crate::config;
 use crate::store;
+use crate::threads;
 
 const PROMPT: &str = "peershare> ";
 
@@ -78,7 +78,7 @@ fn print_beside<E: Execute>(
         let _ends = ends;
         lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop);
     };
-    match thread::Builder::new().name("printer".to_owned()).spawn(print) {
+    match threads::start("printer", print) {
         Ok(_) => {
             shell.print_to(move |lines| drop(give.try_send(lines)));
             Some(ended)

@@ -2,7 +2,8 @@
 //! elsewhere one line a file, written while the lists come, so that the length of a list costs no
 //! memory.
 
-use std::thread;
+use std::io;
+use std::thread::{self, ScopedJoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
@@ -16,6 +17,7 @@ use crate::content::pattern::{beneath, escaped};
 use crate::content::{Entry, Omissions, Selection};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
+use crate::threads;
 use crate::topology::{Peer, PeerId};
 
 /// Pages of one peer that may wait to be shown.
@@ -108,7 +110,8 @@ impl Attempt<'_> {
             for peer in &work.peers {
                 let (send, pages) = bounded(PAGES_AHEAD);
                 streams.push(Stream { pages, page: Vec::new().into_iter(), head: None });
-                asking.push(scope.spawn(move || ask(work, peer, request, &send)));
+                let ask = move || ask(work, peer, request, &send);
+                asking.push(threads::start_in(scope, format!("list-{}", peer.id), ask));
             }
             match self.layout {
                 Layout::Tabs | Layout::Null | Layout::Json => {
@@ -118,10 +121,10 @@ impl Attempt<'_> {
             }
             // Whoever still lists is told that nobody reads any more.
             drop(streams);
-            asking
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(Err(SourceError::Stalled)))
-                .collect()
+            let end = |thread: io::Result<ScopedJoinHandle<'_, Ending>>| {
+                thread.map_err(SourceError::NoThread)?.join().unwrap_or(Err(SourceError::Stalled))
+            };
+            asking.into_iter().map(end).collect()
         });
         let answered = endings.iter().any(Result::is_ok);
         if self.layout == Layout::Aligned

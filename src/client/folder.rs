@@ -1,12 +1,9 @@
 //! Whole folders: `#DOWNLOAD photos/`, `#DOWNLOAD '*.iso'`, `#UPLOAD photos`.
 
-use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::bounded;
-
 use super::done::{came, shares};
-use super::download::{status_of, watch};
+use super::download::{status_of, watched};
 use super::local::Several;
 use super::meaning::Tried;
 use super::omissions;
@@ -25,6 +22,7 @@ use crate::fetch::{
 use crate::serve::offer::{FolderReport, offer_folder};
 use crate::serve::{Company, Responder};
 use crate::store::Store;
+use crate::threads;
 use crate::topology::Peer;
 use crate::wire::{Report, Share};
 
@@ -78,29 +76,19 @@ fn fetch(
     let observer = |event: Event| bar.tell(&event);
     let supplies =
         work.peers.iter().map(|peer| Supply::dialled(peer.clone(), work.caller.clone())).collect();
-    let (done, finished) = bounded(1);
-    thread::scope(|scope| {
-        let (cancel, observer) = (&work.cancel, &observer);
-        let waits = work.waits;
-        let (dry_run, renamed) = (work.dry_run, renamed(work, share));
-        scope.spawn(move || {
-            let fetch = FolderFetch {
-                store,
-                share,
-                replace,
-                supplies,
-                progress,
-                cancel,
-                waits,
-                observer,
-                renamed,
-                dry_run,
-            };
-            // The other end waits for exactly this.
-            let _ = done.send(fetch.run());
-        });
-        watch(bar, progress, &finished)
-    })
+    let fetch = FolderFetch {
+        store,
+        share,
+        replace,
+        supplies,
+        progress,
+        cancel: &work.cancel,
+        waits: work.waits,
+        observer: &observer,
+        renamed: renamed(work, share),
+        dry_run: work.dry_run,
+    };
+    watched(bar, progress, || fetch.run())
 }
 
 /// The folder that is called otherwise here, and how.
@@ -227,14 +215,9 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
     if work.dry_run {
         return planned::upload_of_folder(work, shared).then(tell_left_out(work, shared));
     }
-    let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
-        let targets: Vec<_> = work
-            .peers
-            .iter()
-            .map(|peer| scope.spawn(move || Upload { work, peer, shared, replace }.run()))
-            .collect();
-        targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
-    });
+    let give = |peer: &Peer| Upload { work, peer, shared, replace }.run();
+    let outcomes = threads::for_all(&work.peers, |peer| format!("upload-{}", peer.id), give);
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(ExitStatus::Failed));
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }

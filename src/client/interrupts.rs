@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{ExitStatus, echo};
+use crate::threads;
 use crate::transport::Cancel;
 
 /// Turns signals into the end of the command that runs. Its thread starts with the first command
@@ -46,7 +46,7 @@ impl Interrupts {
                     }
                 }
             };
-            thread::Builder::new().name("signals".to_owned()).spawn(work)
+            threads::start("signals", work)
         });
         if let Err(error) = started {
             log::warn!("Ctrl-C will not be handled gracefully: {error}");

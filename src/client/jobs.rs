@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::audience::{Audience, Gauge, Printer};
@@ -18,6 +18,7 @@ use super::text::{clipped, span};
 use super::transfers::Transfers;
 use super::{Execute, ExitStatus, Layout, Surroundings, shown};
 use crate::fetch::Snapshot;
+use crate::threads;
 use crate::topology::Topology;
 use crate::transport::Cancel;
 
@@ -74,7 +75,7 @@ impl Jobs {
             audience.note(&format!("[{number}] {}: {}", shown(&shown_line), status.meaning()));
             status
         };
-        let thread = thread::Builder::new().name(format!("job-{number}")).spawn(work)?;
+        let thread = threads::start(format!("job-{number}"), work)?;
         let (line, began) = (line.to_owned(), Instant::now());
         self.jobs.push(Job { number, line, cancel, board, began, thread });
         Ok(number)
@@ -91,7 +92,7 @@ impl Jobs {
         let transfers = Transfers::of_job(surroundings, cancel.clone());
         let known = topology.clone();
         let work = move || transfers.tell_changes(&known);
-        match thread::Builder::new().name("peers".to_owned()).spawn(work) {
+        match threads::start("peers", work) {
             Ok(thread) => self.watch = Some(Watch { topology, cancel, thread }),
             Err(error) => log::warn!("cannot watch which peers are there: {error}"),
         }

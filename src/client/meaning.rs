@@ -5,7 +5,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -18,6 +17,7 @@ use crate::content::pattern::{BadPattern, Selection, beneath, is_pattern};
 use crate::content::{Entry, FileName, RootPrefix};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
+use crate::threads;
 use crate::topology::Peer;
 
 /// One thing that a text may mean.
@@ -376,15 +376,8 @@ pub(super) fn near(work: &Work<'_>, peers: &[Peer], wanted: &str) -> Near {
             log::debug!("{peer} is not asked for names that resemble {}: {error}", shown(wanted));
         }
     };
-    thread::scope(|scope| {
-        for peer in peers.iter().filter(|peer| !work.is_classic(peer)) {
-            let name = format!("near-{}", peer.id);
-            if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, || ask(peer))
-            {
-                log::debug!("cannot start a thread: {error}");
-            }
-        }
-    });
+    let asked: Vec<&Peer> = peers.iter().filter(|peer| !work.is_classic(peer)).collect();
+    threads::for_all(&asked, |peer| format!("near-{}", peer.id), |peer| ask(peer));
     nearest.into_inner().unwrap_or_else(PoisonError::into_inner).end()
 }
 

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::unbounded;
 
 use super::said::Said;
 use super::table::Layout;
@@ -15,6 +13,7 @@ use super::{ExitStatus, select, shown};
 use crate::config;
 use crate::connection::Framed;
 use crate::fetch::SourceError;
+use crate::threads;
 use crate::topology::{Peer, PeerId};
 use crate::wire::{ErrorCode, Request, Response, State, WireError};
 
@@ -148,27 +147,19 @@ pub(super) fn wait_for_all(work: &Work<'_>) -> bool {
 
 /// Each peer with how it stands, in the order in which they are named; `each` hears of them as they
 /// answer.
-fn look_at_all(work: &Work<'_>, each: &mut dyn FnMut(&Peer, &Standing)) -> Vec<(Peer, Standing)> {
-    let (tell, told) = unbounded();
-    let mut standings = thread::scope(|scope| {
-        for (place, peer) in work.peers.iter().enumerate() {
-            let tell = tell.clone();
-            let name = format!("ping-{}", peer.id);
-            let look = move || drop(tell.send((place, peer, look(work, peer))));
-            if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, look) {
-                work.transfers.surroundings.audience.error(&format!("cannot ask {peer}: {error}"));
-            }
-        }
-        drop(tell);
-        let mut standings = Vec::new();
-        for (place, peer, standing) in told {
-            each(peer, &standing);
-            standings.push((place, peer.clone(), standing));
-        }
-        standings
-    });
-    standings.sort_by_key(|(place, ..)| *place);
-    standings.into_iter().map(|(_, peer, standing)| (peer, standing)).collect()
+fn look_at_all(
+    work: &Work<'_>,
+    each: &mut (dyn FnMut(&Peer, &Standing) + Send),
+) -> Vec<(Peer, Standing)> {
+    let each = Mutex::new(each);
+    let look = |peer: &Peer| {
+        let standing = look(work, peer);
+        each.lock().unwrap_or_else(PoisonError::into_inner)(peer, &standing);
+        standing
+    };
+    let standings = threads::for_all(&work.peers, |peer| format!("ping-{}", peer.id), look);
+    let standing = |(peer, standing): (&Peer, Option<_>)| Some((peer.clone(), standing?));
+    work.peers.iter().zip(standings).filter_map(standing).collect()
 }
 
 /// How a peer stands at this moment.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::said::Said;
 use super::table::Layout;
@@ -14,6 +13,7 @@ use crate::content::pattern::{escaped, is_pattern};
 use crate::content::{ChunkLayout, ChunkSet, Entry, FileName, Root, RootPrefix, Selection};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
+use crate::threads;
 use crate::topology::{Peer, PeerId};
 use crate::wire::{Request, Response, Subject};
 
@@ -48,20 +48,10 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatu
         ListRequest { pattern: Some(pattern), except: except.to_vec(), ..ListRequest::default() };
     let id = wanted.parse::<RootPrefix>().ok();
     let contents: Contents = Mutex::default();
-    let outcomes: Vec<(Peer, Result<u64, SourceError>)> = thread::scope(|scope| {
-        let (request, id, contents) = (&request, id.as_ref(), &contents);
-        let ask = move |peer: &Peer| search(work, peer, request, id, contents);
-        let asking = work.peers.iter().map(|peer| {
-            let name = format!("search-{}", peer.id);
-            (peer, thread::Builder::new().name(name).spawn_scoped(scope, move || ask(peer)))
-        });
-        let asking: Vec<_> = asking.collect();
-        let ended = |thread: std::io::Result<thread::ScopedJoinHandle<'_, _>>| match thread {
-            Ok(thread) => thread.join().unwrap_or(Err(SourceError::Stalled)),
-            Err(error) => Err(SourceError::Unreachable(error)),
-        };
-        asking.into_iter().map(|(peer, thread)| (peer.clone(), ended(thread))).collect()
-    });
+    let ask = |peer: &Peer| search(work, peer, &request, id.as_ref(), &contents);
+    let outcomes = threads::for_all(&work.peers, |peer| format!("search-{}", peer.id), ask);
+    let outcomes = outcomes.into_iter().map(|one| one.unwrap_or(Err(SourceError::Stalled)));
+    let outcomes: Vec<_> = work.peers.iter().cloned().zip(outcomes).collect();
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
@@ -165,27 +155,19 @@ fn ask_for_parts(
     contents: BTreeMap<Root, (Found, Vec<PeerId>)>,
 ) {
     let few: Vec<_> = contents.into_iter().take(config::SEARCHED_PARTS).collect();
-    thread::scope(|scope| {
-        for (peer, _) in
-            outcomes.iter().filter(|(peer, outcome)| outcome.is_ok() && !work.is_classic(peer))
-        {
-            let few = &few;
-            let look = move || {
-                for (root, (found, holders)) in few {
-                    if holders.contains(&peer.id) || work.cancel.is_cancelled() {
-                        continue;
-                    }
-                    if let Some(percent) = part(work, peer, root, found.size.unwrap_or(0)) {
-                        show(work, &peer.id, found, Some(percent));
-                    }
-                }
-            };
-            let name = format!("parts-{}", peer.id);
-            if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, look) {
-                log::debug!("cannot ask {} for parts: {error}", peer.id);
+    let asked = outcomes.iter().filter(|(peer, outcome)| outcome.is_ok() && !work.is_classic(peer));
+    let asked: Vec<&Peer> = asked.map(|(peer, _)| peer).collect();
+    let look = |peer: &&Peer| {
+        for (root, (found, holders)) in &few {
+            if holders.contains(&peer.id) || work.cancel.is_cancelled() {
+                continue;
+            }
+            if let Some(percent) = part(work, peer, root, found.size.unwrap_or(0)) {
+                show(work, &peer.id, found, Some(percent));
             }
         }
-    });
+    };
+    threads::for_all(&asked, |peer| format!("parts-{}", peer.id), look);
 }
 
 /// How much of a content a peer has that is receiving it, in percent.

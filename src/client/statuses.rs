@@ -17,7 +17,9 @@ impl From<&SourceError> for ExitStatus {
             SourceError::Changed | SourceError::BadChunk => Self::Integrity,
             SourceError::NotServing | SourceError::NotYet => Self::NoSuchFile,
             SourceError::Foreign(WireError::NoGreeting(_)) => Self::Unreachable,
-            SourceError::Misbehaved(_) | SourceError::Foreign(_) => Self::Failed,
+            SourceError::Misbehaved(_) | SourceError::Foreign(_) | SourceError::NoThread(_) => {
+                Self::Failed
+            }
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::said::{Said, Transferred};
@@ -15,6 +14,7 @@ use crate::fetch::{Contribution, Outage, Snapshot, SourceError, Verdict};
 use crate::serve::offer::{Offer, OfferError, Offered, Patience, Taken, offer};
 use crate::serve::{Company, Responder, handout};
 use crate::store::{Store, StoreError};
+use crate::threads;
 use crate::topology::Peer;
 
 pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
@@ -54,18 +54,13 @@ pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
     };
     let expected = work.peers.iter().filter(|peer| !work.is_classic(peer));
     let company = Company::among(expected.map(|peer| peer.id.to_string()).collect());
-    let outcomes: Vec<ExitStatus> = thread::scope(|scope| {
-        let targets: Vec<_> = work
-            .peers
-            .iter()
-            .map(|peer| {
-                let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
-                let (store, company) = (store.clone(), company.clone());
-                scope.spawn(move || Upload { work, peer, file, store, company, offer }.run())
-            })
-            .collect();
-        targets.into_iter().map(|target| target.join().unwrap_or(ExitStatus::Failed)).collect()
-    });
+    let give = |peer: &Peer| {
+        let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
+        let (store, company) = (store.clone(), company.clone());
+        Upload { work, peer, file, store, company, offer }.run()
+    };
+    let outcomes = threads::for_all(&work.peers, |peer| format!("upload-{}", peer.id), give);
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(ExitStatus::Failed));
     if work.cancel.is_cancelled() {
         ExitStatus::Interrupted
     } else {

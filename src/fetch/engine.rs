@@ -23,6 +23,7 @@ use super::worker::{Role, Worker};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
 use crate::store::{PartFile, StoreError};
+use crate::threads;
 use crate::topology::PeerId;
 use crate::transport::Cancel;
 
@@ -181,10 +182,7 @@ impl Fetch<'_> {
             engine.start_verifiers(scope, verifiers, &to_verify);
             for (slot, dial) in self.sources.into_iter().enumerate() {
                 let role = Role::of(slot, self.swarm);
-                let worker = Worker::new(&engine, role, dial.peer(), filled.clone());
-                engine.start(scope, format!("fetch-{}", dial.peer()), move || {
-                    worker.run(dial, scope)
-                });
+                Worker::start(&engine, (role, dial), &filled, scope);
             }
             drop(to_verify);
             engine.admit(late, &filled, scope);
@@ -281,18 +279,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine<'_> {
-    pub(super) fn start<'scope, 'env>(
-        &self,
-        scope: &'scope Scope<'scope, 'env>,
-        name: String,
-        work: impl FnOnce() + Send + 'scope,
-    ) {
-        if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
-            let what = "cannot start a thread".to_owned();
-            self.fail(TransferError::Store(StoreError::Io { what, error }));
-        }
-    }
-
     fn start_verifiers<'scope, 'env>(
         &'scope self,
         scope: &'scope Scope<'scope, 'env>,
@@ -301,9 +287,12 @@ impl Engine<'_> {
     ) {
         for number in 0..count {
             let to_verify = to_verify.clone();
-            self.start(scope, format!("verify-{number}"), move || {
-                to_verify.iter().for_each(|arrived| self.verify(arrived));
-            });
+            let work = move || to_verify.iter().for_each(|arrived| self.verify(arrived));
+            match threads::start_in(scope, format!("verify-{number}"), work) {
+                Ok(_) => {}
+                Err(error) if number == 0 => return self.fail(StoreError::no_thread(error).into()),
+                Err(error) => return log::info!("verifying with {number} threads: {error}"),
+            }
         }
     }
 
@@ -338,6 +327,13 @@ impl Engine<'_> {
         if complete {
             self.end();
         }
+    }
+
+    /// A source is of no use any more.
+    pub(super) fn lose(&self, peer: PeerId, error: SourceError) {
+        let reason = error.to_string();
+        lock(&self.losses).push((peer.clone(), error));
+        (self.observer)(Event::SourceLost { peer, reason });
     }
 
     fn fail(&self, error: TransferError) {

@@ -14,6 +14,7 @@ use super::source::{SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root};
+use crate::threads;
 use crate::topology::Peer;
 use crate::transport::Cancel;
 use crate::wire::{Head, Request, Response, Subject};
@@ -145,8 +146,10 @@ impl Find<'_> {
                 let (done, cancel) = (done.clone(), &cancel);
                 let work = move || self.ask(slot, peer, cancel, &done);
                 let name = format!("find-{}", peer.id);
-                if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
-                    log::warn!("cannot start a thread: {error}");
+                if let Err(error) = threads::start_in(scope, name, work)
+                    && let Some(place) = found.get_mut(slot)
+                {
+                    *place = Some(Answer::HasNot(peer.clone(), SourceError::NoThread(error)));
                 }
             }
             drop(done);
@@ -227,8 +230,8 @@ impl Find<'_> {
                 let Some(early) = self.early else { return };
                 let (name, until) = (format!("early-{}", peer.id), &until_hashed);
                 let work = move || early.fetch(peer, length, until);
-                if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
-                    log::warn!("cannot start a thread: {error}");
+                if let Err(error) = threads::start_in(scope, name, work) {
+                    log::info!("fetching from {} only when it is hashed: {error}", peer.id);
                 }
             };
             let goes_on = || {

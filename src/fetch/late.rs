@@ -79,7 +79,6 @@ impl<'a> Engine<'a> {
             true => Role::Origin,
             false => Role::Late,
         };
-        let worker = Worker::new(self, role, dial.peer(), filled.clone());
-        self.start(scope, format!("fetch-{}", dial.peer()), move || worker.run(dial, scope));
+        Worker::start(self, (role, dial), filled, scope);
     }
 }

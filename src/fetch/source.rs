@@ -15,6 +15,9 @@ pub enum SourceError {
     /// No connection could be made.
     #[error("unreachable ({0})")]
     Unreachable(io::Error),
+    /// The system gave us no thread to ask it.
+    #[error("it cannot be asked: {0}")]
+    NoThread(io::Error),
     /// The connection ended or broke.
     #[error("the connection was lost ({0})")]
     Lost(WireError),
@@ -73,6 +76,7 @@ impl SourceError {
             | Self::BadChunk
             | Self::AnotherPeer(_)
             | Self::GaveUp { .. }
+            | Self::NoThread(_)
             | Self::Misbehaved(_) => false,
         }
     }

@@ -27,6 +27,7 @@ use super::source::{Dial, Handed, Next, Source, SourceError};
 use super::worker::{Role, Worker};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Root};
+use crate::threads;
 use crate::topology::{Peer, PeerId};
 use crate::transport::Cancel;
 use crate::wire::{Request, Response};
@@ -156,13 +157,17 @@ impl<'e, 'a> Worker<'e, 'a> {
         let Some(Swarm::Joined { own, caller, root, .. }) = engine.swarm else { return };
         if engine.served.get().is_none() {
             let have = engine.part.have();
-            engine.start(scope, "fetch-own".to_owned(), move || {
+            let work = move || {
                 let layout = engine.part.layout();
                 let served = serves(own, caller, (root, layout, &have), &engine.cancel);
                 log::debug!("whether others can fetch from {}: {served}", own.id);
                 let _ = engine.served.set(served);
                 engine.changed.notify_all();
-            });
+            };
+            if let Err(error) = threads::start_in(scope, "fetch-own", work) {
+                log::debug!("nobody is told that others may fetch from {}: {error}", own.id);
+                let _ = engine.served.set(false);
+            }
         }
     }
 
@@ -282,12 +287,10 @@ impl<'e, 'a> Worker<'e, 'a> {
         if members.len() >= 4 * config::SWARM_MEMBERS {
             return None;
         }
-        let worker = Worker::new(self.engine, Role::Member, peer, self.filled.clone());
-        let id = worker.id;
-        members.insert(peer.clone(), Some(id));
-        drop(members);
-        self.engine.start(scope, format!("fetch-{peer}"), move || worker.run(dial, scope));
-        Some(id)
+        // The lock is kept meanwhile: the member may take its leave at once.
+        let id = Worker::start(self.engine, (Role::Member, dial), &self.filled, scope);
+        members.insert(peer.clone(), id);
+        id
     }
 
     /// The last source that was no member has gone: what there is can only come from members, also

@@ -18,6 +18,7 @@ use super::source::{Dial, Source, SourceError};
 use super::swarm::{Joining, Swarm};
 use crate::config;
 use crate::content::ChunkIndex;
+use crate::threads;
 use crate::topology::PeerId;
 use crate::transport::Closer;
 
@@ -63,12 +64,7 @@ pub(super) struct Worker<'e, 'a> {
 }
 
 impl<'e, 'a> Worker<'e, 'a> {
-    pub(super) fn new(
-        engine: &'e Engine<'a>,
-        role: Role,
-        peer: &PeerId,
-        filled: Sender<Arrived>,
-    ) -> Self {
+    fn new(engine: &'e Engine<'a>, role: Role, peer: &PeerId, filled: Sender<Arrived>) -> Self {
         let id = match role {
             Role::Member => lock(&engine.ledger).join_member(),
             Role::Late => lock(&engine.ledger).join_late(),
@@ -83,6 +79,34 @@ impl<'e, 'a> Worker<'e, 'a> {
         let (joining, rejoined) = (Cell::new(joining), Cell::new(false));
         let (counter, _place) = (engine.progress.join(peer.clone()), Place::take(engine));
         Self { engine, id, role, joining, rejoined, counter, filled, bad: bounded(1), _place }
+    }
+
+    /// Has a source used in a thread of its own; one that gets none is lost, and `None` given.
+    pub(super) fn start<'scope>(
+        engine: &'e Engine<'a>,
+        (role, dial): (Role, Box<dyn Dial + 'a>),
+        filled: &Sender<Arrived>,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Option<SourceId>
+    where
+        'e: 'scope,
+        'a: 'scope,
+    {
+        let peer = dial.peer().clone();
+        let worker = Self::new(engine, role, &peer, filled.clone());
+        let (id, counter) = (worker.id, worker.counter.clone());
+        let work = move || worker.run(dial, scope);
+        let Err(error) = threads::start_in(scope, format!("fetch-{peer}"), work) else {
+            return Some(id);
+        };
+        counter.end();
+        lock(&engine.ledger).leave(id);
+        engine.changed.notify_all();
+        if role != Role::Member {
+            engine.origins.fetch_sub(1, Ordering::Relaxed);
+        }
+        engine.lose(peer, SourceError::NoThread(error));
+        None
     }
 
     /// Uses the source until the transfer is over or the source is beyond hope.
@@ -126,7 +150,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             let (event, pause) = match verdict {
                 Verdict::Lost(error) => {
                     self.take_leave(&peer, &error);
-                    self.lose(peer, error);
+                    self.engine.lose(peer, error);
                     break;
                 }
                 Verdict::Wait(pause) => {
@@ -153,12 +177,6 @@ impl<'e, 'a> Worker<'e, 'a> {
             self.counter.set_away(false);
             (self.engine.observer)(Event::Back { peer: peer.clone(), after });
         }
-    }
-
-    fn lose(&self, peer: PeerId, error: SourceError) {
-        let reason = error.to_string();
-        lock(&self.engine.losses).push((peer.clone(), error));
-        (self.engine.observer)(Event::SourceLost { peer, reason });
     }
 
     /// The word about a bad chunk may come when the source is not listened to any more.

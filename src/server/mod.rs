@@ -17,7 +17,7 @@ mod settings;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use program::{Options, Serving, check, run, serve};
@@ -28,6 +28,7 @@ use crate::connection::{Framed, Identity};
 use crate::logging::Repeated;
 use crate::serve::{Company, Rights};
 use crate::store::Store;
+use crate::threads;
 use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
 use crate::transport::{Cancel, Closer, Network, Stream};
@@ -137,7 +138,7 @@ impl Host {
             session::run(&host.0, stream, &mut seat);
             drop(seat);
         };
-        if let Err(error) = thread::Builder::new().name("session".to_owned()).spawn(work)
+        if let Err(error) = threads::start("session", work)
             && let Some(more) = self.0.unstarted.due(Instant::now())
         {
             log::warn!("cannot start a session: {error}{more}");
@@ -177,8 +178,7 @@ impl Server {
             Arc::new(Mutex::new(Settings::new(file, followed, host.0.identity.peer.as_ref())))
         });
         let accept = AcceptLoop { listener, host: host.clone(), settings: settings.clone() };
-        let accepting =
-            thread::Builder::new().name("accept".to_owned()).spawn(move || accept.run())?;
+        let accepting = threads::start("accept", move || accept.run())?;
         Ok(Self { address, closer, host, settings, accepting: Some(accepting) })
     }
 

@@ -19,6 +19,7 @@ use crate::fetch::{
 use crate::logging::{Tally, named};
 use crate::serve::refusal_of;
 use crate::store::{PartFile, Reception, StoreError};
+use crate::threads;
 use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, WireError};
 
@@ -311,19 +312,20 @@ fn complete(
     progress: &Progress,
     peer: &PeerId,
 ) -> Result<(), TransferError> {
-    let (done, completed) = bounded(1);
+    let (ends, completed) = bounded::<()>(0);
     thread::scope(|scope| {
-        scope.spawn(move || done.send(part.complete()));
-        loop {
-            match completed.recv_timeout(config::HEARTBEAT) {
-                Ok(result) => return result.map(drop).map_err(TransferError::Store),
-                Err(RecvTimeoutError::Timeout) => {
-                    let report = progress_report(progress, peer);
-                    let _ = connection.send(&Request::Report { report }, &[]);
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(TransferError::Interrupted),
+        let beat = move || {
+            while completed.recv_timeout(config::HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+                let report = progress_report(progress, peer);
+                let _ = connection.send(&Request::Report { report }, &[]);
             }
+        };
+        if let Err(error) = threads::start_in(scope, "heartbeat", beat) {
+            log::debug!("{peer} hears nothing while its file is completed: {error}");
         }
+        // The thread ends with this.
+        let _ends = ends;
+        Ok(part.complete().map(drop)?)
     })
 }
 

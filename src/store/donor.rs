@@ -18,6 +18,7 @@ use super::reception::written_chunks;
 use super::{StoreError, leftovers};
 use crate::config;
 use crate::content::ChunkIndex;
+use crate::threads;
 
 /// What came of filling a part file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,8 +94,7 @@ fn take(file: &File, part: &PartFile, mut chunks: Vec<ChunkIndex>) -> Result<(),
     let threads = config::cores().min(config::MAX_VERIFIERS).min(chunks.len());
     thread::scope(|scope| {
         for number in 1..threads {
-            let helper = thread::Builder::new().name(format!("take-{number}"));
-            if let Err(error) = helper.spawn_scoped(scope, work) {
+            if let Err(error) = threads::start_in(scope, format!("take-{number}"), work) {
                 log::debug!("taking chunks with fewer threads: {error}");
             }
         }

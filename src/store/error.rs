@@ -220,6 +220,11 @@ impl StoreError {
         matches!(self, Self::Io { error, .. } if is_shortage(error))
     }
 
+    /// The system gave us no thread for the work.
+    pub fn no_thread(error: io::Error) -> Self {
+        Self::Io { what: "cannot go on".to_owned(), error }
+    }
+
     /// An I/O error with what was attempted, such as `cannot read x`.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

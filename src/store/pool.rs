@@ -5,13 +5,13 @@
 //! hashed by all of them, and a request waits for no more than the chunk in hand.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::job::{Claim, Job};
 use super::{StoreError, locked};
 use crate::config;
+use crate::threads;
 
 /// Jobs that nobody asked for, made one by one as there is time for them.
 pub(super) type Backlog = Box<dyn Iterator<Item = Arc<Job>> + Send>;
@@ -87,11 +87,9 @@ impl HashPool {
         self.queue.change(|state| state.spare = count.div_ceil(2))?;
         for number in 0..count {
             let queue = Arc::clone(&self.queue);
-            let thread =
-                thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue));
-            match thread {
+            match threads::start(format!("hash-{number}"), move || work(&queue)) {
                 Ok(thread) => threads.push(thread),
-                Err(error) if threads.is_empty() => return Err(no_thread(error)),
+                Err(error) if threads.is_empty() => return Err(StoreError::no_thread(error)),
                 Err(error) => {
                     log::warn!("hashing with {} threads instead of {count}: {error}", threads.len())
                 }
@@ -105,10 +103,6 @@ impl Drop for HashPool {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn no_thread(error: io::Error) -> StoreError {
-    StoreError::Io { what: "cannot start a thread for hashing".to_owned(), error }
 }
 
 struct Queue {

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Cancel;
 use crate::config;
+use crate::threads;
 
 /// The names that were looked up. Clones share what they know.
 #[derive(Clone, Debug, Default)]
@@ -133,7 +133,7 @@ impl Names {
             shared.lock().insert(host, known);
             shared.changed.notify_all();
         };
-        thread::Builder::new().name("lookup".to_owned()).spawn(work).map(drop)
+        threads::start("lookup", work).map(drop)
     }
 }
 
@@ -149,6 +149,7 @@ const CANCEL_POLL: Duration = Duration::from_millis(20);
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
 
     use super::*;
 

@@ -93,6 +93,13 @@ fn only_the_transport_knows_sockets() {
 }
 
 #[test]
+fn only_one_place_starts_threads() {
+    only(&["threads.rs"], &["thread::Builder", "thread::spawn", ".spawn(", "spawn_scoped"]);
+    let rooms = ["crate::store", "crate::wire", "crate::transport", "crate::config"];
+    never("threads.rs", &rooms);
+}
+
+#[test]
 fn only_the_client_and_the_programs_print() {
     only(&["client/", "bin/", "demo.rs"], &["println!", "print!", "io::stdout", "stdout()"]);
     never("", &["dbg!", "todo!", "unimplemented!"]);

@@ -22,6 +22,8 @@ use crate::fetch::outage::Waits;
 use crate::fetch::progress::{Counter, Event, Progress};
 use crate::fetch::source::SourceError;
 use crate::store::{Group, Salvage, Store, StoreError};
+use crate::threads;
+use crate::topology::PeerId;
 use crate::transport::Cancel;
 
 /// Fetches all small contents of the plan and gives them their names.
@@ -102,25 +104,47 @@ impl Gather<'_> {
         thread::scope(|scope| {
             for number in 0..writers {
                 let to_write = to_write.clone();
-                let name = format!("write-{number}");
                 let work = move || self.write_all(&to_write);
-                self.started(thread::Builder::new().name(name).spawn_scoped(scope, work));
+                match threads::start_in(scope, format!("write-{number}"), work) {
+                    Ok(_) => {}
+                    Err(error) if number == 0 => {
+                        return self.fail(StoreError::no_thread(error).into());
+                    }
+                    Err(error) => {
+                        log::info!("writing with {number} threads: {error}");
+                        break;
+                    }
+                }
             }
             drop(to_write);
             for (source, supply) in supplies.iter_mut().enumerate() {
                 let arrived = arrived.clone();
-                let name = format!("gather-{}", supply.peer());
+                let peer = supply.peer().clone();
                 let work = move || Worker::new(self, source, arrived).run(supply);
-                self.started(thread::Builder::new().name(name).spawn_scoped(scope, work));
+                if let Err(error) = threads::start_in(scope, format!("gather-{peer}"), work) {
+                    self.lose(&peer, SourceError::NoThread(error));
+                    self.leave(source);
+                }
             }
             drop(arrived);
         });
     }
 
-    fn started<T>(&self, thread: std::io::Result<T>) {
-        if let Err(error) = thread {
-            let what = "cannot start a thread".to_owned();
-            self.fail(TransferError::Store(StoreError::Io { what, error }));
+    /// A source is of no use any more.
+    pub(super) fn lose(&self, peer: &PeerId, error: SourceError) {
+        (self.observer)(Event::SourceLost { peer: peer.clone(), reason: error.to_string() });
+        self.record.lose(peer, error);
+    }
+
+    /// Nothing more comes from a source.
+    pub(super) fn leave(&self, source: usize) {
+        locked(&self.batches).leave(source, true);
+        self.changed.notify_all();
+        if let Some(counter) = self.counters.get(source) {
+            counter.end();
+        }
+        if locked(&self.batches).is_complete() {
+            self.end();
         }
     }
 

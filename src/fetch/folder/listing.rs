@@ -12,6 +12,7 @@ use crate::content::{Entry, FileName};
 use crate::fetch::engine::TransferError;
 use crate::fetch::list::{ListRequest, list_over};
 use crate::fetch::source::SourceError;
+use crate::threads;
 use crate::transport::Cancel;
 
 /// Pages of one source that may wait to be merged.
@@ -30,11 +31,11 @@ pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan,
         for supply in &mut supplies {
             let (send, pages) = bounded(PAGES_AHEAD);
             let (request, cancel) = (&request, &cancel);
-            let name = format!("list-{}", supply.peer());
+            streams.push(Stream::new(pages));
+            let peer = supply.peer().clone();
             let work = move || list(supply, request, cancel, record, &send);
-            match thread::Builder::new().name(name).spawn_scoped(scope, work) {
-                Ok(_) => streams.push(Stream::new(pages)),
-                Err(error) => log::warn!("cannot start a thread: {error}"),
+            if let Err(error) = threads::start_in(scope, format!("list-{peer}"), work) {
+                record.lose(&peer, SourceError::NoThread(error));
             }
         }
         let mut planner = Planner::new(fetch, record, peers);

@@ -56,9 +56,7 @@ impl<'g, 'a> Worker<'g, 'a> {
             let peer = supply.peer().clone();
             let (event, pause) = match verdict {
                 Verdict::Lost(error) => {
-                    let reason = error.to_string();
-                    (gather.observer)(Event::SourceLost { peer: peer.clone(), reason });
-                    gather.record.lose(&peer, error);
+                    gather.lose(&peer, error);
                     break;
                 }
                 Verdict::Wait(pause) => {
@@ -72,14 +70,7 @@ impl<'g, 'a> Worker<'g, 'a> {
             self.pause(pause);
         }
         self.set_away(false);
-        locked(&gather.batches).leave(source, true);
-        gather.changed.notify_all();
-        if let Some(counter) = gather.counters.get(source) {
-            counter.end();
-        }
-        if locked(&gather.batches).is_complete() {
-            gather.end();
-        }
+        gather.leave(source);
     }
 
     fn set_away(&self, away: bool) {
