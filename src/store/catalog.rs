@@ -45,6 +45,16 @@ impl Catalog {
         Self { private, state: Mutex::default() }
     }
 
+    /// Removes what somebody left who was killed while compacting it.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        if !self.private.has(FRESH_ENTRY)? {
+            return Ok(());
+        }
+        // Whoever compacts has this one locked.
+        let _held = self.private.hold(ENTRY)?;
+        self.private.remove(FRESH_ENTRY)
+    }
+
     /// The content id of a file that still is what it was when it was hashed.
     pub(super) fn root(&self, name: &FileName, identity: &Identity) -> Option<Root> {
         Some(self.fresh().index.known(name, identity)?.root)

@@ -28,6 +28,7 @@ use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::identity::Identity;
+use super::leftovers::has_its_name;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
@@ -310,7 +311,8 @@ impl Drop for Salvage {
     }
 }
 
-/// Deletes of an abandoned group what nothing is in, and all of it when it is old.
+/// Deletes of an abandoned group what nothing is in and what has its name already, and all of it
+/// when it is old.
 pub(super) fn sweep(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) -> io::Result<()> {
     let folder = PrivateFolder::open(disk.parts.dir(), entry)?;
     if folder.dir().try_lock().is_err() {
@@ -318,8 +320,8 @@ pub(super) fn sweep(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) ->
     }
     let old = is_old(folder.dir());
     for file in folder.entries()? {
-        let empty = || folder.file(&file).is_ok_and(|file| file.is_none_or(|file| is_empty(&file)));
-        if old || empty() {
+        let useless = |file: File| is_empty(&file) || has_its_name(&file);
+        if old || folder.file(&file)?.is_none_or(useless) {
             folder.remove(&file)?;
         }
     }

@@ -1,6 +1,18 @@
 //! What receptions left in `.peershare/parts`: found, and deleted when it is of no use to anybody.
 //!
-//! Whatever is deleted here was locked first, so nothing goes that another process is at.
+//! Whatever is deleted here was locked first, so nothing goes that another process is at. What a
+//! dead process left goes with the next start of a program on the folder:
+//!
+//! | entry | what it is | when it goes |
+//! |---|---|---|
+//! | `<root>`, `….early` | bytes of a file that can be continued | after [`config::PART_KEPT`]; at once if it has none, or its name already |
+//! | `<root>.journal` | what is good of a part file | with that file, or at once if there is none |
+//! | `<root>.journal.new` | a journal while it is written | at once |
+//! | `….group/` | small files that have no names yet | after [`config::PART_KEPT`]; an empty file or folder, or a file that has its name already, at once |
+//! | `….live`, `….live.new`, `….name` | notes and locks that mean something while somebody has them | at once |
+//! | `….unproven`, `….published`, `try…` | what nobody can continue | at once |
+//! | `server`, `naming` | locks | after [`config::PART_KEPT`]; they are made again |
+//! | `../catalog.new` | a catalog while it is compacted | at once |
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,11 +20,15 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::disk::Disk;
+use super::early::EARLY;
+use super::incoming::UNPROVEN;
 use super::part::{JOURNAL, part_entry};
-use super::watched::{LIVE, live_entry};
+use super::placing::TRY;
+use super::publish::PUBLISHED;
+use super::watched::{FRESH_LIVE, LIVE, live_entry};
 use super::{group, journal};
 use crate::config;
-use crate::content::{FileName, Manifest, Root};
+use crate::content::{Digest, FileName, Manifest, Root};
 
 /// What a journal is called while it is written.
 const UNFINISHED_JOURNAL: &str = ".journal.new";
@@ -20,25 +36,56 @@ const UNFINISHED_JOURNAL: &str = ".journal.new";
 /// What the lock of a name is called behind the name's digest.
 pub(super) const NAME_LOCK: &str = ".name";
 
+/// Ends of the names of entries that are of no use once nobody has them locked.
+const PASSING: [&str; 5] = [NAME_LOCK, LIVE, FRESH_LIVE, UNPROVEN, PUBLISHED];
+
 /// Deletes what killed processes left that nobody can continue, and what could be continued but was
 /// not for a long time.
 pub(super) fn sweep(disk: &Disk, now: SystemTime) -> io::Result<()> {
+    disk.catalog.sweep()?;
     for entry in disk.parts.entries()? {
-        if entry.ends_with(group::GROUP) {
-            group::sweep(disk, &entry, |folder| is_old(folder, now))?;
-        } else if let Some(root) = entry.strip_suffix(UNFINISHED_JOURNAL) {
-            // Whoever receives the file writes its journal, and has the file locked.
-            if !is_locked(disk, root)? {
-                disk.parts.remove(&entry)?;
-            }
-        } else if entry.ends_with(NAME_LOCK) || entry.ends_with(LIVE) {
-            // They mean something only as long as somebody has them locked.
-            remove_unlocked(disk, &entry, |_| true)?;
-        } else {
-            remove_unlocked(disk, &entry, |file| is_old(file, now))?;
+        // What is odd in some way is in the way of nothing else.
+        if let Err(error) = sweep_entry(disk, &entry, now) {
+            log::warn!("cannot look whether {entry} among the part files is of use: {error}");
         }
     }
     Ok(())
+}
+
+fn sweep_entry(disk: &Disk, entry: &str, now: SystemTime) -> io::Result<()> {
+    if entry.ends_with(group::GROUP) {
+        return group::sweep(disk, entry, |folder| is_old(folder, now));
+    }
+    if let Some(root) = entry.strip_suffix(UNFINISHED_JOURNAL) {
+        // Whoever receives the file writes its journal, and has the file locked.
+        return if is_locked(disk, root)? { Ok(()) } else { disk.parts.remove(entry) };
+    }
+    let is_useless = |file: &File| {
+        if PASSING.iter().any(|end| entry.ends_with(end)) || entry.starts_with(TRY) {
+            return true;
+        }
+        // `remove_with_journal` keeps one whose part file is there.
+        entry.ends_with(JOURNAL)
+            || is_of_bytes(entry) && (has_nothing(file) || has_its_name(file))
+            || is_old(file, now)
+    };
+    remove_unlocked(disk, entry, is_useless).map(drop)
+}
+
+/// Whether an entry holds bytes of a file that can be continued.
+fn is_of_bytes(entry: &str) -> bool {
+    entry.strip_suffix(EARLY).unwrap_or(entry).parse::<Digest>().is_ok()
+}
+
+/// Whether nothing was written to a file, however long it is.
+pub(super) fn has_nothing(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.blocks() == 0)
+}
+
+/// Whether somebody was killed between giving a file its name, where that is done by a link, and
+/// taking its old one away.
+pub(super) fn has_its_name(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 1)
 }
 
 /// Deletes what was begun of other contents for the name that a file has now.

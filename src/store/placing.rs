@@ -211,6 +211,9 @@ pub(super) fn same_bytes(one: &File, other: &File) -> io::Result<bool> {
     Ok(true)
 }
 
+/// How a file begins that is made to see whether it can be called so.
+pub(super) const TRY: &str = "try";
+
 /// Characters that FAT, exFAT and NTFS keep for themselves.
 const KEPT_BY_SOME: [char; 8] = ['<', '>', ':', '"', '\\', '|', '?', '*'];
 
@@ -228,7 +231,7 @@ pub(super) fn check_holdable(disk: &Disk, name: &FileName) -> Result<(), StoreEr
     for part in name.as_str().split('/') {
         let odd = part.chars().filter(|letter| KEPT_BY_SOME.contains(letter)).take(16);
         let end = part.chars().last().filter(|letter| matches!(letter, '.' | ' '));
-        let tried: String = "try".chars().chain(odd).chain(['x']).chain(end).collect();
+        let tried: String = TRY.chars().chain(odd).chain(['x']).chain(end).collect();
         match disk.parts.claim(&tried) {
             Err(error) if is_no_name(&error) => {
                 return Err(StoreError::Unholdable { name: name.clone() });

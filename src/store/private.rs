@@ -7,12 +7,19 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// How often a file may vanish under us before we take it for held by another.
 const CLAIM_TRIES: usize = 16;
+
+/// How often a lock that somebody else has is tried, and the pause between. Whoever looks what is
+/// of use locks every entry for a moment, which must not be taken for a reception.
+const LOCK_TRIES: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct PrivateFolder {
@@ -50,11 +57,17 @@ impl PrivateFolder {
 
     /// Opens or makes a file and locks it; `None` when somebody else has it locked.
     pub(super) fn claim(&self, entry: &str) -> io::Result<Option<File>> {
+        let mut locked = 0;
         for _ in 0..CLAIM_TRIES {
             let file = self.open_with(entry, OFlags::CREATE)?;
             match file.try_lock() {
                 Ok(()) if self.is_current(entry, &file)? => return Ok(Some(file)),
                 Ok(()) => {}
+                Err(TryLockError::WouldBlock) if locked < LOCK_TRIES => {
+                    locked += 1;
+                    // Nobody is there who could wake us: it may be another process.
+                    thread::park_timeout(LOCK_PAUSE);
+                }
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }

@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::donor::{self, Filled};
 use super::early::{self, EarlyPart};
 use super::hashing::Hashing;
-use super::leftovers::NAME_LOCK;
+use super::leftovers::{NAME_LOCK, has_its_name, has_nothing};
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
 use super::{journal, placing, sparse, way};
@@ -84,7 +84,7 @@ pub(super) fn receive(
         given => given,
     };
     let mut have = match early {
-        Some(early) if is_empty(&claim.file) => {
+        Some(early) if has_nothing(&claim.file) => {
             claim.file = early.adopt(&manifest)?;
             make_room(disk, &claim.file, &manifest)?;
             early.good(hashing, &manifest)?
@@ -153,7 +153,7 @@ fn claim_part(disk: &Disk, root: &Root) -> io::Result<Option<File>> {
     let entry = part_entry(root);
     match disk.parts.claim(&entry)? {
         // Somebody was killed between giving it its name and taking this one away.
-        Some(file) if file.metadata()?.nlink() > 1 => {
+        Some(file) if has_its_name(&file) => {
             disk.parts.remove(&entry)?;
             disk.parts.claim(&entry)
         }
@@ -207,11 +207,6 @@ fn chunks_here(
         have.insert(index);
     }
     Ok(have)
-}
-
-/// Whether no earlier attempt left anything.
-fn is_empty(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.blocks() == 0)
 }
 
 fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Option<ChunkSet>> {

@@ -52,6 +52,9 @@ const THERE: u8 = 1;
 /// What a live file is called behind its content.
 pub(super) const LIVE: &str = ".live";
 
+/// What it is called while it is made.
+pub(super) const FRESH_LIVE: &str = ".live.new";
+
 /// What the live file of that content is called.
 pub(super) fn live_entry(root: &Root) -> String {
     format!("{root}{LIVE}")
@@ -77,7 +80,7 @@ impl LiveFile {
         have: &ChunkSet,
     ) -> io::Result<Self> {
         let entry = live_entry(&manifest.root());
-        let fresh = format!("{entry}.new");
+        let fresh = format!("{}{FRESH_LIVE}", manifest.root());
         let file = parts.claim(&fresh)?.ok_or(io::ErrorKind::WouldBlock)?;
         let mut bytes = MAGIC.to_vec();
         serde_json::to_writer(&mut bytes, &Head::of(manifest, part.metadata()?.ino()))?;

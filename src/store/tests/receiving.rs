@@ -349,17 +349,50 @@ fn what_kills_left_goes_at_the_next_start() {
     let data = pattern(LENGTH);
     let manifest = manifest_of("f", &data);
     write(&begin(&served.store, &manifest), &data, 0..2);
-    let parts = private(served.folder.path(), "parts");
-    let root = manifest.root();
-    for entry in [format!("{root}.journal.new"), "00.name".to_owned(), "00.live".to_owned()] {
+    served.write("named", b"small");
+    let (parts, root) = (private(served.folder.path(), "parts"), manifest.root());
+    let other = manifest_of("g", &data[2..]).root();
+    let group = parts.join("1-0.group");
+    fs::create_dir(&group).unwrap();
+    fs::create_dir(parts.join("1-1.group")).unwrap();
+    let useless = [
+        format!("{root}.journal.new"),
+        format!("{root}.live.new"),
+        format!("{other}.journal"),
+        format!("{other}.journal.new"),
+        "00.name".to_owned(),
+        "00.live".to_owned(),
+        format!("{root}.unproven"),
+        "00.published".to_owned(),
+        "try:".to_owned(),
+        format!("1-0.group/{root}.0"),
+    ];
+    for entry in &useless {
         fs::write(parts.join(entry), b"torn").unwrap();
     }
-    fs::create_dir(parts.join("1-0.group")).unwrap();
-    fs::write(parts.join("1-0.group").join(format!("{root}.0")), b"").unwrap();
-    let held = begin(&served.store, &manifest_of("g", &data[1..]));
-    let before = fs::read_dir(&parts).unwrap().count();
+    fs::write(group.join(format!("{root}.0")), b"").unwrap();
+    // Begun, but nothing came.
+    let empty = [other.to_string(), format!("{root}.early")];
+    for entry in &empty {
+        fs::File::create(parts.join(entry)).unwrap().set_len(LENGTH as u64).unwrap();
+    }
+    // Named by a link, where the file system can do no better.
+    let linked = [manifest_of("named", b"small").root().to_string(), "1-0.group/00.1".to_owned()];
+    linked.iter().for_each(|entry| {
+        fs::hard_link(served.path("named"), parts.join(entry)).unwrap();
+    });
+    fs::write(private(served.folder.path(), "catalog.new"), b"torn").unwrap();
+    let kept = group.join(format!("{root}.2"));
+    fs::write(&kept, b"may be continued").unwrap();
+    // What is odd is in the way of nothing.
+    fs::create_dir(parts.join("folder")).unwrap();
+    let held = begin(&served.store, &manifest_of("h", &data[1..]));
     drop(served.other());
-    assert_eq!(before - fs::read_dir(&parts).unwrap().count(), 4);
+    for entry in useless.iter().chain(&empty).chain(&linked) {
+        assert!(!parts.join(entry).exists(), "{entry} is left");
+    }
+    assert!(!parts.join("1-1.group").exists() && kept.exists());
+    assert!(!private(served.folder.path(), "catalog.new").exists());
     drop(held);
     assert_eq!(chunks(&begin(&served.store, &manifest)), [0, 1]);
 }
