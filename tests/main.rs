@@ -16,6 +16,7 @@
 //! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
 //! | `it/never_hashed.rs` | files that are fetched while the peer that has them hashes them |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
+//! | `it/crashes.rs` | processes that are killed at random moments |
 //! | `it/outages.rs` | peers that go away in the middle and come back |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
@@ -59,6 +60,7 @@ mod it {
     mod client_program;
     mod commands;
     mod content_ids;
+    mod crashes;
     mod downloads;
     mod failing_sources;
     mod folders;

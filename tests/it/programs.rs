@@ -52,7 +52,7 @@ impl Site {
 
     /// The server of a peer, which serves its folder.
     pub fn server_command(&self, peer: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        let mut command = Command::new(program("server"));
         command.arg(peer).arg("--peer-settings").arg(self.path("peer_settings.txt"));
         command.arg("--served-files").arg(self.path(peer));
         command.env_remove("RUST_LOG").current_dir(self.root.path());
@@ -76,7 +76,7 @@ impl Site {
 
     /// The client, whose folder is that of a peer.
     pub fn client_command_of(&self, peer: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        let mut command = Command::new(program("client"));
         command.arg("--peer-settings").arg(self.path("peer_settings.txt"));
         command.arg("--served-files").arg(self.path(peer));
         command
@@ -123,6 +123,16 @@ impl Site {
         let mut command = assert_cmd::Command::from_std(self.client_command());
         command.args(words).timeout(DEADLINE).assert()
     }
+}
+
+/// One of the binaries: as they were built for the tests, or those in the folder that
+/// `PEERSHARE_BIN` names, such as optimised ones for long rounds.
+fn program(name: &str) -> PathBuf {
+    let built = match name {
+        "server" => env!("CARGO_BIN_EXE_server"),
+        _ => env!("CARGO_BIN_EXE_client"),
+    };
+    std::env::var_os("PEERSHARE_BIN").map_or(built.into(), |folder| Path::new(&folder).join(name))
 }
 
 /// A user that no files belong to on any machine.
@@ -194,6 +204,11 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Whether it has not ended yet.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Returns after a stop signal took effect.
