@@ -53,6 +53,12 @@ impl Downloads {
         over.iter().for_each(|(key, download)| tell(key, download));
     }
 
+    /// Tells all of them.
+    pub(super) fn tell_all(&self) {
+        let over = std::mem::take(&mut *self.lock());
+        over.iter().for_each(|(key, download)| tell(key, download));
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, FileName), Download>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,7 +66,7 @@ impl Downloads {
 
 impl Drop for Downloads {
     fn drop(&mut self) {
-        self.lock().drain().for_each(|(key, download)| tell(&key, &download));
+        self.tell_all();
     }
 }
 

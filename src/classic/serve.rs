@@ -73,6 +73,11 @@ impl Service {
         self.downloads.tell_idle(now);
     }
 
+    /// Tells it all that was not told yet.
+    pub fn tell_all(&self) {
+        self.downloads.tell_all();
+    }
+
     /// A served file as text; `None` when it is none, or is not known in time.
     fn text(&self, name: &FileName) -> Result<Option<Text>, StoreError> {
         let deadline = Instant::now() + config::ANSWER_TIMEOUT;

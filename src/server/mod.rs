@@ -148,7 +148,10 @@ impl Host {
     /// Ends all sessions; says whether they ended within the deadline.
     pub fn end_sessions(&self) -> bool {
         self.0.sessions.cancel.cancel();
-        self.0.sessions.wait_for_none(config::SHUTDOWN_DEADLINE)
+        let ended = self.0.sessions.wait_for_none(config::SHUTDOWN_DEADLINE);
+        // Threads that have just ended may still hold what would tell it when it is dropped.
+        self.0.classic.tell_all();
+        ended
     }
 }
 
