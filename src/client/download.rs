@@ -10,7 +10,7 @@ use super::done::{came, say_already_here, say_downloaded};
 use super::meaning::Tried;
 use super::text::{quoted, size};
 use super::work::Work;
-use super::{Bar, ExitStatus, classic, planned, shown};
+use super::{Bar, ExitStatus, classic, folding, planned, shown};
 use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
@@ -66,12 +66,13 @@ pub(super) fn run(work: &Work<'_>, wanted: &FileName, replace: bool) -> Tried {
     if let Err(error) = &way {
         return refuse(error);
     }
-    for (peer, error) in &found.failures {
-        match error {
-            SourceError::NotServing => log::info!("{} does not serve {wanted}", peer.id),
-            _ => audience.note(&format!("{peer}: {}", shown(&error.to_string()))),
-        }
-    }
+    let (has_not, failed): (Vec<_>, Vec<_>) = found
+        .failures
+        .iter()
+        .map(|(peer, error)| (peer, error))
+        .partition(|(_, error)| matches!(error, SourceError::NotServing));
+    has_not.iter().for_each(|(peer, _)| log::info!("{} does not serve {wanted}", peer.id));
+    folding::reasons(failed, |line| audience.note(line));
     Tried::Done(take(work, wanted, found, replace))
 }
 

@@ -11,7 +11,7 @@ use super::meaning::{self, Meaning, Nobody};
 use super::omissions;
 use super::table::Fold;
 use super::work::Work;
-use super::{Audience, ExitStatus, Layout, Listed, classic, select, shown, table};
+use super::{Audience, ExitStatus, Layout, Listed, classic, folding, select, shown, table};
 use crate::config;
 use crate::content::pattern::{beneath, escaped};
 use crate::content::{Entry, Omissions, Selection};
@@ -146,8 +146,15 @@ impl Shown {
             work.transfers.surroundings.audience.error("interrupted");
             return ExitStatus::Interrupted;
         }
-        let outcomes =
-            work.peers.iter().zip(self.endings).map(|(peer, ending)| tell(work, peer, ending));
+        let audience = &work.transfers.surroundings.audience;
+        let endings = work.peers.iter().zip(&self.endings);
+        let failures =
+            endings.clone().filter_map(|(peer, ending)| Some((peer, ending.as_ref().err()?)));
+        folding::reasons(failures, |line| audience.error(line));
+        let outcomes = endings.map(|(peer, ending)| match ending {
+            Ok(left_out) => omissions::tell(audience.as_ref(), peer.id.as_str(), left_out),
+            Err(error) => ExitStatus::from(error),
+        });
         ExitStatus::of_peers(outcomes.collect::<Vec<_>>()).then(self.printed)
     }
 }
@@ -284,16 +291,4 @@ fn gather(streams: &mut [Stream], within: Option<&str>) -> Vec<Listed> {
         all.extend(fold.map(Fold::rows).unwrap_or_default());
     }
     all
-}
-
-/// Says what a peer left out, or why it is not known.
-fn tell(work: &Work<'_>, peer: &Peer, ending: Ending) -> ExitStatus {
-    let audience = &work.transfers.surroundings.audience;
-    match ending {
-        Ok(left_out) => omissions::tell(audience.as_ref(), peer.id.as_str(), &left_out),
-        Err(error) => {
-            audience.error(&format!("{peer}: {}", shown(&error.to_string())));
-            ExitStatus::from(&error)
-        }
-    }
 }

@@ -4,14 +4,15 @@ use std::time::Instant;
 
 use super::done::{came, shares};
 use super::download::{status_of, watched};
+use super::folding::{Got, Targets};
 use super::local::Several;
 use super::meaning::Tried;
 use super::omissions;
 use super::said::{Said, Transferred};
 use super::text::{self, files, quoted, size};
-use super::upload::{Failure, wait_out};
+use super::upload::{Failure, INTERRUPTED, wait_out};
 use super::work::Work;
-use super::{Bar, ExitStatus, planned, shown};
+use super::{Bar, ExitStatus, folding, planned, shown};
 use crate::config;
 use crate::content::FileName;
 use crate::content::{Selection, pattern};
@@ -23,7 +24,7 @@ use crate::serve::offer::{FolderReport, offer_folder};
 use crate::serve::{Company, Responder};
 use crate::store::Store;
 use crate::threads;
-use crate::topology::Peer;
+use crate::topology::{Peer, PeerId};
 use crate::wire::{Report, Share};
 
 /// Fetches all that the pattern selects from all peers that have any of it. `typed` is what it is
@@ -109,9 +110,9 @@ fn tell_download(
         .iter()
         .map(|(peer, omissions)| omissions::tell(audience.as_ref(), peer.as_str(), omissions))
         .collect();
-    for (peer, error) in &outcome.lost {
-        audience.note(&format!("{peer}: {}", shown(&error.to_string())));
-    }
+    let peer = |id: &PeerId| work.peers.iter().find(|peer| peer.id == *id);
+    let lost = outcome.lost.iter().filter_map(|(id, error)| Some((peer(id)?, error)));
+    folding::reasons(lost, |line| audience.note(line));
     if outcome.listed == 0 {
         audience.error(&format!("nothing of {wanted} can be copied"));
         return ExitStatus::Incomplete;
@@ -215,15 +216,17 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
     if work.dry_run {
         return planned::upload_of_folder(work, shared).then(tell_left_out(work, shared));
     }
-    let give = |peer: &Peer| Upload { work, peer, shared, replace }.run();
+    let told = Targets::of(work);
+    let give = |peer: &Peer| Upload { work, peer, shared, replace, told: &told }.run();
     let outcomes = threads::for_all(&work.peers, |peer| format!("upload-{}", peer.id), give);
     let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(ExitStatus::Failed));
+    let printed = told.end(&work.peers);
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
     // What failed says more than what was never there to be copied.
     match (ExitStatus::of_peers(outcomes), tell_left_out(work, shared)) {
-        (ExitStatus::Success, left_out) => left_out,
+        (ExitStatus::Success, left_out) => left_out.then(printed),
         (failed, _) => failed,
     }
 }
@@ -256,6 +259,7 @@ struct Upload<'a> {
     peer: &'a Peer,
     shared: &'a Several,
     replace: bool,
+    told: &'a Targets<'a>,
 }
 
 impl Upload<'_> {
@@ -269,13 +273,11 @@ impl Upload<'_> {
         match result {
             Ok(report) => self.tell(&report, started),
             Err(_) if self.work.cancel.is_cancelled() => {
-                audience.error(&format!(
-                    "{id}: interrupted; what is verified there is kept, the same command continues"
-                ));
+                self.told.badly(self.peer, INTERRUPTED.to_owned());
                 ExitStatus::Interrupted
             }
             Err(failure) => {
-                audience.error(&format!("{}: {label}: {}", self.peer, shown(&failure.message)));
+                self.told.badly(self.peer, format!("{label}: {}", shown(&failure.message)));
                 failure.status
             }
         }
@@ -328,15 +330,17 @@ impl Upload<'_> {
             .map(|failed| (failed.name.clone(), failed.reason.message.clone()))
             .collect();
         tell_failures(self.work, &format!("{}: ", self.peer.id), &told, *failed);
-        let rate = text::rate(*bytes, started.elapsed());
-        let (id, label, rest) = (&self.peer.id, &self.shared.label, others(*here, *failed));
-        let line =
-            format!("{id}: uploaded {label}: {}, {}{rate}{rest}", files(*received), size(*bytes));
-        let audience = &self.work.transfers.surroundings.audience;
+        let (label, rest) = (&self.shared.label, others(*here, *failed));
+        let got = Got {
+            text: format!("uploaded {label}: {}, {}{rest}", files(*received), size(*bytes)),
+            time: started.elapsed(),
+            ours: *bytes,
+            ..Got::default()
+        };
         let said = Transferred {
             direction: "upload",
             name: label,
-            peer: Some(id.as_str()),
+            peer: Some(self.peer.id.as_str()),
             bytes: *bytes,
             seconds: started.elapsed().as_secs_f64(),
             files: *received,
@@ -344,7 +348,7 @@ impl Upload<'_> {
             failed: *failed,
             ..Transferred::default()
         };
-        let printed = audience.say(&line, &Said::Transferred(said));
+        let printed = self.told.well(self.peer, got, said);
         let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
         let succeeded = (received + here > 0).then_some(ExitStatus::Success);
         ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)

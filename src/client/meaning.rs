@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::text::quoted;
 use super::work::Work;
-use super::{ExitStatus, download, folder, shown};
+use super::{ExitStatus, download, folder, folding, select, shown};
 use crate::config;
 use crate::content::name::BadName;
 use crate::content::pattern::{BadPattern, Selection, beneath, is_pattern};
@@ -213,18 +213,8 @@ impl Nobody {
     /// One line for all that have it not, and one for each reason why others could not be asked.
     pub(super) fn tell(&self, work: &Work<'_>, wanted: &str, near: &Near) -> ExitStatus {
         let audience = &work.transfers.surroundings.audience;
-        let mut reasons: Vec<(String, Vec<&Peer>)> = Vec::new();
-        for (peer, error) in &self.failures {
-            let reason = error.to_string();
-            match reasons.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, peers)) => peers.push(peer),
-                None => reasons.push((reason, vec![peer])),
-            }
-        }
-        for (reason, peers) in reasons {
-            let who: Vec<String> = peers.iter().map(|peer| peer.to_string()).collect();
-            audience.error(&format!("{}: {}", who.join(", "), shown(&reason)));
-        }
+        let failures = self.failures.iter().map(|(peer, error)| (peer, error));
+        folding::reasons(failures, |line| audience.error(line));
         // One that has it and cannot give it says more than others that have it not.
         let has_it = |error: &SourceError| {
             let is_refusal = matches!(error, SourceError::Refused(_)) && !error.is_passing();
@@ -243,10 +233,7 @@ impl Nobody {
             audience.error(&format!("cannot find {}: no peer could be asked", quoted(wanted)));
             return ExitStatus::of_peers(self.failures.iter().map(outcome));
         }
-        let (first, more) = asked.split_at(asked.len().min(config::SHOWN_PEERS));
-        let more =
-            if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-        let asked = format!("{}{more}", first.join(", "));
+        let asked = select::some(&asked);
         audience.error(&format!(
             "no peer has {}; {}; asked: {asked}",
             quoted(wanted),

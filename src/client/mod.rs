@@ -24,6 +24,7 @@ mod echo;
 pub mod editor;
 mod filelist;
 mod folder;
+mod folding;
 pub mod grammar;
 mod interrupts;
 mod jobs;

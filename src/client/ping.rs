@@ -9,7 +9,7 @@ use super::said::Said;
 use super::table::Layout;
 use super::text::{clipped, files, pad, size, width};
 use super::work::Work;
-use super::{ExitStatus, select, shown};
+use super::{ExitStatus, folding, select, shown};
 use crate::config;
 use crate::connection::Framed;
 use crate::fetch::SourceError;
@@ -282,16 +282,6 @@ fn in_tabs(peer: &Peer, standing: &Standing, trip: Option<Duration>, state: &Sta
 
 /// One line for all peers that do not answer for the same reason.
 fn tell_why(work: &Work<'_>, standings: &[(Peer, Standing)]) {
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (peer, standing) in standings {
-        let Some(why) = standing.why() else { continue };
-        match reasons.iter_mut().find(|(known, _)| *known == why) {
-            Some((_, ids)) => ids.push(peer.id.as_str()),
-            None => reasons.push((why, vec![peer.id.as_str()])),
-        }
-    }
-    for (why, ids) in reasons {
-        let who = select::folded(&ids).join(", ");
-        work.transfers.surroundings.audience.error(&format!("{who}: {}", shown(why)));
-    }
+    let away = standings.iter().filter_map(|(peer, standing)| Some((peer, standing.why()?)));
+    folding::reasons(away, |line| work.transfers.surroundings.audience.error(line));
 }

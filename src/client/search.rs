@@ -7,7 +7,7 @@ use super::said::Said;
 use super::table::Layout;
 use super::text::{clipped, quoted, size};
 use super::work::Work;
-use super::{ExitStatus, classic, select, shown};
+use super::{ExitStatus, classic, folding, shown};
 use crate::config;
 use crate::content::pattern::{escaped, is_pattern};
 use crate::content::{ChunkLayout, ChunkSet, Entry, FileName, Root, RootPrefix, Selection};
@@ -220,18 +220,9 @@ fn show(work: &Work<'_>, peer: &PeerId, found: &Found, percent: Option<u32>) {
 
 fn end(work: &Work<'_>, wanted: &str, outcomes: &[(Peer, Result<u64, SourceError>)]) -> ExitStatus {
     let audience = &work.transfers.surroundings.audience;
-    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
-    for (peer, outcome) in outcomes {
-        let Err(error) = outcome else { continue };
-        let reason = error.to_string();
-        match reasons.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, ids)) => ids.push(peer.id.as_str()),
-            None => reasons.push((reason, vec![peer.id.as_str()])),
-        }
-    }
-    for (reason, ids) in &reasons {
-        audience.error(&format!("{}: {}", select::folded(ids).join(", "), shown(reason)));
-    }
+    let failures =
+        outcomes.iter().filter_map(|(peer, outcome)| Some((peer, outcome.as_ref().err()?)));
+    folding::reasons(failures, |line| audience.error(line));
     let found = outcomes.iter().any(|(_, outcome)| outcome.as_ref().is_ok_and(|count| *count > 0));
     let answered = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
     if answered && !found {

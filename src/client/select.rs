@@ -128,7 +128,12 @@ pub fn unknown(typed: &PeerId, topology: &Topology) -> UsageError {
 /// The ids that the settings know, shortly.
 pub(super) fn known_ids(topology: &Topology) -> String {
     let ids: Vec<&str> = topology.peers().iter().map(|peer| peer.id.as_str()).collect();
-    let folded = folded(&ids);
+    some(&ids)
+}
+
+/// The first of these ids, folded, and how many more there are; `none` where none is.
+pub(super) fn some(ids: &[&str]) -> String {
+    let folded = folded(ids);
     let (first, more) = folded.split_at(folded.len().min(config::SHOWN_PEERS));
     match (first.is_empty(), more.len()) {
         (true, _) => "none".to_owned(),

@@ -11,7 +11,7 @@ use super::said::Said;
 use super::text::{files, quoted, size};
 use super::transfers::Transfers;
 use super::work::{Work, one_after_the_other};
-use super::{ExitStatus, download, omissions, shown};
+use super::{ExitStatus, download, folding, omissions, shown};
 use crate::config;
 use crate::content::torrent::{self, BadTorrent, Torrent, TorrentFile};
 use crate::content::{ChunkLayout, FileName, Manifest, Omissions, Selection};
@@ -200,9 +200,8 @@ fn fetch(work: &Work<'_>, file: &TorrentFile, replace: bool) -> ExitStatus {
     match download::run(&work, &id, replace) {
         Tried::Done(status) => status,
         Tried::Nobody(failures) => {
-            for (peer, error) in &failures {
-                audience.note(&format!("{peer}: {}", shown(&error.to_string())));
-            }
+            let failures = failures.iter().map(|(peer, error)| (peer, error));
+            folding::reasons(failures, |line| audience.note(line));
             audience.error(&format!(
                 "no peer has {}, id {}",
                 quoted(name.as_str()),

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::said::{Said, Transferred};
-use super::text::{self, quoted, size};
+use super::folding::{Got, Targets};
+use super::said::Transferred;
+use super::text::{quoted, size};
 use super::work::Work;
 use super::{Bar, ExitStatus, classic, planned, shown};
 use crate::config;
@@ -54,19 +55,24 @@ pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
     };
     let expected = work.peers.iter().filter(|peer| !work.is_classic(peer));
     let company = Company::among(expected.map(|peer| peer.id.to_string()).collect());
+    let told = Targets::of(work);
     let give = |peer: &Peer| {
         let offer = Offer { manifest: &manifest, attributes, replace, swarm, patience };
         let (store, company) = (store.clone(), company.clone());
-        Upload { work, peer, file, store, company, offer }.run()
+        Upload { work, peer, file, store, company, offer, told: &told }.run()
     };
     let outcomes = threads::for_all(&work.peers, |peer| format!("upload-{}", peer.id), give);
     let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(ExitStatus::Failed));
-    if work.cancel.is_cancelled() {
-        ExitStatus::Interrupted
-    } else {
-        ExitStatus::of_peers(outcomes)
+    let printed = told.end(&work.peers);
+    match work.cancel.is_cancelled() {
+        true => ExitStatus::Interrupted,
+        false => ExitStatus::of_peers(outcomes).then(printed),
     }
 }
+
+/// What is said of a target when the user ends the command.
+pub(super) const INTERRUPTED: &str =
+    "interrupted; what is verified there is kept, the same command continues";
 
 /// Which file is uploaded.
 pub(super) enum From {
@@ -127,6 +133,7 @@ struct Upload<'a> {
     /// What the targets have been handed.
     company: Company,
     offer: Offer<'a>,
+    told: &'a Targets<'a>,
 }
 
 impl Upload<'_> {
@@ -138,7 +145,7 @@ impl Upload<'_> {
         let started = Instant::now();
         let result = self.send(&bar, started);
         bar.finish();
-        let rate = text::rate(self.offer.manifest.length(), started.elapsed());
+        let length = self.offer.manifest.length();
         let mut said = Transferred {
             direction: "upload",
             name: self.offer.manifest.name().as_str(),
@@ -146,36 +153,35 @@ impl Upload<'_> {
             seconds: started.elapsed().as_secs_f64(),
             ..Transferred::default()
         };
-        let line = match result {
+        let got = match result {
             Ok((Offered::Delivered, came)) => {
-                (said.files, said.bytes) =
-                    (1, self.offer.manifest.length().saturating_sub(came.before));
+                (said.files, said.bytes) = (1, length.saturating_sub(came.before));
                 let from = match self.file {
                     From::Served(_) => String::new(),
                     From::Elsewhere(_) => format!(" (from {})", self.file),
                 };
-                format!(
-                    "{id}: uploaded {name}{from}: {}{rate}{}",
-                    size(self.offer.manifest.length()),
-                    came.shares()
-                )
+                Got {
+                    text: format!("uploaded {name}{from}: {}", size(length)),
+                    time: started.elapsed(),
+                    ours: length.saturating_sub(came.before).saturating_sub(came.now.from_others),
+                    from_others: came.now.from_others,
+                    before: came.before,
+                }
             }
             Ok((Offered::AlreadyThere, _)) => {
                 said.there = 1;
-                format!("{id}: already serving {name}")
+                Got { text: format!("already serving {name}"), ..Got::default() }
             }
             Err(_) if self.work.cancel.is_cancelled() => {
-                audience.error(&format!(
-                    "{id}: interrupted; what is verified there is kept, the same command continues"
-                ));
+                self.told.badly(self.peer, INTERRUPTED.to_owned());
                 return ExitStatus::Interrupted;
             }
             Err(failure) => {
-                audience.error(&format!("{}: {name}: {}", self.peer, shown(&failure.message)));
+                self.told.badly(self.peer, format!("{name}: {}", shown(&failure.message)));
                 return failure.status;
             }
         };
-        audience.say(&line, &Said::Transferred(said))
+        self.told.well(self.peer, got, said)
     }
 
     /// Sends the file in the dialect that the peer speaks.
@@ -292,19 +298,6 @@ impl Came {
             Some(Contribution { peer: who.parse().ok()?, bytes, active: true, waiting: None })
         };
         shares.filter_map(contribution).collect()
-    }
-
-    /// The same in words, such as `; 1.0 MiB from here, 2.0 MiB from other peers`.
-    fn shares(&self) -> String {
-        let mut words = String::new();
-        if self.now.from_others > 0 {
-            let (here, others) = (size(self.ours()), size(self.now.from_others));
-            words = format!("; {here} from here, {others} from other peers");
-        }
-        match self.before {
-            0 => words,
-            bytes => format!("{words}; {} needed no sending", size(bytes)),
-        }
     }
 }
 

@@ -62,6 +62,10 @@ pub const SHORTEST_BAR: usize = 8;
 /// See there.
 pub const LONGEST_BAR: usize = 20;
 
+/// Targets of an upload of which each has a line when it is done; where there are more, those that
+/// fared alike share one at the end.
+pub const TARGETS_APART: usize = 4;
+
 /// Peers whose share a progress bar shows one by one; the others are added up.
 pub const SHOWN_SHARES: usize = 6;
 

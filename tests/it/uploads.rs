@@ -65,6 +65,25 @@ fn a_target_with_another_file_of_that_name_fails_alone_unless_it_is_to_be_replac
 }
 
 #[test]
+fn many_targets_that_fared_alike_share_a_line() {
+    let peers = ["p1", "p2", "p3", "p4", "p5", "p6"];
+    let mut lab = Lab::of(&peers);
+    let data = bytes(1, 1000);
+    lab.put("me", "x", &data);
+    lab.put("me", "f/y", &data);
+    lab.put("p4", "x", &data);
+    lab.kill("p6");
+    let mut client = lab.client();
+    let outcome = client.run("upload x").is(ExitStatus::SomePeersFailed);
+    let outcome = outcome.prints("p4: already serving x\n").tells("p6 at 127.0.0.1:6: x: ");
+    assert!(outcome.out.contains("p[1-3], p5: uploaded x: 1000 B; the last after 0 s; "));
+    assert_eq!((outcome.out.lines().count(), outcome.err.lines().count()), (2, 1), "{outcome:?}");
+    let outcome = client.run("upload f").prints("p[1-5]: uploaded f/: 1 file, 1000 B");
+    assert_eq!(outcome.out.lines().count(), 1, "{outcome:?}");
+    peers[..5].iter().for_each(|peer| lab.assert_has(peer, "f/y", &data));
+}
+
+#[test]
 fn a_target_that_is_receiving_another_file_of_that_name_fails_alone() {
     let lab = Lab::of(&["a", "b"]);
     let mut speaker = Speaker::introduced(&lab, "a");
