@@ -3,6 +3,7 @@
 
 mod classic;
 mod client;
+mod serving;
 
 use std::sync::OnceLock;
 use std::thread;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use classic::*;
 pub use client::*;
+pub use serving::*;
 
 /// Where the peers are listed when nobody says otherwise.
 pub const PEER_SETTINGS_FILE: &str = "peer_settings.txt";
@@ -22,9 +24,6 @@ pub const PEER_SETTINGS_VARIABLE: &str = "PEERSHARE_PEER_SETTINGS";
 
 /// The folder that a peer serves when nobody says otherwise.
 pub const SERVED_FOLDER: &str = "served_files";
-
-/// Connections that a server keeps at once; the next one is told `busy`.
-pub const MAX_CONNECTIONS: usize = 1024;
 
 /// How long a client waits for a TCP connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -168,9 +167,6 @@ pub const TALLY_IDLE: Duration = Duration::from_secs(30);
 
 /// A line of the log that repeats is said again after this time, with how often it was not.
 pub const LOG_AGAIN: Duration = Duration::from_secs(60);
-
-/// How long a newcomer waits for a place while others have not said yet what they want.
-pub const SEAT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the greeting of an acceptor may take; one that says nothing may speak the classic
 /// dialect.

@@ -123,10 +123,11 @@ impl Framed {
     }
 
     /// Turns an opener away: greets and says why, without waiting for anything.
-    pub fn turn_away(mut stream: &mut dyn Stream, refusal: Refusal) -> Result<(), WireError> {
-        stream.set_write_timeout(Some(Duration::ZERO))?;
-        wire::send_greeting(&mut stream)?;
-        Ok(stream.write_all(&wire::encode(&Response::Error(refusal), 0)?)?)
+    pub fn turn_away(stream: &mut dyn Stream, refusal: Refusal) -> Result<(), WireError> {
+        let mut words = Vec::new();
+        wire::send_greeting(&mut words)?;
+        words.extend(wire::encode(&Response::Error(refusal), 0)?);
+        Ok(stream.dismiss(&words)?)
     }
 
     fn over(mut stream: Buffered) -> Result<Self, WireError> {

@@ -15,7 +15,7 @@ use crate::config;
 use crate::connection::Identity;
 use crate::logging::Logging;
 use crate::serve::Rights;
-use crate::server::{Host, Server};
+use crate::server::{Host, Limits, Server};
 use crate::store::Store;
 use crate::topology::PeerId;
 use crate::transport::tcp::Listener;
@@ -100,7 +100,7 @@ impl Demo {
             let store = Store::open(&self.folder_of(peer))?;
             store.hash_all();
             let identity = Identity { peer: Some(id), read_only: false };
-            let host = Host::new(store, identity, Rights::default(), config::MAX_CONNECTIONS);
+            let host = Host::new(store, identity, Rights::default(), Limits::default());
             self.servers.push(Server::start(listener, host, None)?);
         }
         fs::write(self.settings(), settings)?;

@@ -168,7 +168,8 @@
 //!
 //! ## Serving
 //!
-//! 1. `transport/tcp.rs` accepts, `server/mod.rs` finds a free seat and starts a session.
+//! 1. `transport/tcp.rs` accepts, `server/seats.rs` finds a seat or says that there is none, and
+//!    `server/mod.rs` starts a session.
 //! 2. `server/session.rs` looks at the first byte for the dialect; `connection.rs` exchanges
 //!    greetings, in which each side says who it is, and the opener whom it means.
 //! 3. Every request passes `serve/rights.rs` before anything is done for it.
@@ -277,8 +278,8 @@
 //! * What the dialects cannot say is not guessed: without a proof of who answers, an upload is
 //!   refused as soon as the other side says that it is somebody else.
 //! * The classic dialect has a session and a state of uploads of its own instead of [`serve`]'s:
-//!   its chunks are no chunks of a manifest. Sessions are counted by dialect, each up to the same
-//!   limit.
+//!   its chunks are no chunks of a manifest.
+//! * Nobody waits for a seat: who idles makes room, and where nobody does a newcomer is told so.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -35,6 +35,7 @@
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/shortage.rs` | what becomes of commands for which the system has no threads |
+//! | `it/full_house.rs` | more connections than seats, threads or open files: nobody waits, and no address keeps others out |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
 //! | `it/scripts.rs` | what scripts are told with `--json` |
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
@@ -64,6 +65,7 @@ mod it {
     mod downloads;
     mod failing_sources;
     mod folders;
+    mod full_house;
     mod golden_bytes;
     mod growing;
     mod hostile_clients;

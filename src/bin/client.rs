@@ -4,8 +4,8 @@ use std::env;
 use std::process::ExitCode;
 
 use peershare::client::{self, ExitStatus, Program, Typed};
+use peershare::demo;
 use peershare::server::{self, Options, Serving};
-use peershare::{config, demo};
 
 fn main() -> ExitCode {
     let status = match client::parse(env::args_os().skip(1)) {
@@ -34,7 +34,7 @@ fn serve(program: &Program) -> Result<Serving, String> {
         peer_settings: program.peer_settings.clone(),
         served_files: program.served_files.clone(),
         listen: None,
-        max_connections: config::MAX_CONNECTIONS,
+        limits: server::Limits::default(),
         bwlimit: program.bwlimit.unwrap_or_default(),
         read_only: false,
     })

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use peershare::client::shown;
 use peershare::logging::{self, Logging};
-use peershare::server::{self, Options};
-use peershare::transport::shaping::Limits;
+use peershare::server::{self, Limits, Options};
+use peershare::transport::shaping;
 use peershare::{config, topology::PeerId};
 
 /// Serve a folder to machines that know one another
@@ -28,11 +28,14 @@ struct Arguments {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
     /// Connections at once; the next one is told to come back later
-    #[arg(long, value_name = "N", default_value_t = config::MAX_CONNECTIONS)]
+    #[arg(long, value_name = "N", default_value_t = config::MAX_CONNECTIONS, value_parser = some)]
     max_connections: usize,
+    /// Of these, connections of one address [default: half of them]
+    #[arg(long, value_name = "N", value_parser = some)]
+    max_per_address: Option<usize>,
     /// Send and receive no faster than so many bytes a second, as in 2M:10M, 500K: or :20mbit
     #[arg(long, value_name = "UP:DOWN")]
-    bwlimit: Option<Limits>,
+    bwlimit: Option<shaping::Limits>,
     /// Refuse uploads
     #[arg(long)]
     read_only: bool,
@@ -69,14 +72,16 @@ fn main() -> ExitCode {
         served_files,
         listen,
         max_connections,
+        max_per_address,
         bwlimit,
         read_only,
         ..
     } = arguments;
     let Some(peer) = peer else { return fail("which peer of the settings this is, is missing") };
     let bwlimit = bwlimit.unwrap_or_default();
-    let options =
-        Options { peer, peer_settings, served_files, listen, max_connections, bwlimit, read_only };
+    let limits =
+        Limits { connections: max_connections, per_address: max_per_address, ..Limits::default() };
+    let options = Options { peer, peer_settings, served_files, listen, limits, bwlimit, read_only };
     logging::start(arguments.logging, shown);
     if !arguments.check {
         return server::run(options);
@@ -84,6 +89,15 @@ fn main() -> ExitCode {
     match server::check(&options) {
         Ok(report) => print(report.as_bytes()),
         Err(message) => fail(&message),
+    }
+}
+
+/// A number of connections. A server that lets nobody in is a mistake.
+fn some(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("with 0 nobody could connect; say 1 or more".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
     }
 }
 

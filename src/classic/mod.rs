@@ -59,10 +59,12 @@ mod source;
 mod text;
 mod upload;
 mod uploads;
+mod visit;
 
 pub use ask::{Asker, Heard, Served};
 pub use gather::Gather;
-pub use serve::{Allow, Service};
+pub use serve::Service;
 pub use source::ClassicPeer;
 pub use text::Text;
 pub use upload::Upload;
+pub use visit::{Allow, Visit};

@@ -10,13 +10,14 @@ use super::listing;
 use super::message::{CHUNK, NoRequest, Request, Ripeness, count};
 use super::text::{Text, Texts};
 use super::uploads::{Offered, Spoiled, Taken, Upload, Uploads};
+use super::visit::Visit;
 use crate::config;
 use crate::connection::Buffered;
 use crate::content::{Attributes, FileName, Root};
 use crate::logging::{Repeated, Tally, named};
 use crate::store::{Arrival, Store, StoreError};
-use crate::transport::{Cancel, timed_out};
-use crate::wire::{self, Refusal, Subject};
+use crate::transport::timed_out;
+use crate::wire::{self, Subject};
 
 /// What all classic sessions of a peer share.
 pub struct Service {
@@ -26,9 +27,6 @@ pub struct Service {
     downloads: Downloads,
     unlisted: Repeated,
 }
-
-/// May refuse a request, told as the one of the framed dialect that does the same.
-pub type Allow<'a> = dyn Fn(&wire::Request) -> Result<(), Refusal> + 'a;
 
 impl Service {
     /// Serves that store.
@@ -40,12 +38,12 @@ impl Service {
 
     /// Answers on one connection until the other side leaves; an upload that began on it may last a
     /// little longer, unless cancelled.
-    pub fn converse(&self, stream: Buffered, allow: &Allow<'_>, cancel: &Cancel) -> io::Result<()> {
+    pub fn converse(&self, stream: Buffered, visit: &Visit<'_>) -> io::Result<()> {
         let remote = stream.get_ref().remote();
         let line = Line::new(stream)?;
         let mut session = Session {
             service: self,
-            allow,
+            visit,
             remote,
             line,
             offered: None,
@@ -59,7 +57,7 @@ impl Service {
         drop(line);
         if let Some(offered) = offered {
             let name = offered.upload.name.clone();
-            if let Some(tally) = offered.linger(cancel) {
+            if let Some(tally) = offered.linger(visit.cancel) {
                 let name = named(name.as_str());
                 log::warn!("did not receive {name} from {who}: its sender left; came: {tally}");
             }
@@ -89,7 +87,7 @@ impl Service {
 /// One connection.
 struct Session<'a> {
     service: &'a Service,
-    allow: &'a Allow<'a>,
+    visit: &'a Visit<'a>,
     /// Where the client is.
     remote: String,
     line: Line,
@@ -120,6 +118,10 @@ impl Session<'_> {
 
     fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         let wait = self.patience();
+        // One that an upload depends on is not to make room for others.
+        if self.offered.is_none() && self.farewell.is_none() {
+            (self.visit.idles)(true);
+        }
         let (service, offered) = (self.service, self.offered.as_ref());
         let mut pieces = 0;
         let ripe = &mut |text: &[u8]| {
@@ -127,6 +129,7 @@ impl Session<'_> {
             ripeness(text, pieces, |name| upload_of(service, offered, name))
         };
         let text = self.line.receive(wait, config::CLASSIC_MOST, ripe)?;
+        (self.visit.idles)(false);
         Ok(text.map(<[u8]>::to_vec))
     }
 
@@ -229,7 +232,7 @@ impl Session<'_> {
             replace: false,
             swarm: false,
         };
-        (self.allow)(&same).map_err(|refusal| refusal.message)?;
+        (self.visit.allow)(&same).map_err(|refusal| refusal.message)?;
         self.service.store.receive_unproven(name, length, false).map_err(|error| error.to_string())
     }
 
@@ -341,7 +344,7 @@ impl Session<'_> {
             wait_ms: 0,
             digests_up_to: 0,
         };
-        (self.allow)(&same).ok()?;
+        (self.visit.allow)(&same).ok()?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != name) {
             let text = self.service.text(&name).unwrap_or_else(|error| {
                 log::debug!("cannot open {name} for a client of the classic dialect: {error}");

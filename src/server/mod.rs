@@ -2,24 +2,28 @@
 //!
 //! * [`Host`]: what every session needs; serves a connection from wherever it came
 //! * [`Server`]: a bound port and its accept loop
+//! * [`Limits`]: what those who connect are given at most; `seats`: who of them is let in
 //! * `session`: one connection, one thread
 //! * `offers`: an upload to us: the connection turns round and we fetch
 //! * `running`: a second offer of what is being received joins the first
 //! * `settings`: the peers, read again while it runs
 //! * [`run`]: the program: settings, signals, exit code
 
+mod limits;
 mod offers;
 mod program;
 mod running;
+mod seats;
 mod session;
 mod settings;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use limits::Limits;
 pub use program::{Options, Serving, check, run, serve};
 
 use crate::classic;
@@ -33,6 +37,7 @@ use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
 use crate::transport::{Cancel, Closer, Network, Stream};
 use crate::wire::{ErrorCode, Refusal};
+use seats::{Seat, Seats};
 use settings::Settings;
 
 /// A running server. Dropping it stops it.
@@ -53,7 +58,10 @@ struct Shared {
     identity: Identity,
     rights: Rights,
     classic: classic::Service,
-    sessions: Arc<Sessions>,
+    limits: Limits,
+    seats: Arc<Seats>,
+    /// Ends all sessions.
+    cancel: Cancel,
     company: Company,
     running: running::Running,
     turned_away: Repeated,
@@ -69,51 +77,18 @@ pub struct Neighbours {
     pub network: Arc<dyn Network>,
 }
 
-/// The sessions under way: how many, and a way to end them all.
-struct Sessions {
-    cancel: Cancel,
-    most: usize,
-    count: Mutex<Count>,
-    /// A session has ended, or its dialect is known.
-    changed: Condvar,
-}
-
-/// How many sessions there are of each kind, each with the same limit: clients of the classic
-/// dialect open a short connection a chunk, up to a thousand at once, and others are to find a
-/// place then.
-#[derive(Default)]
-struct Count {
-    /// Nothing has come yet.
-    fresh: usize,
-    framed: usize,
-    classic: usize,
-}
-
-/// What a session speaks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dialect {
-    Framed,
-    Classic,
-}
-
-/// One session's place among the allowed number, given back on drop.
-struct Seat {
-    sessions: Arc<Sessions>,
-    dialect: Option<Dialect>,
-}
-
 impl Host {
     /// A peer that serves `store`; nobody is connected yet.
-    pub fn new(store: Store, identity: Identity, rights: Rights, max_connections: usize) -> Self {
-        let (cancel, count, changed) = (Cancel::new(), Mutex::default(), Condvar::new());
-        let sessions = Arc::new(Sessions { cancel, most: max_connections, count, changed });
+    pub fn new(store: Store, identity: Identity, rights: Rights, limits: Limits) -> Self {
         let classic = classic::Service::new(store.clone());
         Self(Arc::new(Shared {
             store,
             identity,
             rights,
             classic,
-            sessions,
+            limits,
+            seats: Seats::new(limits.rule()),
+            cancel: Cancel::new(),
             company: Company::default(),
             running: running::Running::default(),
             turned_away: Repeated::new(),
@@ -130,35 +105,59 @@ impl Host {
         self
     }
 
-    /// Serves a connection in a thread of its own; turns it away when too many are served already.
+    /// Serves a connection in a thread of its own; turns it away at once when there is no seat for
+    /// it, or no thread.
     pub fn serve(&self, mut stream: impl Stream + 'static) {
-        let Some(mut seat) = self.0.sessions.seat() else { return self.0.turn_away(&mut stream) };
-        let host = self.clone();
+        let shared = &self.0;
+        let seat = match shared.seats.take(stream.address(), stream.closer()) {
+            Ok(seat) => seat,
+            Err(full) => {
+                return shared.turn_away(&mut stream, full.message(&shared.seats.rule()));
+            }
+        };
+        let visit = Arc::new(Mutex::new(Some((stream, seat))));
+        let (host, taken) = (self.clone(), visit.clone());
         let work = move || {
-            session::run(&host.0, stream, &mut seat);
-            drop(seat);
+            if let Some((stream, seat)) = take(&taken) {
+                session::run(&host.0, stream, seat);
+            }
         };
         if let Err(error) = threads::start("session", work)
-            && let Some(more) = self.0.unstarted.due(Instant::now())
+            && let Some((mut stream, _seat)) = take(&visit)
         {
-            log::warn!("cannot start a session: {error}{more}");
+            if let Some(more) = shared.unstarted.due(Instant::now()) {
+                log::warn!("cannot start a session: {error}{more}");
+            }
+            shared.lacks("threads", &mut stream);
         }
     }
 
     /// Ends all sessions; says whether they ended within the deadline.
     pub fn end_sessions(&self) -> bool {
-        self.0.sessions.cancel.cancel();
-        let ended = self.0.sessions.wait_for_none(config::SHUTDOWN_DEADLINE);
+        self.0.cancel.cancel();
+        let ended = self.0.seats.wait_for_none(config::SHUTDOWN_DEADLINE);
         // Threads that have just ended may still hold what would tell it when it is dropped.
         self.0.classic.tell_all();
         ended
     }
 }
 
+/// A connection and its seat, which either a new thread takes, or who could not start one.
+fn take<S: Stream>(visit: &Mutex<Option<(S, Seat)>>) -> Option<(S, Seat)> {
+    visit.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 impl Shared {
-    /// Tells somebody that there is no place.
-    fn turn_away(&self, stream: &mut dyn Stream) {
-        let message = format!("all {} connections are taken; try again later", self.sessions.most);
+    /// Turns a connection away because the system gives this process no more of something, and ends
+    /// one that idles, so that the next one may find some.
+    fn lacks(&self, what: &str, stream: &mut dyn Stream) {
+        self.seats.free_one();
+        let again = config::TRY_AGAIN_SECONDS;
+        self.turn_away(stream, format!("this peer is short of {what}; try again in {again} s"));
+    }
+
+    /// Tells somebody that there is no place, without waiting for anything.
+    fn turn_away(&self, stream: &mut dyn Stream, message: String) {
         if let Some(more) = self.turned_away.due(Instant::now()) {
             log::warn!("turned {} away: {message}{more}", stream.remote());
         }
@@ -219,70 +218,6 @@ impl Drop for Server {
     }
 }
 
-impl Sessions {
-    /// A place for a session that has not said yet what it speaks. When all are taken, a newcomer
-    /// waits a moment, for most of them say it at once.
-    fn seat(self: &Arc<Self>) -> Option<Seat> {
-        let mut count = self.wait(config::SEAT_PATIENCE, |count| count.fresh >= self.most);
-        if count.fresh >= self.most {
-            return None;
-        }
-        count.fresh += 1;
-        Some(Seat { sessions: self.clone(), dialect: None })
-    }
-
-    /// Waits for a session to end, but no longer than `time`.
-    fn wait_for_change(&self, time: Duration) {
-        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_timeout(count, time));
-    }
-
-    fn wait_for_none(&self, time: Duration) -> bool {
-        let is_busy = |count: &Count| count.fresh + count.framed + count.classic > 0;
-        !is_busy(&self.wait(time, is_busy))
-    }
-
-    /// Waits while `busy`, but no longer than `time`.
-    fn wait(&self, time: Duration, busy: impl Fn(&Count) -> bool) -> MutexGuard<'_, Count> {
-        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_timeout_while(count, time, |count| busy(count));
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-impl Count {
-    fn of(&mut self, dialect: Option<Dialect>) -> &mut usize {
-        match dialect {
-            None => &mut self.fresh,
-            Some(Dialect::Framed) => &mut self.framed,
-            Some(Dialect::Classic) => &mut self.classic,
-        }
-    }
-}
-
-impl Seat {
-    /// Moves over to the places of a dialect; says whether there was one.
-    fn take(&mut self, dialect: Dialect) -> bool {
-        let mut count = self.sessions.count.lock().unwrap_or_else(PoisonError::into_inner);
-        if *count.of(Some(dialect)) >= self.sessions.most {
-            return false;
-        }
-        *count.of(self.dialect) -= 1;
-        *count.of(Some(dialect)) += 1;
-        self.dialect = Some(dialect);
-        drop(count);
-        self.sessions.changed.notify_all();
-        true
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        *self.sessions.count.lock().unwrap_or_else(PoisonError::into_inner).of(self.dialect) -= 1;
-        self.sessions.changed.notify_all();
-    }
-}
-
 struct AcceptLoop {
     listener: Listener,
     host: Host,
@@ -295,6 +230,7 @@ impl AcceptLoop {
         loop {
             match self.listener.accept(config::SETTINGS_POLL) {
                 Ok(Accepted::Link(link)) => self.host.serve(link),
+                Ok(Accepted::Unserved(mut link)) => self.host.0.lacks("open files", &mut link),
                 Ok(Accepted::Nobody) => {}
                 Ok(Accepted::Closed) => return,
                 Err(error) => {
@@ -302,7 +238,7 @@ impl AcceptLoop {
                         log::warn!("cannot accept a connection: {error}{more}");
                     }
                     // Out of files or memory: until a session ends it will not be better.
-                    self.host.0.sessions.wait_for_change(config::ACCEPT_PAUSE);
+                    self.host.0.seats.wait_for_one(config::ACCEPT_PAUSE);
                 }
             }
             if looked.elapsed() >= config::SETTINGS_POLL {

@@ -10,13 +10,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Host, Neighbours, Server};
+use super::{Host, Limits, Neighbours, Server};
 use crate::connection::Identity;
 use crate::serve::Rights;
 use crate::store::{Held, Store, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::Tcp;
-use crate::transport::shaping::{self, Limits};
+use crate::transport::shaping;
 use crate::transport::tcp::Listener;
 
 /// What the command line says.
@@ -29,10 +29,10 @@ pub struct Options {
     pub served_files: PathBuf,
     /// Where to listen, as `ADDR:PORT`, where that is not the published address.
     pub listen: Option<String>,
-    /// Connections kept at once.
-    pub max_connections: usize,
+    /// What those who connect are given at most.
+    pub limits: Limits,
     /// How fast it sends and receives.
-    pub bwlimit: Limits,
+    pub bwlimit: shaping::Limits,
     /// Takes no uploads.
     pub read_only: bool,
 }
@@ -136,7 +136,7 @@ pub fn serve(options: Options) -> Result<Serving, String> {
         TopologyFile::find(options.peer_settings.as_deref()).map_err(|error| error.to_string())?;
     let (peer, place, addresses) = own_place(&options, &topology)?;
     let id = options.peer;
-    raise_open_files();
+    let limits = seats(options.limits, raise_open_files());
     shaping::limit(options.bwlimit);
     survive_size_limit();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
@@ -147,7 +147,7 @@ pub fn serve(options: Options) -> Result<Serving, String> {
         .map_err(|error| format!("cannot listen on {place}: {}", unbound(&error)))?;
     let identity = Identity { peer: Some(id.clone()), read_only: options.read_only };
     let rights = Rights { read_only: options.read_only };
-    let host = Host::new(store.clone(), identity, rights, options.max_connections);
+    let host = Host::new(store.clone(), identity, rights, limits);
     let current = Arc::new(Mutex::new(topology.current().clone()));
     let others: Vec<Peer> =
         topology.current().peers().iter().filter(|peer| peer.id != id).cloned().collect();
@@ -204,13 +204,29 @@ fn warn_if_alone(bound: SocketAddr, own: &Peer, others: &[Peer]) {
 }
 
 /// Lets the process open as many files as the system allows: every session has a connection and a
-/// file, and many systems begin with fewer than sessions may be.
-fn raise_open_files() {
+/// file, and many systems begin with fewer than sessions may be. Says how many that are.
+fn raise_open_files() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         log::debug!("the limit of open files stays as it is: {error}");
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// No more connections than there may be files for: so a transfer that was begun never fails for
+/// want of one.
+fn seats(wanted: Limits, open_files: u64) -> Limits {
+    let limits = wanted.within(open_files);
+    if limits.connections < wanted.connections {
+        log::warn!(
+            "this process may open {open_files} files, enough for {} connections at once instead \
+             of {}; to have more, raise the limit (ulimit -n) before the start",
+            limits.connections,
+            wanted.connections
+        );
+    }
+    limits
 }
 
 fn resolve(text: &str) -> Result<Vec<SocketAddr>, String> {

@@ -1,7 +1,9 @@
 //! One connection, one thread: the first byte decides the dialect, then requests are answered in
 //! order until the peer leaves.
 
-use super::{Dialect, Seat, Shared, offers};
+use super::seats::Seat;
+use super::{Shared, offers};
+use crate::classic::Visit;
 use crate::config;
 use crate::connection::{self, Buffered, Framed, nothing_came};
 use crate::logging::named;
@@ -10,28 +12,26 @@ use crate::transport::Stream;
 use crate::wire::{ErrorCode, MAGIC, Refusal, Request, Response, WireError};
 
 /// Serves one connection until it ends.
-pub(super) fn run(shared: &Shared, stream: impl Stream + 'static, seat: &mut Seat) {
+pub(super) fn run(shared: &Shared, stream: impl Stream + 'static, seat: Seat) {
     let (remote, closer) = (stream.remote(), stream.closer());
-    let _registration = shared.sessions.cancel.closes(closer);
-    match converse(shared, connection::buffered(Box::new(stream)), seat) {
+    let _registration = shared.cancel.closes(closer);
+    match converse(shared, connection::buffered(Box::new(stream)), &seat) {
         Ok(()) => log::debug!("{remote} left"),
         Err(error) => log::debug!("{remote}: {error}"),
     }
 }
 
-fn converse(shared: &Shared, mut stream: Buffered, seat: &mut Seat) -> Result<(), WireError> {
-    match connection::first_byte(&mut stream, config::FRAME_TIMEOUT)? {
+fn converse(shared: &Shared, mut stream: Buffered, seat: &Seat) -> Result<(), WireError> {
+    match connection::first_byte(&mut stream, shared.limits.first_word)? {
         None => Ok(()),
-        Some(byte) if byte == MAGIC[0] => match seat.take(Dialect::Framed) {
-            true => converse_framed(shared, stream),
-            false => {
-                shared.turn_away(stream.get_mut().as_mut());
-                Ok(())
-            }
-        },
-        Some(b'#') if seat.take(Dialect::Classic) => {
-            let allow = |request: &Request| shared.rights.check(request);
-            Ok(shared.classic.converse(stream, &allow, &shared.sessions.cancel)?)
+        Some(byte) if byte == MAGIC[0] => converse_framed(shared, stream, seat),
+        Some(b'#') => {
+            let visit = Visit {
+                allow: &|request| shared.rights.check(request),
+                cancel: &shared.cancel,
+                idles: &|idles| if idles { seat.rests() } else { seat.works() },
+            };
+            Ok(shared.classic.converse(stream, &visit)?)
         }
         Some(_) => Err(WireError::NotPeershare),
     }
@@ -62,7 +62,7 @@ fn is_for_us(shared: &Shared, connection: &Framed, request: &Request) -> Result<
     }
 }
 
-fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
+fn converse_framed(shared: &Shared, stream: Buffered, seat: &Seat) -> Result<(), WireError> {
     let mut connection = Framed::accept(stream, &shared.identity)?;
     let account = Account::to(connection.who());
     let mut responder = Responder::new(shared.store.clone(), shared.company.clone()).with(account);
@@ -73,18 +73,22 @@ fn converse_framed(shared: &Shared, stream: Buffered) -> Result<(), WireError> {
             Err(error) if nothing_came(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
+        if request == Request::Ping {
+            // Whoever only pings idles all the same.
+            responder.answer(&mut connection, request)?;
+            continue;
+        }
+        seat.works();
         let allowed =
             shared.rights.check(&request).and_then(|()| is_for_us(shared, &connection, &request));
         if let Err(refusal) = allowed {
             responder.tell_refused(&what(&request), &refusal.message);
             connection.send(&Response::Error(refusal), &[])?;
-            continue;
+        } else if let Request::Offer { .. } | Request::OfferFolder { .. } = request {
+            connection = offers::receive(shared, connection, request)?;
+        } else {
+            responder.answer(&mut connection, request)?;
         }
-        match request {
-            Request::Offer { .. } | Request::OfferFolder { .. } => {
-                connection = offers::receive(shared, connection, request)?;
-            }
-            request => responder.answer(&mut connection, request)?,
-        }
+        seat.rests();
     }
 }

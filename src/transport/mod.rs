@@ -13,6 +13,7 @@ pub mod shaping;
 pub mod tcp;
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,17 @@ pub trait Stream: Read + Write + Send {
 
     /// Where the other side is, for messages.
     fn remote(&self) -> String;
+
+    /// The address of the other side; none within this process.
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+
+    /// Sends these words, as far as that can be done without waiting, and says that no more follow.
+    fn dismiss(&mut self, words: &[u8]) -> io::Result<()> {
+        self.set_write_timeout(Some(Duration::ZERO))?;
+        self.write_all(words)
+    }
 }
 
 /// How peers are reached.

@@ -1,14 +1,14 @@
 //! TCP: links, listening with a way to stop, and sending files with `sendfile`.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Closer, Stream, shaping};
@@ -50,7 +50,7 @@ impl TcpLink {
 
     fn send_more(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
         #[cfg(target_os = "linux")]
-        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let flags = SendFlags::MORE | NO_SIGNAL;
         #[cfg(not(target_os = "linux"))]
         let flags = SendFlags::empty();
         rustix::io::retry_on_intr(|| rustix::net::send(&self.stream, bytes, flags))
@@ -145,7 +145,27 @@ impl Stream for TcpLink {
     fn remote(&self) -> String {
         self.remote.to_string()
     }
+
+    fn address(&self) -> Option<IpAddr> {
+        Some(self.remote.ip())
+    }
+
+    fn dismiss(&mut self, words: &[u8]) -> io::Result<()> {
+        // In the empty buffers of a new connection there is room for a few words.
+        rustix::net::send(&self.stream, words, SendFlags::DONTWAIT | NO_SIGNAL)?;
+        self.stream.shutdown(Shutdown::Write)?;
+        // What came and was never read would make the system take the words back.
+        let mut said = [0; 4 << 10];
+        rustix::net::recv(&self.stream, &mut said, RecvFlags::DONTWAIT)?;
+        Ok(())
+    }
 }
+
+/// A write to somebody who has left is an error, and no signal.
+#[cfg(target_os = "linux")]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 /// Does it again when a signal came meanwhile: a socket with a time-out reports even that this
 /// process was stopped and continued (signal(7)), and nothing that waits here has to hear of
@@ -167,14 +187,25 @@ fn at_least_a_moment(timeout: Duration) -> Duration {
 /// A bound port.
 pub struct Listener {
     socket: TcpListener,
+    /// A descriptor to give up when there is no other, so that a newcomer can be told so.
+    reserve: Mutex<Option<OwnedFd>>,
     wake: UnixStream,
     waker: Arc<UnixStream>,
+}
+
+/// Whether this process, or the system, has as many files open as it may.
+fn is_short_of_files(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }
 
 /// What a wait for the next connection ended with.
 pub enum Accepted {
     /// A peer connected.
     Link(TcpLink),
+    /// A peer connected, and this process may open nothing more: all that can be done is to tell it
+    /// so.
+    Unserved(TcpLink),
     /// The time passed.
     Nobody,
     /// [`Listener::closer`] was used.
@@ -201,7 +232,8 @@ impl Listener {
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         let (wake, waker) = UnixStream::pair()?;
-        Ok(Self { socket: socket.into(), wake, waker: Arc::new(waker) })
+        let reserve = Mutex::new(Some(wake.as_fd().try_clone_to_owned()?));
+        Ok(Self { socket: socket.into(), reserve, wake, waker: Arc::new(waker) })
     }
 
     /// The address and port that were bound.
@@ -220,14 +252,35 @@ impl Listener {
         if !incoming {
             return Ok(Accepted::Nobody);
         }
-        match self.socket.accept() {
-            Ok((stream, remote)) => {
-                stream.set_nonblocking(false)?;
-                Ok(Accepted::Link(TcpLink::new(stream, remote)?))
-            }
+        match self.link() {
+            Ok(link) if self.has_reserve() => Ok(Accepted::Link(link)),
+            Ok(link) => Ok(Accepted::Unserved(link)),
             Err(error) if super::timed_out(&error) => Ok(Accepted::Nobody),
+            Err(error) if is_short_of_files(&error) => {
+                drop(self.reserve().take());
+                Ok(Accepted::Unserved(self.link()?))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    fn link(&self) -> io::Result<TcpLink> {
+        let (stream, remote) = self.socket.accept()?;
+        stream.set_nonblocking(false)?;
+        TcpLink::new(stream, remote)
+    }
+
+    /// Whether the descriptor that was given up is there again, where it was.
+    fn has_reserve(&self) -> bool {
+        let mut reserve = self.reserve();
+        if reserve.is_none() {
+            *reserve = self.wake.as_fd().try_clone_to_owned().ok();
+        }
+        reserve.is_some()
+    }
+
+    fn reserve(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the waiting from any thread.

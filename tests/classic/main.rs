@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use peershare::connection::Identity;
 use peershare::serve::Rights;
-use peershare::server::Host;
+use peershare::server::{Host, Limits};
 use peershare::store::Store;
 use peershare::topology::Peer;
 use peershare::transport::{Closer, Stream};
@@ -206,13 +206,13 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
-        Self::with(Rights::default(), 1024)
+        Self::with(Rights::default(), Limits::default())
     }
 
-    fn with(rights: Rights, most: usize) -> Self {
+    fn with(rights: Rights, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let host = Host::new(store.clone(), Identity::default(), rights, most);
+        let host = Host::new(store.clone(), Identity::default(), rights, limits);
         Self { folder, store, host }
     }
 

@@ -391,7 +391,7 @@ fn one_upload_of_a_name_at_a_time() {
 
 #[test]
 fn a_read_only_server_takes_nothing_and_gives() {
-    let served = Served::with(Rights { read_only: true }, 8);
+    let served = Served::with(Rights { read_only: true }, Limits::default());
     served.write("g.txt", "x");
     let lines = "
         1> #UPLOAD f.txt bytes 250

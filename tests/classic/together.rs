@@ -87,7 +87,7 @@ fn a_cut_off_message_blocks_nobody() {
 
 #[test]
 fn a_thousand_classic_connections_at_once_are_served_beside_hundreds_of_others() {
-    let served = Served::with(Default::default(), 1000);
+    let served = Served::new();
     let text: String = (0..100_000).map(|i| char::from(b'a' + (i % 23) as u8)).collect();
     served.write("g.txt", &text);
     let name: FileName = "g.txt".parse().unwrap();

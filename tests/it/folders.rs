@@ -22,7 +22,7 @@ use peershare::fetch::{
     Caller, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError, Waits,
 };
 use peershare::serve::{Company, Responder, Rights};
-use peershare::server::Host;
+use peershare::server::{Host, Limits};
 use peershare::store::Store;
 use peershare::topology::{Peer, Topology};
 use peershare::transport::Cancel;
@@ -51,7 +51,7 @@ impl Net {
     fn start(&mut self, id: &str) {
         let store = Store::open(&self.path(id, "")).unwrap();
         let identity = Identity { peer: Some(id.parse().unwrap()), read_only: false };
-        let host = Host::new(store, identity, Rights::default(), 100);
+        let host = Host::new(store, identity, Rights::default(), Limits::default());
         self.hosts.push(host.clone());
         self.network.attach(id.parse().unwrap(), move |stream| host.serve(stream));
     }

@@ -3,9 +3,10 @@
 use peershare::client::ExitStatus;
 use peershare::content::{Attributes, Digest};
 use peershare::serve::Rights;
+use peershare::server::Limits;
 use peershare::wire::{ErrorCode, MAGIC, Report, Request, Response, VERSION};
 
-use super::lab::{CHUNK, LONG, Lab, bytes, eventually, manifest};
+use super::lab::{CHUNK, DEADLINE, LONG, Lab, bytes, eventually, manifest};
 use super::speaker::Speaker;
 
 /// A lab whose peer `a` serves the long file `x`.
@@ -312,7 +313,8 @@ fn an_uploader_that_answers_nonsense_is_told() {
 #[test]
 fn one_connection_too_many_is_told_busy_and_the_others_go_on() {
     let mut lab = lab();
-    lab.start_with("a", Rights::default(), 2);
+    let spared = DEADLINE;
+    lab.start_with("a", Rights::default(), Limits { connections: 2, spared, ..Limits::default() });
     let mut first = Speaker::introduced(&lab, "a");
     let second = Speaker::introduced(&lab, "a");
     let mut third = Speaker::greeted(&lab, "a");

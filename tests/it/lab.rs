@@ -18,7 +18,7 @@ use peershare::connection::Identity;
 use peershare::content::{ChunkLayout, ChunkSet, FileName, Manifest, merkle};
 use peershare::fetch::Waits;
 use peershare::serve::Rights;
-use peershare::server::{Host, Neighbours};
+use peershare::server::{Host, Limits, Neighbours};
 use peershare::store::{Reception, Store};
 use peershare::topology::{Peer, TopologyFile};
 use peershare::transport::memory::MemoryNetwork;
@@ -154,10 +154,10 @@ impl Lab {
 
     /// Starts a peer, or starts it anew.
     pub fn start(&mut self, peer: &str) {
-        self.start_with(peer, Rights::default(), 100);
+        self.start_with(peer, Rights::default(), Limits::default());
     }
 
-    pub fn start_with(&mut self, peer: &str, rights: Rights, max_connections: usize) {
+    pub fn start_with(&mut self, peer: &str, rights: Rights, limits: Limits) {
         let store = Store::open(&self.folder(peer)).unwrap();
         let identity = Identity { peer: Some(peer.parse().unwrap()), read_only: rights.read_only };
         let topology = TopologyFile::read(&self.settings()).unwrap().current().clone();
@@ -168,7 +168,7 @@ impl Lab {
         };
         let neighbours =
             Neighbours { topology: Arc::new(Mutex::new(topology)), network: Arc::new(dialling) };
-        let host = Host::new(store, identity, rights, max_connections).among(neighbours);
+        let host = Host::new(store, identity, rights, limits).among(neighbours);
         let accepting = host.clone();
         self.network.attach(peer.parse().unwrap(), move |stream| accepting.serve(stream));
         self.hosts.insert(peer.to_owned(), host);

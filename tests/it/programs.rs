@@ -177,10 +177,16 @@ impl Running {
     /// The next line on stderr that has these words.
     #[track_caller]
     pub fn wait_for(&self, words: &str) -> String {
+        self.wait_for_any(&[words])
+    }
+
+    /// The next line on stderr that has any of these words.
+    #[track_caller]
+    pub fn wait_for_any(&self, words: &[&str]) -> String {
         let mut heard = Vec::new();
         loop {
             match self.lines.recv_timeout(DEADLINE) {
-                Ok(line) if line.contains(words) => return line,
+                Ok(line) if words.iter().any(|words| line.contains(words)) => return line,
                 Ok(line) => heard.push(line),
                 Err(error) => panic!("no line with {words:?} ({error}) but {heard:#?}"),
             }
@@ -230,6 +236,11 @@ impl Running {
             status.is_some()
         });
         status.unwrap()
+    }
+
+    /// The lines on stderr that came so far and were not waited for.
+    pub fn so_far(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
     }
 
     /// The lines on stderr that were not waited for; it must have ended.

@@ -1,14 +1,54 @@
 //! The asking side by hand: says what it is told to say, right or wrong, and reads what comes back.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use peershare::content::{Attributes, Manifest};
 use peershare::topology::Peer;
-use peershare::transport::{Cancel, Network, Stream};
+use peershare::transport::{Cancel, Closer, Network, Stream};
 use peershare::wire::{self, Head, Request, Response};
 use serde::de::DeserializeOwned;
 
 use super::lab::{DEADLINE, Lab};
+
+/// A connection over TCP.
+pub struct TcpSide(pub TcpStream);
+
+impl Read for TcpSide {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for TcpSide {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for TcpSide {
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_write_timeout(timeout)
+    }
+
+    fn closer(&self) -> Closer {
+        let stream = self.0.try_clone().unwrap();
+        Closer::new(move || drop(stream.shutdown(Shutdown::Both)))
+    }
+
+    fn remote(&self) -> String {
+        self.0.peer_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+    }
+}
 
 /// One connection to a peer of the lab.
 pub struct Speaker(pub Box<dyn Stream>);
@@ -37,7 +77,8 @@ impl Speaker {
         Self::silent(lab, peer).introduce()
     }
 
-    fn greet(mut self) -> Self {
+    /// Exchanges greetings.
+    pub fn greet(mut self) -> Self {
         // Who is turned away at once hears of it all the same.
         let _ = wire::send_greeting(&mut self.0);
         wire::read_greeting(&mut self.0).unwrap();

@@ -2,6 +2,7 @@
 
 use peershare::client::ExitStatus;
 use peershare::serve::Rights;
+use peershare::server::Limits;
 use peershare::wire::{ErrorCode, Refusal, Report, Request, Response};
 
 use super::lab::{CHUNK, LONG, Lab, MESSAGES, bytes, change, manifest};
@@ -109,7 +110,7 @@ fn a_target_that_is_down_fails_alone() {
 #[test]
 fn a_target_that_is_read_only_refuses() {
     let mut lab = Lab::of(&["a"]);
-    lab.start_with("a", Rights { read_only: true }, 10);
+    lab.start_with("a", Rights { read_only: true }, Limits::default());
     lab.put("me", "x", &bytes(1, 1000));
     lab.put("a", "y", b"y");
     let mut client = lab.client();

@@ -1,0 +1,32 @@
+//! Defaults and limits of the serving side: who is let in, and for how long.
+
+use std::time::Duration;
+
+/// Connections that a server keeps at once, of all dialects. Twice as many as one address may have
+/// by default, so that a client of the classic dialect, which opens up to a thousand at once, finds
+/// a seat for each and leaves as many to others.
+pub const MAX_CONNECTIONS: usize = 2048;
+
+/// One address may have one in so many of these seats. There are no more for loopback: half of them
+/// is enough for a laboratory on one machine, and whoever listens there for a tunnel or a container
+/// lets in strangers by that address.
+pub const ADDRESS_SHARE: usize = 2;
+
+/// A connection that has been idle for less keeps its seat when seats run short. Clients think no
+/// longer than that between two requests, and it bounds how many sessions end at once.
+pub const IDLE_SPARED: Duration = Duration::from_secs(1);
+
+/// When those who are turned away are told to come back, in seconds: by then an idle connection has
+/// made room.
+pub const TRY_AGAIN_SECONDS: u64 = 2;
+
+/// Open files that a server needs beside its connections: its log, listener, settings, catalog,
+/// locks, and folders that are being listed.
+pub const FILES_BESIDE: usize = 64;
+
+/// Open files of one connection: itself, and the file that it reads or writes.
+pub const FILES_A_CONNECTION: usize = 2;
+
+/// How long a new connection may say nothing. Clients speak as soon as they are connected; this
+/// leaves time for a packet that is sent again twice.
+pub const FIRST_WORD: Duration = Duration::from_secs(5);
