@@ -73,6 +73,7 @@
 //! | [`classic`] | the text dialect of older programs: both sides; its page says what is on the wire |
 //! | [`server`] | accepts connections, holds sessions, receives offers |
 //! | [`client`] | prompt, commands, tables, bars, exit codes |
+//! | `fuzzing` | what reads foreign bytes, as targets of fuzzing; in no ordinary build |
 //! | `demo` | three peers in one process, for the first minute |
 //!
 //! # Arrows
@@ -110,8 +111,8 @@
 //!
 //! # What is never there
 //!
-//! These hold because something is absent from `src/` (its test modules apart), so that a test can
-//! look for it:
+//! These hold because something is absent from `src/` (what is for tests and fuzzing apart), so that
+//! a test can look for it:
 //!
 //! * `unsafe` anywhere, and an async runtime in the dependency tree
 //! * `std::fs` outside [`store`], [`topology`] (which reads the settings) and `demo` (which
@@ -290,6 +291,9 @@ pub mod connection;
 pub mod content;
 pub mod demo;
 pub mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod logging;
 pub mod serve;
 pub mod server;

@@ -14,6 +14,8 @@
 //! * [`TopologyFile`]: where the peers are listed, and that it was edited
 
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod traits;
 
 use std::collections::{HashMap, HashSet};

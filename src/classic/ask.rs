@@ -62,19 +62,7 @@ impl Asker {
         call.line.send(request.as_bytes()).map_err(lost)?;
         let answer = call.answer(config::CLASSIC_ANSWER, config::CLASSIC_LISTING, pause)?;
         self.hear("Server", &String::from_utf8_lossy(&answer));
-        let Some(words) = find(&answer, "Files served:").and_then(|found| answer.get(found.end..))
-        else {
-            return Err(self.misbehaved(&answer));
-        };
-        let words = String::from_utf8_lossy(words);
-        let (mut names, mut left_out) = (Vec::new(), 0);
-        for word in words.split_whitespace() {
-            match word.parse() {
-                Ok(name) => names.push(name),
-                Err(_) => left_out += 1,
-            }
-        }
-        Ok(Served { names, left_out, wants_base64: answer.starts_with(b"Server (") })
+        served(&answer).ok_or_else(|| self.misbehaved(&answer))
     }
 
     /// How long the file of that name is there: in bytes or in characters, as the server counts.
@@ -164,6 +152,20 @@ impl Call {
             Err(error) => Err(lost(error)),
         }
     }
+}
+
+/// Reads a listing; `None` when the answer is none.
+pub(super) fn served(answer: &[u8]) -> Option<Served> {
+    let words = answer.get(find(answer, "Files served:")?.end..)?;
+    let words = String::from_utf8_lossy(words);
+    let (mut names, mut left_out) = (Vec::new(), 0);
+    for word in words.split_whitespace() {
+        match word.parse() {
+            Ok(name) => names.push(name),
+            Err(_) => left_out += 1,
+        }
+    }
+    Some(Served { names, left_out, wants_base64: answer.starts_with(b"Server (") })
 }
 
 /// Refuses a name that the dialect would take for two words.

@@ -145,12 +145,12 @@ fn head_of(name: &FileName, index: u32) -> String {
 }
 
 /// The data in an answer, which begins right after the chunk's number and a blank.
-fn data_of<'a>(answer: &'a [u8], name: &FileName, index: u32) -> Option<&'a [u8]> {
+pub(super) fn data_of<'a>(answer: &'a [u8], name: &FileName, index: u32) -> Option<&'a [u8]> {
     answer.get(find(answer, &head_of(name, index))?.end..)
 }
 
 /// Whether the data of a chunk, of which so much is due in bytes or characters, is all there.
-fn ripeness(data: &[u8], due: usize) -> Ripeness {
+pub(super) fn ripeness(data: &[u8], due: usize) -> Ripeness {
     match characters(data) {
         characters if characters >= due => Ripeness::Whole,
         _ if data.len() >= due.min(CHUNK) && data.len() <= CHUNK => Ripeness::PERHAPS,

@@ -49,6 +49,8 @@
 mod ask;
 mod assembly;
 mod chunks;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gather;
 mod given;
 mod line;

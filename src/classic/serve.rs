@@ -376,7 +376,7 @@ fn upload_of(
 }
 
 /// Whether a text, which came in so many pieces, is a whole request.
-fn ripeness(
+pub(super) fn ripeness(
     text: &[u8],
     pieces: u32,
     upload_of: impl FnOnce(&str) -> Option<(Arc<Upload>, bool)>,

@@ -63,6 +63,8 @@ mod early;
 mod elsewhere;
 mod error;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod group;
 mod hashing;
 mod identity;

@@ -210,7 +210,7 @@ impl Watched {
 }
 
 /// The header of a live file, and where the chunks' bytes begin.
-fn parse(bytes: &[u8]) -> Option<(Head, u64)> {
+pub(super) fn parse(bytes: &[u8]) -> Option<(Head, u64)> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let end = rest.iter().position(|byte| *byte == b'\n')?;
     let head = serde_json::from_slice(rest.get(..end)?).ok()?;

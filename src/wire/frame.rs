@@ -209,12 +209,4 @@ mod tests {
         assert!(matches!(read_greeting(&mut &b"#FILELIST"[..]), Err(WireError::NotPeershare)));
         assert!(matches!(read_greeting(&mut &ours[..4]), Err(WireError::Closed)));
     }
-
-    proptest::proptest! {
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
-            let _ = read_head::<Request>(&mut &bytes[..]);
-            let _ = read_greeting(&mut &bytes[..]);
-        }
-    }
 }

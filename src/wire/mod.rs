@@ -149,9 +149,9 @@
 //!
 //! # Versions
 //!
-//! `tests/data/messages.txt` has every message byte by byte. Unknown fields are ignored; an unknown `type` of request is answered by `error` with the code
-//! `unsupported`; an unknown error code is taken for a refusal. A change that older peers could
-//! misunderstand raises the version.
+//! `tests/data/messages.txt` has every message byte by byte. Unknown fields are ignored; an unknown
+//! `type` of request is answered by `error` with the code `unsupported`; an unknown error code is
+//! taken for a refusal. A change that older peers could misunderstand raises the version.
 
 mod frame;
 mod message;
