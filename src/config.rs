@@ -47,6 +47,10 @@ pub const OUTAGE: Duration = Duration::from_secs(120);
 /// to [`OUTAGE_LONGEST_PAUSE`].
 pub const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a peer that is busy is asked the same question again, at most; where a user waits for
+/// the answers of many, the others are not to wait for one that is overrun.
+pub const BUSY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// The longest such pause.
 pub const OUTAGE_LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

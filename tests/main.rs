@@ -18,6 +18,7 @@
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/crashes.rs` | processes that are killed at random moments |
 //! | `it/outages.rs` | peers that go away in the middle and come back |
+//! | `it/busy.rs` | peers without a place at the moment |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
 //! | `it/incomplete.rs` | what cannot be copied or listed: named, with its reason and an exit code |
@@ -58,6 +59,7 @@ mod it {
 
     mod access_log;
     mod architecture;
+    mod busy;
     mod client_program;
     mod commands;
     mod content_ids;

@@ -12,7 +12,7 @@ use super::work::Work;
 use super::{Bar, ExitStatus, shown};
 use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
 use crate::content::{FileName, Manifest};
-use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError};
+use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError, while_busy};
 use crate::store::{Arrival, Incoming, Store};
 use crate::threads;
 use crate::topology::Peer;
@@ -56,17 +56,56 @@ impl Work<'_> {
         }
     }
 
-    /// Whether a peer that no framed one answers for is a classic one.
-    pub(super) fn turns_out_classic(&self, peer: &Peer) -> bool {
-        let answers = self.asker(peer).list().is_ok();
-        if answers {
-            log::info!(
-                "{} speaks the classic dialect; \"classic\" behind its port in the settings says so at once",
-                peer.id
-            );
-            self.transfers.classic.remember(peer);
+    /// Asks a peer in the framed dialect, again while it is busy; `None` when it turns out to be a
+    /// classic one.
+    pub(super) fn ask_framed<T>(
+        &self,
+        peer: &Peer,
+        mut ask: impl FnMut(&Peer) -> Result<T, SourceError>,
+    ) -> Result<Option<T>, SourceError> {
+        let tell = |reason: &str| {
+            let line = format!("{}: {}; asking it again", peer.id, shown(reason));
+            self.transfers.surroundings.audience.note(&line);
+        };
+        while_busy(self.waits, &self.cancel, &tell, || match ask(peer) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) => self.classic_or(peer, error).map(|()| None),
+        })
+    }
+
+    /// An error of a framed peer, unless that is that it did not greet, and it is a classic one.
+    pub(super) fn classic_or(&self, peer: &Peer, error: SourceError) -> Result<(), SourceError> {
+        let foreign = matches!(error, SourceError::Foreign(_));
+        if foreign && self.turns_out_classic(peer)? { Ok(()) } else { Err(error) }
+    }
+
+    /// Whether a peer that did not greet is a classic one.
+    ///
+    /// A framed peer that has too much to do may stay silent or hang up as well, and answers text a
+    /// moment later. So a peer counts as classic only if it answers text and then still does not
+    /// greet. If it does, it was busy, which is the error.
+    pub(super) fn turns_out_classic(&self, peer: &Peer) -> Result<bool, SourceError> {
+        if self.asker(peer).list().is_err() {
+            return Ok(false);
         }
-        answers
+        let greeted = self.caller.connect(peer, &self.cancel).and_then(|mut connection| {
+            let _registration = self.cancel.closes(connection.closer());
+            Ok(connection.introduce()?)
+        });
+        match greeted {
+            Err(SourceError::Foreign(_)) => {}
+            Ok(()) | Err(SourceError::Busy(_)) => {
+                let message = "it did not greet at first; try again later".to_owned();
+                return Err(SourceError::Busy(Refusal { code: ErrorCode::Busy, message }));
+            }
+            Err(error) => return Err(error),
+        }
+        log::info!(
+            "{} speaks the classic dialect; \"classic\" behind its port in the settings says so at once",
+            peer.id
+        );
+        self.transfers.classic.remember(peer);
+        Ok(true)
     }
 
     /// Asks classic peers at once whether they have a file of that name.

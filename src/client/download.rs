@@ -111,10 +111,10 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
     let waits = work.waits;
     let here = work.name.as_ref().unwrap_or(name);
     let begin = |length| work.store()?.receive_early(here.clone(), length);
-    let ask = |subject| {
+    let ask = |subject, peers: &[Peer]| {
         let early = Early::new(&begin, name, &work.caller, waits, &watch);
         let early = (matches!(subject, Subject::Name(_)) && !work.dry_run).then_some(early);
-        let (peers, caller, cancel) = (&peers[..], &work.caller, &work.cancel);
+        let (caller, cancel) = (&work.caller, &work.cancel);
         let find = Find {
             peers,
             subject: &subject,
@@ -130,7 +130,7 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
     if let Some(file) = work.described {
         // Nobody is asked by a name: a peer may call something else so.
         let Ok(id) = file.root.to_string().parse() else { return sort(Vec::new()) };
-        let mut found = ask(Subject::Id(id));
+        let mut found = ask(Subject::Id(id), &peers);
         found.holders.retain(|Holder { outline, .. }| {
             outline.root == file.root && outline.layout.length() == file.length
         });
@@ -139,22 +139,24 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
     let (mut by_name, probed) = thread::scope(|scope| {
         // Those of the other dialect are asked at the same time, where there is a thread for that.
         let probe = || work.probe(&known, name);
-        let probing = match known.is_empty() {
-            true => None,
-            false => Some(threads::start_in(scope, "probe", probe)),
-        };
-        let answers = ask(Subject::Name(name.clone()));
+        let probing = (!known.is_empty()).then(|| threads::start_in(scope, "probe", probe));
+        let answers = ask(Subject::Name(name.clone()), &peers);
         let probed = match probing {
             Some(Ok(probing)) => probing.join().unwrap_or_default(),
-            Some(Err(_)) => probe(),
-            None => Vec::new(),
+            _ => probe(),
         };
         (answers, probed)
     });
     by_name.add_classic(probed);
-    by_name.look_again(work, name);
+    let busy = by_name.look_again(work, name);
+    if !busy.is_empty() && !work.cancel.wait(config::RETRY_PAUSE) {
+        let again = ask(Subject::Name(name.clone()), &busy);
+        by_name.add(again);
+    }
     match id {
-        Some(id) if by_name.is_empty() && !work.cancel.is_cancelled() => ask(Subject::Id(id)),
+        Some(id) if by_name.is_empty() && !work.cancel.is_cancelled() => {
+            ask(Subject::Id(id), &peers)
+        }
         _ => by_name,
     }
 }
@@ -162,6 +164,14 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
 impl Found {
     fn is_empty(&self) -> bool {
         self.holders.is_empty() && self.classic.is_empty()
+    }
+
+    /// What others said that were asked later.
+    fn add(&mut self, later: Self) {
+        self.holders.extend(later.holders);
+        self.late.extend(later.late);
+        self.failures.extend(later.failures);
+        self.begun = self.begun.take().or(later.begun);
     }
 
     fn add_classic(&mut self, probed: Vec<Result<classic::Holder, (Peer, SourceError)>>) {
@@ -173,19 +183,24 @@ impl Found {
         }
     }
 
-    /// Asks those that are no framed peers whether they are classic ones.
-    fn look_again(&mut self, work: &Work<'_>, name: &FileName) {
+    /// Asks those that did not greet whether they are classic peers; gives those that were only
+    /// busy.
+    fn look_again(&mut self, work: &Work<'_>, name: &FileName) -> Vec<Peer> {
         let is_foreign =
             |(_, error): &(Peer, SourceError)| matches!(error, SourceError::Foreign(_));
         let foreign: Vec<_> = self.failures.extract_if(.., |failure| is_foreign(failure)).collect();
-        let mut classic = Vec::new();
-        for (peer, error) in foreign {
-            match work.turns_out_classic(&peer) {
-                true => classic.push(peer),
-                false => self.failures.push((peer, error)),
+        let look = |(peer, _): &(Peer, SourceError)| work.turns_out_classic(peer);
+        let looks = threads::for_all(&foreign, |(peer, _)| format!("look-{}", peer.id), look);
+        let (mut classic, mut busy) = (Vec::new(), Vec::new());
+        for ((peer, error), look) in foreign.into_iter().zip(looks) {
+            match look {
+                Some(Ok(true)) => classic.push(peer),
+                Some(Err(SourceError::Busy(_))) => busy.push(peer),
+                _ => self.failures.push((peer, error)),
             }
         }
         self.add_classic(work.probe(&classic, name));
+        busy
     }
 }
 

@@ -173,9 +173,9 @@ impl Default for Written {
 
 fn ask(work: &Work<'_>, peer: &Peer, request: &ListRequest, pages: &Sender<Vec<Listed>>) -> Ending {
     if !work.is_classic(peer) {
-        match ask_framed(work, peer, request, pages) {
-            Err(SourceError::Foreign(_)) if work.turns_out_classic(peer) => {}
-            ending => return ending,
+        let framed = |peer: &Peer| ask_framed(work, peer, request, pages);
+        if let Some(left_out) = work.ask_framed(peer, framed)? {
+            return Ok(left_out);
         }
     }
     let (mut files, left_out) = classic::listed(peer, work.asker(peer).list()?);

@@ -60,7 +60,7 @@ impl ExitStatus {
             Self::Success => "all well",
             Self::Failed => "anything not listed here",
             Self::Usage => "wrong usage or settings; nothing was done",
-            Self::Unreachable => "a peer is unreachable",
+            Self::Unreachable => "a peer is unreachable, or too busy",
             Self::NoSuchFile => "no such file, here or at any peer that could be asked",
             Self::Refused => {
                 "refused: something is in the way or being received, sources disagree, or a peer says no"

@@ -15,7 +15,7 @@ use crate::connection::Framed;
 use crate::fetch::SourceError;
 use crate::threads;
 use crate::topology::{Peer, PeerId};
-use crate::wire::{ErrorCode, Request, Response, State, WireError};
+use crate::wire::{Request, Response, State, WireError};
 
 /// How a peer stands.
 #[derive(Clone, Debug)]
@@ -172,12 +172,12 @@ pub(super) fn look(work: &Work<'_>, peer: &Peer) -> Standing {
     }
     match ask(work, peer) {
         Ok(standing) => standing,
-        Err(SourceError::Foreign(_)) if work.turns_out_classic(peer) => Standing::Classic,
-        Err(SourceError::Refused(refusal)) if refusal.code == ErrorCode::Busy => {
-            Standing::Busy(refusal.message)
-        }
-        Err(error @ SourceError::AnotherPeer(_)) => Standing::Another(error.to_string()),
-        Err(error) => Standing::Down(error.to_string()),
+        Err(error) => match work.classic_or(peer, error) {
+            Ok(()) => Standing::Classic,
+            Err(SourceError::Busy(refusal)) => Standing::Busy(refusal.message),
+            Err(error @ SourceError::AnotherPeer(_)) => Standing::Another(error.to_string()),
+            Err(error) => Standing::Down(error.to_string()),
+        },
     }
 }
 
@@ -195,7 +195,7 @@ fn ping(connection: &mut Framed) -> Result<State, SourceError> {
     match connection.ask(&Request::Ping, &[])?.map(|head| head.message) {
         Ok(Response::Pong(state)) => Ok(*state),
         Ok(other) => Err(WireError::Unexpected(format!("{other:?} in answer to ping")).into()),
-        Err(refusal) => Err(SourceError::Refused(refusal)),
+        Err(refusal) => Err(SourceError::refused(refusal)),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn in_words(event: &Event) -> String {
             format!("{peer} is hashing it first ({} of {})", size(*done), size(*total))
         }
         Event::Waiting { peer, reason } => {
-            format!("waiting for {peer}, which is away: {}", shown(reason))
+            format!("waiting for {peer}: {}", shown(reason))
         }
         Event::Back { peer, after } => format!("{peer} is back after {}", span(*after)),
         Event::SourceLost { peer, reason } => format!("lost {peer}: {}", shown(reason)),

@@ -101,17 +101,9 @@ fn search(
             found(Found { name, size: Some(length), root });
         }
     };
-    let listed = match work.is_classic(peer) {
-        true => Err(None),
-        false => list(peer, request, &work.caller, &work.cancel, &mut each).map_err(Some),
-    };
-    match listed {
-        Ok(_) => {}
-        Err(Some(SourceError::Foreign(_))) if work.turns_out_classic(peer) => {
-            return search_classic(work, peer, request);
-        }
-        Err(None) => return search_classic(work, peer, request),
-        Err(Some(error)) => return Err(error),
+    let framed = |peer: &Peer| list(peer, request, &work.caller, &work.cancel, &mut each);
+    if work.is_classic(peer) || work.ask_framed(peer, framed)?.is_none() {
+        return search_classic(work, peer, request);
     }
     if let Some(id) = id
         && let Some(entry) = by_id(work, peer, id)?

@@ -11,6 +11,7 @@ impl From<&SourceError> for ExitStatus {
             SourceError::Unreachable(_)
             | SourceError::Lost(_)
             | SourceError::Stalled
+            | SourceError::Busy(_)
             | SourceError::GaveUp { .. } => Self::Unreachable,
             SourceError::Refused(refusal) => refusal.into(),
             SourceError::AnotherPeer(_) => Self::Refused,

@@ -194,9 +194,9 @@ impl Upload<'_> {
             bar.update(&Snapshot { resumed: last.before, sources: last.sources(), ..snapshot });
         };
         if !self.work.is_classic(self.peer) {
-            match self.give_or_lose(&mut progress) {
-                Err(failure) if failure.foreign && self.work.turns_out_classic(self.peer) => {}
-                given => return given.map(|offered| (offered, last)),
+            // The other targets do not wait for one that fails.
+            if let Some(offered) = self.give(&mut progress)? {
+                return Ok((offered, last));
             }
         }
         progress(Taken::default());
@@ -206,8 +206,9 @@ impl Upload<'_> {
     }
 
     /// Offers the file, again when the connection is lost after the target had begun, and as long
-    /// as that may come back. The target goes on from what it has.
-    fn give(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, SourceError> {
+    /// as that may come back. The target goes on from what it has. `None` when it turns out to be a
+    /// classic peer.
+    fn give(&self, progress: &mut dyn FnMut(Taken)) -> Result<Option<Offered>, SourceError> {
         let mut outage = Outage::new(self.work.waits, Instant::now());
         let mut most = 0;
         loop {
@@ -221,10 +222,17 @@ impl Upload<'_> {
                 progress(taken);
             };
             let error = match self.give_once(&mut heard) {
-                Ok(offered) => return Ok(offered),
+                Ok(offered) => return Ok(Some(offered)),
                 Err(error) => error,
             };
             self.company.lost(self.peer.id.as_str());
+            let error = match outage.has_begun() {
+                true => error,
+                false => match self.work.classic_or(self.peer, error) {
+                    Ok(()) => return Ok(None),
+                    Err(error) => error,
+                },
+            };
             wait_out(self.work, self.peer, &mut outage, error)?;
         }
     }
@@ -235,11 +243,6 @@ impl Upload<'_> {
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(self.store.clone(), self.company.clone());
         Ok(offer(&mut connection, &mut responder, self.offer, progress)?)
-    }
-
-    /// The same; the other targets do not wait for one that fails.
-    fn give_or_lose(&self, progress: &mut dyn FnMut(Taken)) -> Result<Offered, Failure> {
-        Ok(self.give(progress)?)
     }
 }
 
@@ -253,14 +256,14 @@ pub(super) fn wait_out(
 ) -> Result<(), SourceError> {
     let audience = &work.transfers.surroundings.audience;
     let reason = error.to_string();
-    if !outage.has_begun() || work.waits.outage.is_zero() {
+    if !(outage.has_begun() || error.is_busy()) || work.waits.outage.is_zero() {
         return Err(error);
     }
     let pause = match outage.failed(error, true, Instant::now()) {
         Verdict::Lost(error) => return Err(error),
         Verdict::Again(pause) => pause,
         Verdict::Wait(pause) => {
-            audience.note(&format!("{}: waiting, because it is away: {}", peer.id, shown(&reason)));
+            audience.note(&format!("{}: waiting for it: {}", peer.id, shown(&reason)));
             pause
         }
     };
@@ -305,26 +308,23 @@ impl Came {
 pub(super) struct Failure {
     pub(super) message: String,
     pub(super) status: ExitStatus,
-    /// No framed peer answers there.
-    pub(super) foreign: bool,
 }
 
 impl std::convert::From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let (status, foreign) =
-            (ExitStatus::from(&error), matches!(error, SourceError::Foreign(_)));
+        let status = ExitStatus::from(&error);
         let message = match error {
             SourceError::Refused(refusal) => refusal.message,
             error => error.to_string(),
         };
-        Self { message, status, foreign }
+        Self { message, status }
     }
 }
 
 impl std::convert::From<OfferError> for SourceError {
     fn from(error: OfferError) -> Self {
         match error {
-            OfferError::Refused(refusal) => Self::Refused(refusal),
+            OfferError::Refused(refusal) => Self::refused(refusal),
             OfferError::Wire(error) => error.into(),
         }
     }

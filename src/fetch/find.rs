@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::busy::while_busy;
 use super::early::Early;
 use super::framed::Caller;
 use super::outage::{Outage, Verdict, Waits};
@@ -176,7 +177,11 @@ impl Find<'_> {
     }
 
     fn ask(&self, slot: usize, peer: &Peer, cancel: &Cancel, done: &Sender<(usize, Answer)>) {
-        let answer = match self.describe(peer, cancel) {
+        let tell = |reason: &str| {
+            let (peer, reason) = (peer.id.clone(), reason.to_owned());
+            (self.observer)(Event::Waiting { peer, reason });
+        };
+        let answer = match while_busy(self.waits, cancel, &tell, || self.describe(peer, cancel)) {
             Ok(holder) => Answer::Has(Box::new(holder)),
             Err(error) => Answer::HasNot(peer.clone(), error),
         };

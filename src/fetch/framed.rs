@@ -19,6 +19,8 @@ pub struct FramedPeer {
     layout: ChunkLayout,
     /// A connection that is already open.
     connection: Option<Framed>,
+    /// Whether it was connected to before.
+    again: bool,
 }
 
 /// How chunks are asked for.
@@ -40,7 +42,7 @@ impl FramedPeer {
         connection: Option<Framed>,
     ) -> Self {
         let wanted = Wanted::Content(manifest.root(), 0);
-        Self { peer, caller, wanted, layout: *manifest.layout(), connection }
+        Self { peer, caller, wanted, layout: *manifest.layout(), connection, again: false }
     }
 
     /// Answers may wait for chunks that the peer is still receiving itself.
@@ -51,7 +53,7 @@ impl FramedPeer {
 
     /// Will fetch a file that `peer` is still hashing.
     pub fn hashing(peer: Peer, caller: Caller, name: FileName, layout: ChunkLayout) -> Self {
-        Self { peer, caller, wanted: Wanted::Named(name), layout, connection: None }
+        Self { peer, caller, wanted: Wanted::Named(name), layout, connection: None, again: false }
     }
 }
 
@@ -79,11 +81,16 @@ impl Dial for FramedPeer {
     }
 
     fn dial(&mut self, cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
-        let connection = match self.connection.take() {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.caller.connect(&self.peer, cancel)?,
         };
         let closer = Some(connection.closer());
+        if std::mem::replace(&mut self.again, true) {
+            // Back it is when it has greeted, not when it has turned us away.
+            let _registration = cancel.closes(connection.closer());
+            connection.introduce()?;
+        }
         let (wanted, layout) = (self.wanted.clone(), self.layout);
         Ok(Box::new(FramedSource { connection, wanted, layout, closer, shared: false }))
     }

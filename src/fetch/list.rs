@@ -55,14 +55,17 @@ pub(super) fn list_over(
         room: config::MAX_LISTING,
     };
     ask(connection, request, None)?;
-    let mut left_out = 0;
+    let (mut left_out, mut begun) = (0, false);
     loop {
         let head = connection.answer(config::LISTING_TIMEOUT)?;
         let (next, now_left_out) = match head.message {
             Response::Listing { next, left_out } => (next, left_out),
+            // What was given already is not given again.
+            Response::Error(refusal) if begun => return Err(SourceError::Refused(refusal)),
             Response::Error(refusal) => return Err(refusal.into()),
             other => return Err(misbehaved(format!("{other:?} in answer to list"))),
         };
+        begun = true;
         let payload = connection.take_payload()?;
         left_out = left_out.max(now_left_out);
         let more = next.is_some();

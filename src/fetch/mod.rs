@@ -11,12 +11,14 @@
 //!   `asked`: what a member of a swarm asks of its origin; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch
 //!   together, with what they know of one another (`exchange`); `late`: sources that come while it runs
-//! * [`outage`]: how long a peer is waited for that was in use and is away
+//! * [`outage`]: how long a peer is waited for that was in use and is away, or is busy; [`busy`]:
+//!   questions to one that is
 //! * [`progress`]: what a transfer tells about itself
 
 // Public for `benches/` alone.
 #[doc(hidden)]
 pub mod asked;
+pub mod busy;
 pub mod early;
 pub mod engine;
 mod exchange;
@@ -37,6 +39,7 @@ pub mod source;
 mod swarm;
 mod worker;
 
+pub use busy::while_busy;
 pub use early::{Begun, Early};
 pub use engine::{Fetch, Sink, TransferError};
 pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};

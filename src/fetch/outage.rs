@@ -1,8 +1,8 @@
 //! A peer that was in use and cannot be reached: how long it is waited for.
 //!
-//! The first few failures are tried again soon, whoever it is. After that only a peer that has been
-//! of use in this transfer is waited for: networks go away for a minute, and servers are started
-//! anew. The time counts from the last thing that came. Pure: what time it is, is told.
+//! The first few failures are tried again soon, whoever it is. After that only a peer is waited for
+//! that has been of use in this transfer, or that says that it is busy: networks go away for a
+//! minute, servers are started anew, and a full house empties. The time counts from the last thing that came. Pure: what time it is, is told.
 
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,7 @@ impl Outage {
     /// It failed. `may_wait` says whether this peer is worth waiting for.
     pub fn failed(&mut self, error: SourceError, may_wait: bool, now: Instant) -> Verdict {
         self.failures += 1;
-        let waits = may_wait && self.begun && !self.limit.is_zero();
+        let waits = may_wait && (self.begun || error.is_busy()) && !self.limit.is_zero();
         if !(error.is_passing() || waits && is_still_receiving(&error)) {
             return Verdict::Lost(error);
         }
@@ -178,6 +178,27 @@ mod tests {
         assert_eq!(outage.reached(at(9)), None);
         outage.came(at(9));
         assert!(matches!(outage.failed(SourceError::Stalled, true, at(15)), Verdict::Again(_)));
+    }
+
+    #[test]
+    fn a_peer_that_is_busy_is_waited_for_though_it_was_never_of_use() {
+        let start = Instant::now();
+        let refusal = Refusal { code: ErrorCode::Busy, message: "full".to_owned() };
+        let mut outage = Outage::new(waits(10), start);
+        let mut pauses = Vec::new();
+        let given_up = (0..100).find_map(|second| {
+            let now = start + Duration::from_secs(second);
+            match outage.failed(SourceError::Busy(refusal.clone()), true, now) {
+                Verdict::Lost(error) => Some((second, error.to_string())),
+                Verdict::Again(pause) | Verdict::Wait(pause) => {
+                    pauses.push(pause);
+                    None
+                }
+            }
+        });
+        assert_eq!(given_up, Some((10, "gave up after 10 s: it is busy (full)".to_owned())));
+        let last = pauses.split_off(config::SOURCE_RETRIES as usize);
+        assert!(pauses.is_sorted() && last.is_sorted(), "{pauses:?} {last:?}");
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub enum SourceError {
     /// Nothing came for too long.
     #[error("it stopped answering")]
     Stalled,
+    /// It has no place for us at the moment.
+    #[error("it is busy ({})", .0.message)]
+    Busy(Refusal),
     /// It answered with an error.
     #[error("it refused: {}", .0.message)]
     Refused(Refusal),
@@ -64,14 +67,29 @@ impl SourceError {
         matches!(self, Self::BadChunk | Self::Changed)
     }
 
+    /// Whether it is there, and only has too much to do at the moment.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
+    /// What a refusal is, whatever was asked for.
+    pub fn refused(refusal: Refusal) -> Self {
+        match refusal.code {
+            ErrorCode::Busy => Self::Busy(refusal),
+            _ => Self::Refused(refusal),
+        }
+    }
+
     /// Whether the source may work again after a pause.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Lost(_) | Self::Stalled | Self::NotYet => true,
+            Self::Unreachable(_) | Self::Lost(_) | Self::Stalled | Self::Busy(_) | Self::NotYet => {
+                true
+            }
             // A server that was ending, perhaps.
             Self::Foreign(error) => matches!(error, WireError::NoGreeting(_)),
-            Self::Refused(refusal) => refusal.code == ErrorCode::Busy,
-            Self::Changed
+            Self::Refused(_)
+            | Self::Changed
             | Self::NotServing
             | Self::BadChunk
             | Self::AnotherPeer(_)
@@ -96,7 +114,7 @@ impl From<WireError> for SourceError {
             WireError::NotPeershare | WireError::NoGreeting(_) => Self::Foreign(error),
             WireError::Io(_) | WireError::Closed => Self::Lost(error),
             WireError::AnotherPeer { .. } => Self::AnotherPeer(error),
-            WireError::Refused(refusal) => Self::Refused(refusal),
+            WireError::Refused(refusal) => Self::refused(refusal),
             _ => Self::Misbehaved(error),
         }
     }
@@ -113,7 +131,7 @@ impl From<Refusal> for SourceError {
             ErrorCode::Changed => Self::Changed,
             ErrorCode::NotFound => Self::NotServing,
             ErrorCode::NotYet => Self::NotYet,
-            _ => Self::Refused(refusal),
+            _ => Self::refused(refusal),
         }
     }
 }

@@ -34,9 +34,12 @@ const CASES: [Case; 7] = [
     },
     Case {
         line: "filelist a b",
-        is_done: |_, outcome| outcome.out.contains("a\n") && outcome.out.contains("b\n"),
+        is_done: |_, outcome| outcome.out.contains("only a") && outcome.out.contains("only b"),
     },
-    Case { line: "search only a b", is_done: |_, outcome| outcome.out.contains("only") },
+    Case {
+        line: "search only a b",
+        is_done: |_, outcome| outcome.out.contains("only a") && outcome.out.contains("only b"),
+    },
     Case {
         line: "ping a b",
         is_done: |_, outcome| outcome.out.contains('a') && outcome.out.contains('b'),

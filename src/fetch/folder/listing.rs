@@ -9,8 +9,11 @@ use super::supply::Supply;
 use super::{FolderFetch, Record};
 use crate::config;
 use crate::content::{Entry, FileName};
+use crate::fetch::busy::while_busy;
 use crate::fetch::engine::TransferError;
 use crate::fetch::list::{ListRequest, list_over};
+use crate::fetch::outage::Waits;
+use crate::fetch::progress::Event;
 use crate::fetch::source::SourceError;
 use crate::threads;
 use crate::transport::Cancel;
@@ -26,6 +29,7 @@ pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan,
     let (pattern, except) = (share.pattern.clone(), share.except.clone());
     let request = ListRequest { pattern, except, folders: true, hashed: true };
     let (cancel, _registration) = fetch.cancel.child();
+    let (waits, observer) = (fetch.waits, fetch.observer);
     let plan = thread::scope(|scope| {
         let mut streams = Vec::new();
         for supply in &mut supplies {
@@ -33,7 +37,7 @@ pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan,
             let (request, cancel) = (&request, &cancel);
             streams.push(Stream::new(pages));
             let peer = supply.peer().clone();
-            let work = move || list(supply, request, cancel, record, &send);
+            let work = move || list(supply, request, (waits, cancel, observer), record, &send);
             if let Err(error) = threads::start_in(scope, format!("list-{peer}"), work) {
                 record.lose(&peer, SourceError::NoThread(error));
             }
@@ -56,12 +60,19 @@ pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan,
 fn list(
     supply: &mut Supply<'_>,
     request: &ListRequest,
-    cancel: &Cancel,
+    (waits, cancel, observer): (Waits, &Cancel, &(dyn Fn(Event) + Sync)),
     record: &Record,
     pages: &Sender<Vec<Entry>>,
 ) {
     let peer = supply.peer().clone();
-    let result = supply.connect(cancel).and_then(|_registration| {
+    let tell = |reason: &str| {
+        let (peer, reason) = (peer.clone(), reason.to_owned());
+        observer(Event::Waiting { peer, reason });
+    };
+    let result = while_busy(waits, cancel, &tell, || {
+        // One that turned us away is connected to anew.
+        supply.hang_up();
+        let _registration = supply.connect(cancel)?;
         // The merge waits for exactly these, until it ends early.
         let mut each = |page| drop(pages.send(page));
         list_over(supply.connection()?, request, &mut each)

@@ -95,6 +95,9 @@ impl<'g, 'a> Worker<'g, 'a> {
     /// Asks and reads until nothing is left to do.
     fn drain(&self, supply: &mut Supply<'_>, outage: &mut Outage) -> Result<(), SourceError> {
         let _registration = supply.connect(&self.gather.cancel)?;
+        if outage.is_waiting() {
+            supply.connection()?.introduce()?;
+        }
         if let Some(after) = outage.reached(Instant::now()) {
             self.set_away(false);
             (self.gather.observer)(Event::Back { peer: supply.peer().clone(), after });
