@@ -1,6 +1,7 @@
 //! BitTorrent v2 metainfo: `#CREATE` makes one of a file or folder, and a download of one fetches
 //! what it describes from peers that have those contents, under its names.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +28,8 @@ const SUFFIX: &str = ".torrent";
 enum CreateError {
     #[error("there is no file or folder {0}, here or in the served folder")]
     Missing(String),
+    #[error("{0} is there already; say behind the path what else to call it")]
+    InTheWay(String),
     #[error("there is nothing in it")]
     Empty,
     #[error(transparent)]
@@ -47,7 +50,12 @@ pub(super) fn create(
         let out =
             out.map_or_else(|| format!("{}{SUFFIX}", torrent.name.last_part()), str::to_owned);
         let (bytes, hash) = torrent.encode()?;
-        store::write_new(Path::new(&out), &bytes)?;
+        store::write_new(Path::new(&out), &bytes).map_err(|error| match error {
+            StoreError::Io { error, .. } if error.kind() == ErrorKind::AlreadyExists => {
+                CreateError::InTheWay(shown(&out).into_owned())
+            }
+            error => error.into(),
+        })?;
         Ok((torrent, left_out, out, hash))
     });
     match made {
@@ -78,6 +86,7 @@ pub(super) fn create(
             match error {
                 CreateError::Store(error) => ExitStatus::from(&error),
                 CreateError::Missing(_) | CreateError::Empty => ExitStatus::NoSuchFile,
+                CreateError::InTheWay(_) => ExitStatus::Refused,
                 CreateError::Torrent(_) => ExitStatus::Failed,
             }
         }
@@ -106,7 +115,8 @@ fn describe(
         let executable = store::is_executable(path);
         let files =
             vec![entry(&store, &manifest, piece_length, (manifest.name().clone(), executable))?];
-        let torrent = Torrent { name: manifest.name().clone(), piece_length, files };
+        let (name, links) = (manifest.name().clone(), Vec::new());
+        let torrent = Torrent { name, piece_length, files, links };
         return Ok((torrent, Omissions::default()));
     }
     let store = Store::borrow(path)?;
@@ -131,7 +141,7 @@ fn describe(
         files.push(entry(&store, &manifest, piece_length, (within, executable))?);
     }
     let left_out = store.omissions(None, &[], config::OMISSIONS_TOLD)?;
-    Ok((Torrent { name, piece_length, files }, left_out))
+    Ok((Torrent { name, piece_length, files, links: Vec::new() }, left_out))
 }
 
 fn entry(
@@ -181,10 +191,29 @@ pub(super) fn download(
         Err(bad) => return fail(&bad.to_string(), ExitStatus::Usage),
     };
     let files: Vec<_> = torrent.files.iter().filter(|file| wanted.matches(&file.name)).collect();
-    if files.is_empty() {
+    if files.is_empty() && torrent.links.is_empty() {
         return fail("-x leaves out all of its files", ExitStatus::NoSuchFile);
     }
-    Some(one_after_the_other(files, &work.cancel, |file| fetch(work, file, replace)))
+    let fetched = one_after_the_other(files, &work.cancel, |file| fetch(work, file, replace));
+    Some(match (fetched, tell_links(work, typed, &torrent.links)) {
+        (ExitStatus::Success, links) => links,
+        (failed, _) => failed,
+    })
+}
+
+/// Says which links of a torrent are not made.
+fn tell_links(work: &Work<'_>, typed: &str, links: &[String]) -> ExitStatus {
+    if links.is_empty() {
+        return ExitStatus::Success;
+    }
+    let audience = &work.transfers.surroundings.audience;
+    let (first, more) = links.split_at(links.len().min(config::SHOWN_OMISSIONS));
+    audience.error(&format!("links that {} describes are not made:", shown(typed)));
+    first.iter().for_each(|link| audience.error(&format!("  {}", shown(link))));
+    if !more.is_empty() {
+        audience.error(&format!("  and {} more", more.len()));
+    }
+    ExitStatus::Incomplete
 }
 
 /// Fetches one file by its content, from whoever has it, whatever it is called there.

@@ -32,6 +32,8 @@ pub struct Torrent {
     pub piece_length: u32,
     /// The files, in the order of their names.
     pub files: Vec<TorrentFile>,
+    /// Names of links, which this program does not make (BEP 47).
+    pub links: Vec<String>,
 }
 
 /// Why bytes are not a torrent that can be used.
@@ -109,7 +111,7 @@ impl Torrent {
         let name = text(info.get(b"name".as_slice())).ok_or(BadTorrent::Wrong("it has no name"))?;
         let name = name_of(&name)?;
         let tree = dict(tree).ok_or(BadTorrent::Wrong("its file tree is no dictionary"))?;
-        let mut files = Vec::new();
+        let (mut files, mut links) = (Vec::new(), Vec::new());
         // A single file is called as the torrent, and lies in no folder.
         let single = tree.len() == 1
             && tree
@@ -117,13 +119,13 @@ impl Torrent {
                 .and_then(dict)
                 .is_some_and(|node| node.contains_key(b"".as_slice()));
         let above = if single { String::new() } else { format!("{name}/") };
-        walk(tree, &above, &mut files)?;
+        walk(tree, &above, &mut files, &mut links)?;
         let layers = top.get(b"piece layers".as_slice()).and_then(dict);
         for file in &mut files {
             let layer = layers.and_then(|layers| layers.get(file.root.0.0.as_slice()));
             file.layer = layer.and_then(bytes_of).and_then(Digest::split).unwrap_or_default();
         }
-        Ok(Self { name, piece_length, files })
+        Ok(Self { name, piece_length, files, links })
     }
 
     /// The torrent as bytes, and the SHA-256 of its info, by which others call it.
@@ -158,6 +160,7 @@ fn walk(
     node: &BTreeMap<ByteString, Value>,
     above: &str,
     files: &mut Vec<TorrentFile>,
+    links: &mut Vec<String>,
 ) -> Result<(), BadTorrent> {
     for (part, below) in node {
         let below = dict(below)
@@ -169,15 +172,21 @@ fn walk(
         }
         let path = format!("{above}{part}");
         match below.get(b"".as_slice()) {
+            Some(file) if attributes(file).contains('l') => links.push(path),
             Some(file) => files.push(read_leaf(file, &path)?),
-            None => walk(below, &format!("{path}/"), files)?,
+            None => walk(below, &format!("{path}/"), files, links)?,
         }
     }
     Ok(())
 }
 
-fn read_leaf(leaf: &Value, path: &str) -> Result<TorrentFile, BadTorrent> {
-    let leaf = dict(leaf).ok_or(BadTorrent::Wrong("a file in it is no dictionary"))?;
+/// What BEP 47 says of a file in letters: `x` for one that may be executed, `l` for a link.
+fn attributes(leaf: &Value) -> String {
+    dict(leaf).and_then(|leaf| text(leaf.get(b"attr".as_slice()))).unwrap_or_default()
+}
+
+fn read_leaf(value: &Value, path: &str) -> Result<TorrentFile, BadTorrent> {
+    let leaf = dict(value).ok_or(BadTorrent::Wrong("a file in it is no dictionary"))?;
     let length = number(leaf.get(b"length".as_slice()))
         .ok_or(BadTorrent::Wrong("a file in it has no length"))?;
     let root = leaf.get(b"pieces root".as_slice()).and_then(bytes_of).and_then(Digest::split);
@@ -186,8 +195,7 @@ fn read_leaf(leaf: &Value, path: &str) -> Result<TorrentFile, BadTorrent> {
         None if length == 0 => Root::of_nothing(),
         _ => return Err(BadTorrent::Wrong("a file in it has no root")),
     };
-    let executable =
-        text(leaf.get(b"attr".as_slice())).is_some_and(|attributes| attributes.contains('x'));
+    let executable = attributes(value).contains('x');
     Ok(TorrentFile { name: name_of(path)?, length, root, executable, layer: Vec::new() })
 }
 
@@ -314,7 +322,7 @@ mod tests {
 
     fn folder() -> Torrent {
         let files = vec![file("t/a", 3), file("t/b/c/d", 40_000), file("t/b/e", 0)];
-        Torrent { name: "t".parse().unwrap(), piece_length: 16 << 10, files }
+        Torrent { name: "t".parse().unwrap(), piece_length: 16 << 10, files, links: vec![] }
     }
 
     #[test]
@@ -327,6 +335,16 @@ mod tests {
             ..folder()
         };
         assert_eq!(Torrent::parse(&single.encode().unwrap().0), Ok(single));
+    }
+
+    #[test]
+    fn links_are_no_files() {
+        let torrent = Torrent::parse(
+            b"d4:infod9:file treed1:ad0:d6:lengthi0eee1:ld0:d4:attr1:l6:lengthi0eeee12:meta versioni2e4:name1:t12:piece lengthi16384eee",
+        );
+        let torrent = torrent.unwrap();
+        let files: Vec<&str> = torrent.files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!((files, torrent.links), (vec!["t/a"], vec!["t/l".to_owned()]));
     }
 
     #[test]

@@ -20,12 +20,13 @@ pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
 
 /// Writes a file that is not there yet.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let written =
-        OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        });
-    written.map_err(StoreError::io(format!("cannot write {}", path.display())))
+    let cannot = || StoreError::io(format!("cannot write {}", path.display()));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(cannot())?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        // A part of it is of no use; that it stays as well would be the lesser fault.
+        let _ = std::fs::remove_file(path);
+        cannot()(error)
+    })
 }
 
 /// Whether its owner may execute a file.
