@@ -259,7 +259,7 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
     };
     let (started, total) = (Instant::now(), listed.iter().filter_map(|file| file.length).sum());
     let bar = audience.transfer("verifying");
-    let (mut before, mut same, mut fresh) = (0_u64, 0_u64, 0_u64);
+    let (mut before, mut same, mut fresh, mut changed) = (0_u64, 0_u64, 0_u64, 0_u64);
     let (mut damaged, mut outcome) = (false, ExitStatus::Success);
     for Listed { name, length, .. } in &listed {
         let mut progress = |done, _| {
@@ -269,7 +269,8 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
         };
         match store.verify(name, &mut progress) {
             Ok(Checked::Same) => same += 1,
-            Ok(Checked::Fresh(_)) => fresh += 1,
+            Ok(Checked::Fresh) => fresh += 1,
+            Ok(Checked::Changed) => changed += 1,
             Ok(Checked::Damaged { was, is }) => {
                 let (was_id, is_id) = (was.to_string(), is.to_string());
                 let said = Said::Damaged { name: name.as_str(), was: &was_id, is: &is_id };
@@ -290,14 +291,16 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
         before += length.unwrap_or(0);
     }
     bar.finish();
-    let new = if fresh > 0 {
-        format!("; {} hashed for the first time", files(fresh))
-    } else {
-        String::new()
-    };
-    let line = format!("{} are what they were, {}{new}", files(same), size(total));
-    let said =
-        Said::Verified { same, fresh, failed: listed.len() as u64 - same - fresh, bytes: total };
+    let mut others = String::new();
+    for (count, what) in [(changed, "written to since"), (fresh, "hashed for the first time")] {
+        if count > 0 {
+            others.push_str(&format!("; {} {what}", files(count)));
+        }
+    }
+    let are = if same == 1 { "is what it was" } else { "are what they were" };
+    let line = format!("{} {are}, {}{others}", files(same), size(total));
+    let failed = listed.len() as u64 - same - fresh - changed;
+    let said = Said::Verified { same, changed, fresh, failed, bytes: total };
     let printed = audience.say(&line, &said);
     if damaged { ExitStatus::Integrity } else { outcome.then(found).then(printed) }
 }

@@ -156,7 +156,9 @@ pub enum Said<'a> {
     Verified {
         /// Files that are what they were.
         same: u64,
-        /// Files that were hashed for the first time, or written to since.
+        /// Files that were written to since.
+        changed: u64,
+        /// Files that were hashed for the first time.
         fresh: u64,
         /// Files that are damaged or cannot be read.
         failed: u64,

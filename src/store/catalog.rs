@@ -104,6 +104,11 @@ impl Catalog {
         manifest
     }
 
+    /// The content id that a file of that name had when it was hashed last, whatever it is now.
+    pub(super) fn last_root(&self, name: &FileName) -> Option<Root> {
+        Some(self.fresh().index.last(name)?.root)
+    }
+
     /// What a file was when it had that content, if it may still begin with it, and its manifest
     /// then.
     pub(super) fn begun_with(

@@ -13,8 +13,10 @@ use crate::content::{FileName, Manifest, Root, merkle};
 pub enum Checked {
     /// It is what it was.
     Same,
-    /// It was not known, or has been written to since, and is now.
-    Fresh(Root),
+    /// It was not known, and is now.
+    Fresh,
+    /// It has been written to since, and is another now.
+    Changed,
     /// Its content is another, though nothing says that it was written to.
     Damaged {
         /// What it was.
@@ -34,8 +36,15 @@ impl Store {
     ) -> Result<Checked, StoreError> {
         let inner = self.looked_at()?;
         let (file, identity) = inner.disk.folder.open_file(name)?;
+        let was = inner.disk.catalog.last_root(name);
         let Some(known) = inner.disk.catalog.find(name, &identity) else {
-            return self.manifest(name, progress).map(|manifest| Checked::Fresh(manifest.root()));
+            let is = self.manifest(name, progress)?.root();
+            return Ok(match was {
+                None => Checked::Fresh,
+                // Its time or mode alone is another, or it was written anew with the same bytes.
+                Some(was) if was == is => Checked::Same,
+                Some(_) => Checked::Changed,
+            });
         };
         let layout = *known.layout();
         let (mut digests, mut done) = (Vec::with_capacity(layout.count() as usize), 0);

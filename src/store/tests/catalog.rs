@@ -133,8 +133,16 @@ fn a_file_that_is_not_what_it_was_though_its_time_says_so_is_found() {
     let served = Served::new();
     served.write("f", b"as it is");
     let (name, inner) = (name("f"), served.store.now());
-    assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Fresh(_))));
+    assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Fresh)));
     assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Same);
+    served.write("f", b"rewritten");
+    assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Changed);
+    served.write("f", b"as it is");
+    assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Changed);
+    let file = fs::File::options().write(true).open(served.path("f")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let verified = served.store.verify(&name, &mut |_, _| true).unwrap();
+    assert_eq!(verified, Checked::Same, "its time alone is another");
     let identity = inner.disk.folder.identity(&name).unwrap();
     let was = manifest_of("f", b"as it WS");
     inner.disk.catalog.remember(&was, identity, SystemTime::now());
