@@ -26,10 +26,11 @@ impl Transfers {
         let chosen = self.choose(&typed.words, &typed.choice, Names::Anywhere, topology)?;
         let (cancel, _watched) = self.begin();
         let work = self.work(chosen.peers, &cancel, manner, topology);
+        let how = (typed.null, typed.choice.peers.is_empty());
         if chosen.names.is_empty() {
-            return Ok(filelist::run(&work, None, &chosen.except, typed.null));
+            return Ok(filelist::run(&work, None, &chosen.except, how));
         }
-        let list = |name: &String| filelist::run(&work, Some(name), &chosen.except, typed.null);
+        let list = |name: &String| filelist::run(&work, Some(name), &chosen.except, how);
         Ok(one_after_the_other(&chosen.names, &cancel, list))
     }
 
@@ -50,13 +51,18 @@ impl Transfers {
         // All of them are looked for before any of them is sent.
         let mut given = Vec::new();
         for name in &chosen.names {
-            let found =
-                local::find(&work, name, &chosen.except).and_then(|found| place.of_upload(found));
+            let found = local::find(&work, name, &chosen.except).and_then(|found| {
+                let is_left = match &found {
+                    Given::Several(several) => !several.is_left_out()?,
+                    file => !file.file_name().is_some_and(|name| left_out.has(name)),
+                };
+                is_left.then(|| place.of_upload(found)).transpose()
+            });
             match found {
-                Ok((found, _)) if found.file_name().is_some_and(|name| left_out.has(name)) => {
+                Ok(None) => {
                     self.surroundings.audience.note(&format!("-x leaves out {}", shown(name)));
                 }
-                Ok(found) => given.push(found),
+                Ok(Some(found)) => given.push(found),
                 Err(error) => {
                     let audience = &self.surroundings.audience;
                     audience.error(&format!(

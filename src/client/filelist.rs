@@ -28,12 +28,12 @@ type Ending = Result<Omissions, SourceError>;
 
 /// Lists all files, or those that were meant by what was typed. With `null`, names are raw and
 /// every line ends with a NUL, for programs that take any name. Names that fit `except` are left
-/// out.
+/// out. What nobody has may be a mistyped peer where the words did not say what is one.
 pub(super) fn run(
     work: &Work<'_>,
     typed: Option<&str>,
     except: &[String],
-    null: bool,
+    (null, may_be_peer): (bool, bool),
 ) -> ExitStatus {
     let audience = &work.transfers.surroundings.audience;
     let layout = if null { Layout::Null } else { audience.layout() };
@@ -66,7 +66,7 @@ pub(super) fn run(
             break;
         }
     }
-    if typed.parse::<PeerId>().is_ok() && !typed.contains('.') {
+    if may_be_peer && typed.parse::<PeerId>().is_ok() && !typed.contains('.') {
         // It stands where a peer may stand, too.
         let known = select::known_ids(work.topology);
         audience.error(&format!("unknown peer {typed}; known: {known}; and no file is called so"));

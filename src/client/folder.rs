@@ -214,7 +214,7 @@ impl From<&FileError> for ExitStatus {
 /// is told once, whatever the number of peers.
 pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitStatus {
     if work.dry_run {
-        return planned::upload_of_folder(work, shared).then(tell_left_out(work, shared));
+        return planned::upload_of_folder(work, shared, replace).then(tell_left_out(work, shared));
     }
     let told = Targets::of(work);
     let give = |peer: &Peer| Upload { work, peer, shared, replace, told: &told }.run();

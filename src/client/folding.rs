@@ -32,7 +32,8 @@ pub(super) fn who(peers: &[&Peer]) -> String {
     }
 }
 
-fn ids(peers: &[&Peer]) -> String {
+/// Peers as `peer[1-7]`.
+pub(super) fn ids(peers: &[&Peer]) -> String {
     let ids: Vec<&str> = peers.iter().map(|peer| peer.id.as_str()).collect();
     select::folded(&ids).join(", ")
 }

@@ -9,7 +9,7 @@ use super::transfers::Transfers;
 use super::work::Work;
 use super::{ExitStatus, shown};
 use crate::content::FileName;
-use crate::content::pattern::{Selection, beneath, is_pattern};
+use crate::content::pattern::{Selection, beneath, escaped, is_pattern};
 use crate::store::{self, ListQuery, Store, StoreError};
 use crate::wire::Share;
 
@@ -45,6 +45,15 @@ pub(super) struct Several {
 }
 
 impl Several {
+    /// Whether nothing of it is left because all that is there is left out.
+    pub(super) fn is_left_out(&self) -> Result<bool, StoreError> {
+        if self.share.except.is_empty() || fits_anything(&self.store, &self.share)? {
+            return Ok(false);
+        }
+        let whole = Share { except: Vec::new(), ..self.share.clone() };
+        fits_anything(&self.store, &whole)
+    }
+
     /// Puts all of it into a folder at the peers, and calls it `name` there, which only one folder
     /// can be.
     pub(super) fn place(
@@ -73,6 +82,13 @@ impl Several {
                 .as_ref()
                 .map_or_else(|| to.to_string(), |own| format!("{to}/{own}"));
             self.share.beneath = Some(beneath.parse().map_err(StoreError::BadName)?);
+        }
+        if let (Some(there), true) = (&self.share.beneath, to.is_some() || name.is_some()) {
+            let from = self
+                .label
+                .rsplit_once(" (from ")
+                .map_or(self.label.as_str(), |(_, from)| from.strip_suffix(')').unwrap_or(from));
+            self.label = format!("{}/ (from {from})", quoted(there.as_str()));
         }
         Ok(())
     }
@@ -108,9 +124,9 @@ pub(super) fn is_here(transfers: &Transfers, typed: &str) -> bool {
     Path::new(typed).exists() || transfers.surroundings.served_files.join(typed).exists()
 }
 
-/// Finds what was typed. A text that begins with `/`, `./` or `../` is a path; any other is a name
-/// in the served folder, a path from where the user stands, or a pattern of the served folder, in
-/// this order.
+/// Finds what was typed. A text that begins with `/`, `./` or `../` is a path, or a pattern of
+/// paths; any other is a name in the served folder, a path from where the user stands, a pattern of
+/// the served folder, or one of where the user stands, in this order.
 pub(super) fn find(work: &Work<'_>, typed: &str, except: &[String]) -> Result<Given, NotGiven> {
     let store = work.transfers.store_to_read()?;
     let top = store.folder();
@@ -130,7 +146,7 @@ pub(super) fn find(work: &Work<'_>, typed: &str, except: &[String]) -> Result<Gi
         }
         (Some(name), _) => in_folder(store, &top, name, typed, except),
         (None, Some(here)) => at_path(store, &top, &here, except),
-        (None, None) => by_pattern(work, store, typed, except),
+        (None, None) => by_pattern(work, store, (typed, is_path), except),
     }
 }
 
@@ -185,24 +201,20 @@ fn at_path(store: Store, top: &Path, path: &Path, except: &[String]) -> Result<G
 fn by_pattern(
     work: &Work<'_>,
     store: Store,
-    typed: &str,
+    (typed, is_path): (&str, bool),
     except: &[String],
 ) -> Result<Given, NotGiven> {
     let is_glob = is_pattern(typed.trim_end_matches('/'));
     if is_glob && Selection::new(Some(typed), except).is_ok() {
-        let pattern = Some(typed.to_owned());
-        let query = ListQuery {
-            pattern: pattern.clone(),
-            except: except.to_vec(),
-            folders: true,
-            limit: 1,
-            ..ListQuery::default()
-        };
-        let page = store.list(&query)?;
-        if !page.entries.is_empty() || page.left_out > 0 {
-            let share = Share { pattern, except: except.to_vec(), beneath: None };
-            let label = quoted(typed).into_owned();
-            return Ok(Given::Several(Several { label, store, share, folder: None }));
+        let label = quoted(typed).into_owned();
+        let share =
+            |pattern| Share { pattern: Some(pattern), except: except.to_vec(), beneath: None };
+        let served = (store.clone(), share(typed.to_owned()));
+        let here = pattern_here(&store, typed)?.map(|(store, pattern)| (store, share(pattern)));
+        for (store, share) in (!is_path).then_some(served).into_iter().chain(here) {
+            if fits_anything(&store, &share)? {
+                return Ok(Given::Several(Several { label, store, share, folder: None }));
+            }
         }
     }
     if let Some(why) = why_unseen(Path::new(typed)) {
@@ -217,6 +229,40 @@ fn by_pattern(
         |names| format!("did you mean {names}?"),
     );
     Err(NotGiven::Missing(format!("{what} {}; {hint}", quoted(typed))))
+}
+
+/// The folder that the first parts of a pattern of paths lead to, and the pattern of names there;
+/// none where there is no such folder.
+fn pattern_here(served: &Store, typed: &str) -> Result<Option<(Store, String)>, StoreError> {
+    let is_glob = |part: &str| is_pattern(part) && !part.is_empty();
+    let parts: Vec<&str> = typed.split('/').collect();
+    let plain = parts.iter().take_while(|part| !is_glob(part)).count();
+    let (folder, pattern) = parts.split_at(plain);
+    let folder = match folder {
+        [] => ".".to_owned(),
+        _ => format!("{}/", folder.join("/")),
+    };
+    let Ok(folder) = Path::new(&folder).canonicalize() else { return Ok(None) };
+    let pattern = pattern.join("/");
+    if let Some(Ok(above)) =
+        folder.strip_prefix(served.folder()).ok().and_then(Path::to_str).map(str::parse::<FileName>)
+    {
+        let pattern = format!("{}/{pattern}", escaped(above.as_str()));
+        return Ok(Some((served.clone(), pattern)));
+    }
+    Ok(Some((Store::borrow(&folder)?, pattern)))
+}
+
+fn fits_anything(store: &Store, share: &Share) -> Result<bool, StoreError> {
+    let query = ListQuery {
+        pattern: share.pattern.clone(),
+        except: share.except.clone(),
+        folders: true,
+        limit: 1,
+        ..ListQuery::default()
+    };
+    let page = store.list(&query)?;
+    Ok(!page.entries.is_empty() || page.left_out > 0)
 }
 
 /// Why something that may be there cannot be seen.

@@ -59,11 +59,19 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatu
     end(work, wanted, &outcomes)
 }
 
-/// The pattern that fits every name with that text in it, in any case; a pattern fits itself.
+/// The pattern that fits every name with that text in it, in any case, and, where the text is a
+/// pattern, what that fits.
 fn pattern_of(wanted: &str) -> String {
-    if is_pattern(wanted) {
-        return wanted.to_owned();
+    let containing = containing(wanted);
+    let both = format!("{{{wanted},{containing}}}");
+    match is_pattern(wanted) {
+        true if Selection::new(Some(&both), &[]).is_ok() => both,
+        true if Selection::new(Some(wanted), &[]).is_ok() => wanted.to_owned(),
+        _ => format!("{{{containing}}}"),
     }
+}
+
+fn containing(wanted: &str) -> String {
     let mut text = String::new();
     for letter in wanted.chars() {
         let (lower, upper) = (letter.to_ascii_lowercase(), letter.to_ascii_uppercase());
@@ -74,7 +82,7 @@ fn pattern_of(wanted: &str) -> String {
             false => text.extend(['[', lower, upper, ']']),
         }
     }
-    format!("{{**/*{text}*,**/*{text}*/**}}")
+    format!("**/*{text}*,**/*{text}*/**")
 }
 
 fn search(

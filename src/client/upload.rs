@@ -21,7 +21,7 @@ use crate::topology::Peer;
 pub(super) fn run(work: &Work<'_>, file: &From, replace: bool) -> ExitStatus {
     let audience = &work.transfers.surroundings.audience;
     if work.dry_run {
-        return planned::upload(work, file);
+        return planned::upload(work, file, replace);
     }
     let (store, manifest) = match hash(work, file) {
         Ok(hashed) => hashed,

@@ -247,10 +247,51 @@ fn what_is_named_is_left_out_too() {
     site.client(&["upload", away.to_str().unwrap(), "new.txt", "a", "-x", "own.txt"]).success();
     assert!(site.read("a", "own.txt").is_none());
     assert_eq!(site.read("a", "new.txt").unwrap(), b"new");
-    for command in ["download x.txt -x x.txt", "upload new.txt a -x *.txt"] {
+    site.put("me", "more/a.txt", b"a");
+    for command in ["download x.txt -x x.txt", "upload new.txt a -x *.txt", "upload more a -x *"] {
         let none = site.client(&command.split(' ').collect::<Vec<_>>()).code(2);
         assert!(err_of(&none).contains("-x leaves out everything"), "{}", err_of(&none));
     }
+}
+
+#[test]
+fn patterns_are_of_the_served_folder_or_of_where_one_stands() {
+    let (site, _server) = served();
+    site.put("me", "in.log", b"in");
+    for name in ["near.dat", "sub/x.dat", "sub/deep/y.dat", "own.log"] {
+        let path = site.path("").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    site.client(&["upload", "*.dat", "a"]).success();
+    assert_eq!(site.read("a", "near.dat").unwrap(), b"near.dat");
+    assert!(site.read("a", "sub/x.dat").is_none(), "* stays within a folder");
+    site.client(&["upload", "./sub/**", "a", "--to", "t"]).success();
+    assert_eq!(site.read("a", "t/deep/y.dat").unwrap(), b"sub/deep/y.dat");
+    site.client(&["upload", "*.log", "a"]).success();
+    assert!(site.read("a", "own.log").is_none(), "what is served goes first");
+    site.client(&["upload", "./*.log", "a"]).success();
+    assert_eq!(site.read("a", "own.log").unwrap(), b"own.log");
+    let none = site.client(&["upload", "./no/*.log", "a"]).code(4);
+    assert!(err_of(&none).contains("nothing here fits ./no/*.log"), "{}", err_of(&none));
+}
+
+#[test]
+fn what_nobody_has_is_no_peer_where_peers_are_named() {
+    let (site, _server) = served();
+    let both = site.client(&["filelist", "nosuch"]).code(2);
+    assert!(err_of(&both).contains("unknown peer nosuch"), "{}", err_of(&both));
+    let name = site.client(&["filelist", "--peers", "a", "nosuch"]).code(4);
+    assert!(err_of(&name).contains("no peer has nosuch"), "{}", err_of(&name));
+}
+
+#[test]
+fn a_search_finds_names_that_look_like_patterns() {
+    let (site, _server) = served();
+    site.put("a", "film [x].mkv", b"1");
+    site.put("a", "x", b"2");
+    let found = out_of(&site.client(&["search", "[x]"]).success());
+    assert!(found.contains("film [x].mkv\t") && found.lines().count() == 2, "{found}");
 }
 
 #[test]
@@ -264,11 +305,21 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let planned = site.client(&["download", "x.txt", "--dry-run"]).success();
     assert_eq!(out_of(&planned), "would download x.txt, 1 B, from a\n");
     let planned = site.client(&["upload", "up", "a", "--dry-run"]).success();
-    assert!(
-        out_of(&planned).starts_with("would upload up/: 1 file, 1 B, to a"),
-        "{}",
-        out_of(&planned)
-    );
+    assert_eq!(out_of(&planned), "a: would upload up/: 1 file, 1 B\n");
+    let planned = site.client(&["upload", "up", "a", "--dry-run", "--to", "in", "--as", "here"]);
+    let expected = "a: would upload in/here/ (from up/): 1 file, 1 B\n";
+    assert_eq!(out_of(&planned.success()), expected);
+    let planned = site.client(&["upload", "up/1", "--as", "one.txt", "--dry-run"]).success();
+    assert_eq!(out_of(&planned), "a: would upload one.txt (from up/1), 1 B\n");
+    let planned = site.client(&["upload", "photos", "--dry-run"]).success();
+    let same = "a: would upload photos/: 0 files, 0 B; 1 file there already\n";
+    assert_eq!(out_of(&planned), same);
+    let planned = site.client(&["upload", "up/1", "--as", "x.txt", "--dry-run"]).success();
+    assert!(out_of(&planned).contains("of the same length; the upload would"), "{planned:?}");
+    site.put("me", "longer", b"longer");
+    let planned = site.client(&["upload", "longer", "--as", "x.txt", "--dry-run"]).code(5);
+    assert!(out_of(&planned).contains("--replace overwrites it"), "{planned:?}");
+    site.client(&["upload", "longer", "--as", "x.txt", "--dry-run", "--replace"]).success();
     site.client(&["download", "gone.txt", "--dry-run"]).code(4);
     site.put("me", "photos/deep/2.jpg", b"another");
     site.client(&["download", "photos/", "--dry-run"]).code(7);
