@@ -65,6 +65,17 @@ impl dyn Audience {
         self.part(rows).err().unwrap_or(ExitStatus::Success)
     }
 
+    /// What somebody asked to have explained; to programs, also how that ended.
+    pub fn explain(&self, text: &str) -> ExitStatus {
+        if self.layout() != Layout::Json {
+            return self.table(text.as_bytes());
+        }
+        let status = ExitStatus::Success;
+        let (exit, meaning) = (status.code(), status.meaning());
+        let summary = Said::Summary { command: "help", exit, meaning };
+        self.emit(&Said::Help { text }).then(self.emit(&summary))
+    }
+
     /// What was wrong with a command that was not done, and, to programs, how it ended.
     pub fn refuse(&self, command: &str, text: &str) -> ExitStatus {
         self.error(text);

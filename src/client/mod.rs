@@ -105,12 +105,6 @@ pub trait Execute {
         ExitStatus::Success
     }
 
-    /// Tells a program what is wrong with a line that was no command, or with the settings (then
-    /// without an exit code); false where people read.
-    fn tell_program(&mut self, _error: &str, _ends_a_line: bool) -> bool {
-        false
-    }
-
     /// From now on what they say goes there.
     fn print_to(&mut self, _print: Box<dyn FnMut(String) + Send>) {}
 
@@ -176,7 +170,7 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Typed, ExitStatus>
     let words: Result<Vec<String>, _> =
         words.into_iter().map(|word| word.into_string().map_err(not_text)).collect();
     words.and_then(|words| Typed::parse(&words)).map_err(|error| match error {
-        UsageError::Asked(text) => output::print(text.as_bytes()),
+        UsageError::Asked(text) => audience(false, json).0.explain(&text),
         error => audience(false, json).0.refuse("", &error.to_string()),
     })
 }
@@ -227,7 +221,7 @@ fn start(typed: &Typed, audience: Arc<dyn Audience>) -> Result<ExitStatus, Start
     // A call for help needs no settings.
     if let Some(Command::Help { topic }) = command {
         let help = usage::about(topic.as_deref())?;
-        return Ok(output::print(help.as_bytes()));
+        return Ok(audience.explain(&help));
     }
     survive_size_limit();
     shaping::limit(program.bwlimit.unwrap_or_default());
@@ -237,10 +231,14 @@ fn start(typed: &Typed, audience: Arc<dyn Audience>) -> Result<ExitStatus, Start
     let network = Arc::new(Tcp::default());
     let usual = Waits::usual();
     let waits = Waits { outage: manner.timeout.unwrap_or(usual.outage), ..usual };
-    let mut transfers =
-        Transfers::new(Surroundings { own: own.clone(), served_files, audience, network, waits });
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let mut shell = Shell::new(&mut settings, &mut transfers, &mut out, &mut err);
+    let mut transfers = Transfers::new(Surroundings {
+        own: own.clone(),
+        served_files,
+        audience: audience.clone(),
+        network,
+        waits,
+    });
+    let mut shell = Shell::new(&mut settings, &mut transfers, audience);
     Ok(match command {
         Some(command) => shell.perform(command, manner),
         None if io::stdin().is_terminal() && io::stdout().is_terminal() => {

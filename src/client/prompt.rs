@@ -1,20 +1,20 @@
 //! Reads commands, one a line, and has them executed: from a pipe, a script or a terminal.
 
-use std::io::{BufRead, ErrorKind, Write};
+use std::io::{BufRead, ErrorKind};
+use std::sync::Arc;
 
-use super::Execute;
 use super::grammar::{Command, Manner, Typed};
 use super::outcome::ExitStatus;
 use super::usage::{self, UsageError};
-use super::{output, words};
+use super::words;
+use super::{Audience, Execute};
 use crate::topology::{Topology, TopologyFile};
 
-/// What commands are performed with: the settings, who executes, and where text goes.
+/// What commands are performed with: the settings, who executes, and who hears of mistakes.
 pub struct Shell<'a, E> {
     settings: &'a mut TopologyFile,
     execute: &'a mut E,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
+    audience: Arc<dyn Audience>,
 }
 
 /// What follows a line.
@@ -55,14 +55,13 @@ pub fn run<E: Execute>(shell: &mut Shell<'_, E>, mut input: impl BufRead) -> Exi
 }
 
 impl<'a, E: Execute> Shell<'a, E> {
-    /// Results go to `out`, everything else to `err`.
+    /// What `execute` says of its commands goes its own way; all else goes to `audience`.
     pub fn new(
         settings: &'a mut TopologyFile,
         execute: &'a mut E,
-        out: &'a mut dyn Write,
-        err: &'a mut dyn Write,
+        audience: Arc<dyn Audience>,
     ) -> Self {
-        Self { settings, execute, out, err }
+        Self { settings, execute, audience }
     }
 
     /// The peers as they are known now.
@@ -96,7 +95,7 @@ impl<'a, E: Execute> Shell<'a, E> {
                 self.refresh();
                 Step::Done(self.perform(&command, &manner))
             }
-            Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
+            Err(UsageError::Asked(help)) => Step::Done(self.audience.explain(&help)),
             Err(error) => Step::Done(self.refuse(&format!("{place}{error}"))),
         }
     }
@@ -114,7 +113,7 @@ impl<'a, E: Execute> Shell<'a, E> {
                     self.execute.begin_beside((&command, &manner, line), self.settings.current()),
                 )
             }
-            Err(UsageError::Asked(help)) => Step::Done(self.print(&help)),
+            Err(UsageError::Asked(help)) => Step::Done(self.audience.explain(&help)),
             Err(error) => Step::Done(self.refuse(&format!("{place}{error}"))),
         }
     }
@@ -144,37 +143,26 @@ impl<'a, E: Execute> Shell<'a, E> {
         match command {
             Command::Quit => ExitStatus::Success,
             Command::Help { topic } => match usage::about(topic.as_deref()) {
-                Ok(help) => self.print(&help),
+                Ok(help) => self.audience.explain(&help),
                 Err(error) => self.refuse(&error.to_string()),
             },
             _ => self.execute.execute(command, manner, self.settings.current()),
         }
     }
 
-    /// Writes a result.
-    fn print(&mut self, text: &str) -> ExitStatus {
-        output::print_to(self.out, self.err, text.as_bytes())
-    }
-
     /// Says something to whoever types.
-    pub fn say(&mut self, text: &str) {
-        // Nobody is left to be told when stderr is gone.
-        let _ = writeln!(self.err, "{text}");
+    pub fn say(&self, text: &str) {
+        self.audience.note(text);
     }
 
     /// Says what went wrong.
-    pub fn report(&mut self, message: &str) {
-        if !self.execute.tell_program(message, false) {
-            output::report(self.err, message);
-        }
+    pub fn report(&self, message: &str) {
+        self.audience.error(message);
     }
 
     /// Says why a line is not performed.
-    fn refuse(&mut self, why: &str) -> ExitStatus {
-        if !self.execute.tell_program(why, true) {
-            output::report(self.err, why);
-        }
-        ExitStatus::Usage
+    fn refuse(&self, why: &str) -> ExitStatus {
+        self.audience.refuse("", why)
     }
 
     fn perform_bytes(&mut self, line: &[u8], number: usize) -> Step {
@@ -216,7 +204,10 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{self, Write};
+    use std::sync::Mutex;
 
+    use super::super::Terminal;
     use super::*;
 
     /// Remembers what it was asked, and how many peers there were; answers by the file's name.
@@ -238,6 +229,26 @@ mod tests {
         }
     }
 
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<u8>>>);
+
+    impl Heard {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Heard {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     struct Ran {
         status: ExitStatus,
         asked: Vec<(Command, usize)>,
@@ -250,10 +261,10 @@ mod tests {
         let path = folder.path().join("peer_settings.txt");
         fs::write(&path, "a 127.0.0.1 1\n").unwrap();
         let mut settings = TopologyFile::read(&path).unwrap();
-        let (mut fake, mut out, mut err) = (Fake::default(), Vec::new(), Vec::new());
-        let status = run(&mut Shell::new(&mut settings, &mut fake, &mut out, &mut err), input);
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran { status, asked: fake.0, out: text(out), err: text(err) }
+        let (mut fake, out, err) = (Fake::default(), Heard::default(), Heard::default());
+        let audience = Arc::new(Terminal::told_to(out.clone(), err.clone()));
+        let status = run(&mut Shell::new(&mut settings, &mut fake, audience), input);
+        Ran { status, asked: fake.0, out: out.text(), err: err.text() }
     }
 
     #[test]
@@ -302,15 +313,16 @@ error: line 4: not UTF-8; the line was skipped
         let path = folder.path().join("peer_settings.txt");
         fs::write(&path, "a 127.0.0.1 1\n").unwrap();
         let mut settings = TopologyFile::read(&path).unwrap();
-        let (mut fake, mut out, mut err) = (Fake::default(), Vec::new(), Vec::new());
-        let mut shell = Shell::new(&mut settings, &mut fake, &mut out, &mut err);
+        let (mut fake, err) = (Fake::default(), Heard::default());
+        let audience = Arc::new(Terminal::told_to(io::sink(), err.clone()));
+        let mut shell = Shell::new(&mut settings, &mut fake, audience);
         fs::write(&path, "a 127.0.0.1 1\nb 127.0.0.1 2\n").unwrap();
         shell.perform_line("filelist", "");
         fs::write(&path, "nonsense\n").unwrap();
         shell.perform_line("filelist", "");
         shell.perform_line("filelist", "");
         assert_eq!(fake.0.iter().map(|(_, peers)| *peers).collect::<Vec<_>>(), [2, 2, 2]);
-        let err = String::from_utf8(err).unwrap();
+        let err = err.text();
         assert_eq!(err.matches("line 1: found \"nonsense\"").count(), 1, "{err}");
         assert!(err.trim_end().ends_with("the peers known so far stay in force"), "{err}");
     }

@@ -28,6 +28,11 @@ pub enum Said<'a> {
         /// In words.
         text: &'a str,
     },
+    /// How to use the program, or one command.
+    Help {
+        /// In words, over many lines.
+        text: &'a str,
+    },
     /// Where a transfer stands.
     Progress {
         /// Which one.

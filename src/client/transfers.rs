@@ -11,7 +11,7 @@ use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
 use super::work::Work;
-use super::{Execute, ExitStatus, Layout, Surroundings, classic, own, ping, shown, torrent};
+use super::{Execute, ExitStatus, Surroundings, classic, own, ping, shown, torrent};
 use crate::config;
 use crate::connection::Identity;
 use crate::fetch::{Caller, Waits};
@@ -120,16 +120,6 @@ impl Execute for Transfers {
                 ExitStatus::Failed
             }
         }
-    }
-
-    fn tell_program(&mut self, error: &str, ends_a_line: bool) -> bool {
-        let audience = &self.surroundings.audience;
-        match (audience.layout(), ends_a_line) {
-            (Layout::Json, true) => drop(audience.refuse("", error)),
-            (Layout::Json, false) => audience.error(error),
-            _ => return false,
-        }
-        true
     }
 
     fn running(&mut self) -> usize {

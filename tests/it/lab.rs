@@ -335,8 +335,8 @@ impl Client {
     /// Performs the commands, one a line.
     pub fn run(&mut self, lines: &str) -> Outcome {
         let before = (self.traffic.received.load(SeqCst), self.traffic.sent.load(SeqCst));
-        let (mut out, mut err) = (self.out.clone(), self.err.clone());
-        let mut shell = Shell::new(&mut self.settings, &mut self.transfers, &mut out, &mut err);
+        let audience = Arc::new(Terminal::told_to(self.out.clone(), self.err.clone()));
+        let mut shell = Shell::new(&mut self.settings, &mut self.transfers, audience);
         let status = prompt::run(&mut shell, lines.as_bytes());
         Outcome {
             status,

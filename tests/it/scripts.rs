@@ -214,6 +214,16 @@ fn what_lies_elsewhere_is_published_without_overwriting() {
 }
 
 #[test]
+fn help_is_an_object_too() {
+    let site = Site::new();
+    for words in [&["help"][..], &["help", "upload"], &["upload", "--help"]] {
+        let told = said(&site, words, 0);
+        assert!(told[0]["text"].as_str().unwrap().contains("--dry-run") || words == ["help"]);
+        assert_eq!((&told[0]["event"], told.len()), (&"help".into(), 2), "{told:?}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_to_programs_too() {
     let site = Site::new();
     for words in ["bogus", "filelist --nope", "--peer nobody peers", "publish"] {
