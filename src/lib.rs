@@ -117,6 +117,8 @@
 //! * `unsafe` anywhere, and an async runtime in the dependency tree
 //! * `std::fs` outside [`store`], [`topology`] (which reads the settings) and `demo` (which
 //!   makes its sample files)
+//! * in [`store`], a call that opens, makes, changes or removes a file by its name outside
+//!   `store/calls.rs`, but for paths that the user of this machine names
 //! * `TcpStream`, `TcpListener` and other sockets outside [`transport`]
 //! * disk, socket, thread or clock in [`content`]; a socket in [`wire`]; a clock in the ledger and
 //!   its policy, which are told `now`
@@ -283,6 +285,10 @@
 //! * Nobody waits for a seat: who idles makes room, and where nobody does a newcomer is told so.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+
+// Unit tests of whole transfers share the peers of the integration tests, which name this crate.
+#[cfg(test)]
+extern crate self as peershare;
 
 pub mod classic;
 pub mod client;

@@ -57,9 +57,8 @@ impl From<&StoreError> for ExitStatus {
             | StoreError::Unholdable { .. }
             | StoreError::Outside { .. } => Self::Refused,
             StoreError::Changed { .. } => Self::Integrity,
-            StoreError::NoSpace { .. }
-            | StoreError::NoRoom { .. }
-            | StoreError::TooLarge { .. } => Self::NoSpace,
+            error if error.is_no_space() => Self::NoSpace,
+            StoreError::TooLarge { .. } => Self::NoSpace,
             StoreError::Interrupted => Self::Interrupted,
             StoreError::BadName(_)
             | StoreError::BadPattern { .. }

@@ -27,9 +27,8 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         }
         StoreError::Changed { .. } => ErrorCode::Changed,
         StoreError::NotYet { .. } => ErrorCode::NotYet,
-        StoreError::NoSpace { .. } | StoreError::NoRoom { .. } | StoreError::TooLarge { .. } => {
-            ErrorCode::NoSpace
-        }
+        error if error.is_no_space() => ErrorCode::NoSpace,
+        StoreError::TooLarge { .. } => ErrorCode::NoSpace,
         StoreError::InTheWay { .. }
         | StoreError::Blocked { .. }
         | StoreError::NotAFolder { .. } => ErrorCode::InTheWay,

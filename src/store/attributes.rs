@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::calls;
 use crate::content::Attributes;
 
 /// Permission bits that our own folders keep whatever another peer says: their owner can go into
@@ -37,7 +38,7 @@ pub(super) fn folder_mode(mode: u32) -> u32 {
 
 fn set(file: &File, attributes: &Attributes, mode: Option<u32>) {
     let result = set_time(file, attributes).and_then(|()| match mode {
-        Some(mode) => file.set_permissions(Permissions::from_mode(mode)),
+        Some(mode) => calls::set_permissions(file, Permissions::from_mode(mode)),
         None => Ok(()),
     });
     if let Err(error) = result {
@@ -49,8 +50,9 @@ fn set(file: &File, attributes: &Attributes, mode: Option<u32>) {
 /// them.
 pub(super) fn take_over(source: &File, copy: &File) -> io::Result<()> {
     let metadata = source.metadata()?;
-    let time = copy.set_times(FileTimes::new().set_modified(metadata.modified()?));
-    if let Err(error) = time.and_then(|()| copy.set_permissions(metadata.permissions())) {
+    let time = calls::set_times(copy, FileTimes::new().set_modified(metadata.modified()?));
+    let set = time.and_then(|()| calls::set_permissions(copy, metadata.permissions()));
+    if let Err(error) = set {
         tell_once(&error);
     }
     Ok(())
@@ -108,11 +110,12 @@ pub(super) fn lifting<T>(
         // Another process has lifted it just now, or something else is forbidden.
         return change();
     }
-    if folder.set_permissions(Permissions::from_mode(before.mode() | WRITABLE_FOLDER)).is_err() {
+    let lifted = Permissions::from_mode(before.mode() | WRITABLE_FOLDER);
+    if calls::set_permissions(folder, lifted).is_err() {
         return Err(denied);
     }
     let changed = change();
-    if let Err(error) = folder.set_permissions(before) {
+    if let Err(error) = calls::set_permissions(folder, before) {
         log::warn!("a folder that was made writable for a moment stays so: {error}");
     }
     changed
@@ -120,7 +123,7 @@ pub(super) fn lifting<T>(
 
 fn set_time(file: &File, attributes: &Attributes) -> io::Result<()> {
     match attributes.mtime_ns.and_then(time) {
-        Some(time) => file.set_times(FileTimes::new().set_modified(time)),
+        Some(time) => calls::set_times(file, FileTimes::new().set_modified(time)),
         None => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
+use super::calls;
 use super::identity::Identity;
 use super::index::{Digests, Index, Known};
 use super::private::PrivateFolder;
@@ -298,7 +299,7 @@ impl State {
     ) -> io::Result<(Digests, u64)> {
         let (record, digests_at) = record::encode(head, &Digest::join(digests))?;
         let file = self.open_end(private)?;
-        file.write_all_at(&record, self.end)?;
+        calls::write_at(&file, &record, self.end)?;
         let digests = Digests::At(self.end + digests_at);
         self.end += record.len() as u64;
         Ok((digests, record.len() as u64))
@@ -325,7 +326,7 @@ impl State {
             ));
             bytes.extend(record);
         }
-        file.write_all_at(&bytes, self.end)?;
+        calls::write_at(&file, &bytes, self.end)?;
         self.end += bytes.len() as u64;
         for (name, known) in known {
             self.index.insert(name, known);
@@ -339,10 +340,10 @@ impl State {
         self.refresh(private)?;
         if file.metadata()?.len() > self.end {
             // Behind lies a record that somebody was killed in the middle of.
-            file.set_len(self.end)?;
+            calls::set_len(&file, self.end)?;
         }
         if self.end == 0 {
-            file.write_all_at(MAGIC, 0)?;
+            calls::write_at(&file, MAGIC, 0)?;
             self.end = MAGIC.len() as u64;
         }
         Ok(file)
@@ -358,7 +359,7 @@ impl State {
         self.refresh(private)?;
         private.remove(FRESH_ENTRY)?;
         let fresh = private.hold(FRESH_ENTRY)?;
-        let mut writer = BufWriter::new(&fresh);
+        let mut writer = BufWriter::new(calls::Writer(&fresh));
         writer.write_all(MAGIC)?;
         for (name, known) in self.index.iter().filter(|(_, known)| known.settled) {
             if let Some(manifest) =
@@ -375,7 +376,7 @@ impl State {
             }
         }
         writer.flush()?;
-        fresh.sync_data()?;
+        calls::sync_data(&fresh)?;
         drop(writer);
         private.rename(FRESH_ENTRY, ENTRY)?;
         self.refresh(private)

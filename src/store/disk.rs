@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{Access, AtFlags, accessat, fstatvfs, statat, unlinkat};
+use rustix::fs::{Access, AtFlags, accessat, fstatvfs, statat};
 use rustix::io::Errno;
 
 use super::StoreError;
+use super::calls;
 use super::catalog::Catalog;
 use super::folder::{Folder, Place, place_in, place_of};
 use super::identity::Identity;
@@ -173,13 +174,7 @@ impl Disk {
     /// Brings to the disk whatever was written to this file system: dearer than syncing one file,
     /// and far cheaper than syncing thousands.
     pub(super) fn sync(&self) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
-        return Ok(rustix::fs::syncfs(self.parts.dir())?);
-        #[cfg(not(target_os = "linux"))]
-        {
-            rustix::fs::sync();
-            Ok(())
-        }
+        calls::sync_all(self.parts.dir())
     }
 
     /// What a file of the served folder is, if it is there. An error when the system is too short
@@ -237,7 +232,7 @@ impl Disk {
         let parts = Path::new(PRIVATE_FOLDER).join(PARTS);
         for folder in [parts.as_path(), Path::new(PRIVATE_FOLDER)] {
             // One with anything in it stays.
-            let _ = unlinkat(self.folder.dir(), folder, AtFlags::REMOVEDIR);
+            let _ = calls::remove_folder(self.folder.dir(), folder);
         }
     }
 
@@ -246,7 +241,7 @@ impl Disk {
         if self.closed.is_none() {
             let catalog = Path::new(PRIVATE_FOLDER).join("catalog");
             // It may not be there.
-            let _ = unlinkat(self.folder.dir(), &catalog, AtFlags::empty());
+            let _ = calls::remove(self.folder.dir(), &catalog);
             self.leave_no_folders();
         }
     }

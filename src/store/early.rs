@@ -16,7 +16,7 @@ use super::hashing::Hashing;
 use super::part::{journal_entry, part_entry};
 use super::placing::unwritable;
 use super::reception::written_chunks;
-use super::{StoreError, locked, sparse, way};
+use super::{StoreError, calls, locked, sparse, way};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, merkle};
 
 /// What such a file is called behind the digest of its name.
@@ -60,8 +60,8 @@ pub(super) fn begin(
         let Some(file) = disk.parts.claim(&entry(&name))? else { return Ok(None) };
         let metadata = file.metadata()?;
         if metadata.len() != length {
-            file.set_len(0)?;
-            file.set_len(length)?;
+            calls::set_len(&file, 0)?;
+            calls::set_len(&file, length)?;
         }
         let held = metadata.blocks().saturating_mul(512);
         if disk.free_space()? < length.saturating_sub(held) {
@@ -127,7 +127,7 @@ impl EarlyPart {
         let adopted = parts
             .remove(&journal_entry(&root))
             .and_then(|()| parts.rename(&entry(&self.name), &part_entry(&root)))
-            .and_then(|()| self.file.try_clone());
+            .and_then(|()| calls::again(&self.file));
         adopted
             .map_err(StoreError::io(format!("cannot take over what was received of {}", self.name)))
     }

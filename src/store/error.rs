@@ -95,6 +95,14 @@ pub enum StoreError {
         /// Bytes that are free.
         free: u64,
     },
+    /// The disk is too full for something else, such as one more name, or a quota is used up.
+    #[error("{what}: {error}; make room, or remove some files, and try again")]
+    Full {
+        /// What failed, for which file.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The file is larger than a file may be here.
     #[error(
         "{name} is larger than a file may be here; raise the limit of this program (ulimit -f), or use a disk whose file system takes such files"
@@ -214,7 +222,17 @@ pub(super) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a disk is full, or a quota used up.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
 impl StoreError {
+    /// Whether it helps to make room.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. } | Self::NoRoom { .. } | Self::Full { .. })
+    }
+
     /// Whether it may be gone in a moment: the system was short of descriptors or memory.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Io { error, .. } if is_shortage(error))
@@ -228,7 +246,10 @@ impl StoreError {
     /// An I/O error with what was attempted, such as `cannot read x`.
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
-        move |error| Self::Io { what, error }
+        move |error| match is_full(&error) {
+            true => Self::Full { what, error },
+            false => Self::Io { what, error },
+        }
     }
 
     /// A chunk size that does not fit the file.
@@ -243,7 +264,7 @@ impl StoreError {
         move |error| match Errno::from_io_error(&error) {
             Some(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Self::NotFound { name },
             Some(Errno::XDEV | Errno::LOOP) => Self::Outside { name },
-            _ => Self::Io { what: format!("cannot open {name}"), error },
+            _ => Self::io(format!("cannot open {name}"))(error),
         }
     }
 
@@ -257,9 +278,9 @@ impl StoreError {
             Self::DeadLink { name } => Self::DeadLink { name: name.clone() },
             Self::Interrupted => Self::Interrupted,
             Self::Moved { folder } => Self::Moved { folder: folder.clone() },
-            Self::Io { what, error } => {
+            Self::Io { what, error } | Self::Full { what, error } => {
                 let same = error.raw_os_error().map(io::Error::from_raw_os_error);
-                Self::Io { what: what.clone(), error: same.unwrap_or_else(|| error.kind().into()) }
+                Self::io(what)(same.unwrap_or_else(|| error.kind().into()))
             }
             other => Self::Io { what: other.to_string(), error: io::ErrorKind::Other.into() },
         }

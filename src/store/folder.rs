@@ -16,11 +16,11 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, mkdirat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, readlinkat, statat};
 use rustix::io::Errno;
 
 use super::identity::Identity;
-use super::{StoreError, attributes, locked};
+use super::{StoreError, attributes, calls, locked};
 use crate::config;
 use crate::content::FileName;
 use crate::content::name::is_private;
@@ -178,8 +178,8 @@ impl Folder {
     /// Opens the folder that `name` lies in, after making what is missing of it.
     pub(super) fn make_parent(&self, name: &FileName) -> io::Result<File> {
         match name.folder() {
-            Some(folder) => self.make(Path::new(folder), &|made| made.sync_all()),
-            None => self.dir.try_clone(),
+            Some(folder) => self.make(Path::new(folder), &calls::sync),
+            None => calls::again(&self.dir),
         }
     }
 
@@ -196,10 +196,10 @@ impl Folder {
         }
         let parent = match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => self.make(parent, made)?,
-            None => self.dir.try_clone()?,
+            None => calls::again(&self.dir)?,
         };
         let part = path.file_name().unwrap_or_default();
-        let make = || Ok(mkdirat(&parent, part, Mode::from_raw_mode(0o777))?);
+        let make = || calls::make_folder(&parent, part);
         match attributes::lifting(&parent, make) {
             Ok(()) => made(&parent)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -209,7 +209,7 @@ impl Folder {
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<File> {
-        match open_without_links(&self.dir, path, flags) {
+        match calls::open_beneath(&self.dir, path, flags) {
             // A link, or a system (or a container's filter) without this call.
             Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),
             other => Ok(other?),
@@ -292,19 +292,7 @@ fn parts_backwards(path: &Path) -> Vec<OsString> {
 }
 
 fn open_part(dir: &File, part: &OsStr, flags: OFlags) -> io::Result<File> {
-    Ok(File::from(openat(dir, part, flags | OFlags::NOFOLLOW, Mode::empty())?))
-}
-
-#[cfg(target_os = "linux")]
-fn open_without_links(dir: &File, path: &Path, flags: OFlags) -> rustix::io::Result<File> {
-    use rustix::fs::{ResolveFlags, openat2};
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    openat2(dir, path, flags, Mode::empty(), how).map(File::from)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_without_links(_: &File, _: &Path, _: OFlags) -> rustix::io::Result<File> {
-    Err(Errno::NOSYS)
+    calls::open(dir, part, flags, 0)
 }
 
 #[cfg(test)]
@@ -325,19 +313,19 @@ mod tests {
             [("a", ENTER), ("a/b/", ENTER), (".", ENTER), ("a/b/f", READ), ("a/b/f", LOOK)]
         {
             let path = Path::new(path);
-            let quick = open_without_links(folder.dir(), path, flags).unwrap().metadata().unwrap();
+            let quick = calls::open_beneath(folder.dir(), path, flags).unwrap().metadata().unwrap();
             assert_eq!(folder.walk(path, flags).unwrap().metadata().unwrap().ino(), quick.ino());
         }
         for (path, flags) in [("a/x", READ), ("x/f", READ), ("a/b/f/g", READ), ("a/b/f", ENTER)] {
             let path = Path::new(path);
-            let quick = open_without_links(folder.dir(), path, flags).unwrap_err();
+            let quick = calls::open_beneath(folder.dir(), path, flags).unwrap_err();
             assert_eq!(
                 folder.walk(path, flags).unwrap_err().raw_os_error(),
                 Some(quick.raw_os_error())
             );
         }
         assert_eq!(
-            open_without_links(folder.dir(), Path::new("link/b/f"), READ).unwrap_err(),
+            calls::open_beneath(folder.dir(), Path::new("link/b/f"), READ).unwrap_err(),
             Errno::LOOP
         );
         assert!(folder.walk(Path::new("link/b/f"), READ).is_ok());

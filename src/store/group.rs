@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, OFlags, statat};
 use rustix::io::Errno;
 
 use super::disk::Disk;
@@ -32,7 +32,7 @@ use super::leftovers::has_its_name;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
-use super::{StoreError, attributes, locked, small, sparse};
+use super::{StoreError, attributes, calls, locked, small, sparse};
 use crate::config;
 use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
 
@@ -173,12 +173,11 @@ impl Group {
     }
 
     fn write(&self, entry: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<Identity> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(attributes.permissions().unwrap_or(0o666));
-        let file = File::from(openat(self.folder.dir(), entry, flags, mode)?);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mode = attributes.permissions().unwrap_or(0o666);
+        let file = calls::open(self.folder.dir(), entry, flags, mode)?;
         if bytes.len() > sparse::PIECE {
-            file.set_len(bytes.len() as u64)?;
+            calls::set_len(&file, bytes.len() as u64)?;
         }
         sparse::write_all_at(&file, bytes, 0)?;
         let metadata = file.metadata()?;

@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::job::{End, Job, Open, Task};
 use super::listing::Names;
 use super::pool::HashPool;
-use super::{StoreError, locked, small};
+use super::{StoreError, calls, locked, small};
 use crate::config;
 use crate::content::manifest::BadManifest;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest};
@@ -148,8 +148,9 @@ impl Hashing {
         chunks: Vec<ChunkIndex>,
     ) -> Result<Vec<Digest>, StoreError> {
         let what = format!("cannot read {name}");
-        let file = file.try_clone().map_err(StoreError::io(what.clone()))?;
-        let open: Open = Box::new(move || file.try_clone().map_err(StoreError::io(what.clone())));
+        let file = calls::again(file).map_err(StoreError::io(what.clone()))?;
+        let open: Open =
+            Box::new(move || calls::again(&file).map_err(StoreError::io(what.clone())));
         let end: End = Box::new(|result| result.map(|_| ()));
         self.run(Task { name: name.clone(), layout, chunks, open, end }, &mut |_, _| true)
     }

@@ -14,7 +14,7 @@ use super::identity::Identity;
 use super::part::NameLock;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::reception::lock_name;
-use super::{StoreError, placing, way};
+use super::{StoreError, calls, placing, way};
 use crate::config;
 use crate::content::{Digest, FileName};
 
@@ -117,7 +117,7 @@ impl Incoming {
                 longer.push(*byte);
             }
             end -= longer.len() as u64;
-            file.write_all_at(&longer, end)
+            calls::write_at(file, &longer, end)
         })?;
         self.written += returns;
         Ok(())
@@ -126,7 +126,7 @@ impl Incoming {
     /// Makes the file visible under its name, synced to disk.
     pub(super) fn complete(mut self) -> Result<(FileName, Identity), StoreError> {
         self.flush()?;
-        self.file.sync_all().map_err(|error| self.unwritable(error))?;
+        calls::sync(&self.file).map_err(|error| self.unwritable(error))?;
         self.disk.check_in_force()?;
         let folder =
             self.disk.folder.make_parent(&self.name).map_err(|error| self.unplaceable(error))?;
@@ -135,7 +135,7 @@ impl Incoming {
         let placing = Placing { disk: &self.disk, from, to, replace: self.replace };
         let placed = placing.place().map_err(|error| self.unplaceable(error))?;
         self.settled = true;
-        folder.sync_all().map_err(|error| self.unplaceable(error))?;
+        calls::sync(&folder).map_err(|error| self.unplaceable(error))?;
         let file = match &placed {
             Placed::Renamed => &self.file,
             Placed::Copied(copy) => copy,
@@ -145,7 +145,7 @@ impl Incoming {
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
-        let written = self.file.write_all_at(&self.unwritten, self.written);
+        let written = calls::write_at(&self.file, &self.unwritten, self.written);
         written.map_err(|error| self.unwritable(error))?;
         self.written += self.unwritten.len() as u64;
         self.unwritten.clear();

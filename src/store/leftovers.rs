@@ -14,7 +14,7 @@
 //! | `server`, `naming` | locks | after [`config::PART_KEPT`]; they are made again |
 //! | `../catalog.new` | a catalog while it is compacted | at once |
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,7 +26,7 @@ use super::part::{JOURNAL, part_entry};
 use super::placing::TRY;
 use super::publish::PUBLISHED;
 use super::watched::{FRESH_LIVE, LIVE, live_entry};
-use super::{group, journal};
+use super::{calls, group, journal};
 use crate::config;
 use crate::content::{Digest, FileName, Manifest, Root};
 
@@ -125,7 +125,7 @@ fn is_old(file: &File, now: SystemTime) -> bool {
     // The modification time may be that of the other peer's file already.
     let touched = UNIX_EPOCH + Duration::from_secs(metadata.ctime().try_into().unwrap_or_default());
     if touched < UNIX_EPOCH + config::EARLIEST_PART {
-        if let Err(error) = file.set_modified(now) {
+        if let Err(error) = calls::set_times(file, FileTimes::new().set_modified(now)) {
             log::debug!("cannot date what was received when the clock was wrong: {error}");
         }
         return false;

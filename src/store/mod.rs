@@ -15,7 +15,7 @@
 //! * `identity`, `catalog`, `index`, `record`: what the files are, remembered
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
-//! * `reception`, `part`, `journal`, `donor`: a file while it is received chunk by chunk
+//! * `reception`, `part`, `certain`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `early`: a file while it is fetched from a peer that still hashes it
 //! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process
 //!   or another
@@ -31,6 +31,7 @@
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
 //! * `opening`, `disk`: opening a folder, and looking whether it is still there; what lies in it
+//! * `calls`: what is asked of the system, in one place
 //! * `private`: our own files in `.peershare`; `xdg`: elsewhere
 //!
 //! # How a byte reaches the disk
@@ -51,7 +52,9 @@
 
 mod attributes;
 mod begun;
+mod calls;
 mod catalog;
+mod certain;
 mod checking;
 mod content;
 // Public for `benches/` alone.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use super::hashing::Hashing;
 use super::identity::Identity;
 use super::listing::Listing;
 use super::summary::Counted;
-use super::{Content, Inner, Shared, Store, StoreError, leftovers, locked};
+use super::{Content, Inner, Shared, Store, StoreError, calls, leftovers, locked};
 use crate::config;
 use crate::content::{Manifest, Root};
 
@@ -135,7 +135,7 @@ impl Store {
     fn claim_for_server(&self, who: &str) -> Result<File, StoreError> {
         let disk = &self.now().disk;
         let cannot = || StoreError::io("cannot keep other servers from the folder");
-        let Some(mut file) = disk.parts.claim(SERVER_LOCK).map_err(cannot())? else {
+        let Some(file) = disk.parts.claim(SERVER_LOCK).map_err(cannot())? else {
             let mut who = String::new();
             let holder = disk.parts.file(SERVER_LOCK).map_err(cannot())?;
             let read = holder.map(|file| file.take(MAX_WHO).read_to_string(&mut who));
@@ -143,7 +143,9 @@ impl Store {
                 if read.is_some() && !who.is_empty() { who } else { "another server".to_owned() };
             return Err(StoreError::Held { folder: disk.folder.path().display().to_string(), who });
         };
-        file.set_len(0).and_then(|()| file.write_all(who.as_bytes())).map_err(cannot())?;
+        calls::set_len(&file, 0)
+            .and_then(|()| calls::write(&file, who.as_bytes()))
+            .map_err(cannot())?;
         Ok(file)
     }
 

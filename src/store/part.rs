@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -18,9 +18,8 @@ use super::disk::Disk;
 use super::identity::Identity;
 use super::live::Waiting;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
-use super::watched::{LiveFile, live_entry};
-use super::{StoreError, attributes, journal, leftovers, locked, sparse};
-use crate::config;
+use super::watched::LiveFile;
+use super::{StoreError, attributes, calls, leftovers, locked, sparse};
 use crate::content::{Attributes, ChunkIndex, ChunkSet, Manifest, Root, VerifiedChunk};
 
 /// A file that is being received. Nobody else can receive the same content or the same name into
@@ -29,15 +28,15 @@ use crate::content::{Attributes, ChunkIndex, ChunkSet, Manifest, Root, VerifiedC
 /// Dropping it keeps what was received; the same content is continued from there later.
 #[derive(Debug)]
 pub struct PartFile {
-    disk: Arc<Disk>,
-    part: Arc<Part>,
+    pub(super) disk: Arc<Disk>,
+    pub(super) part: Arc<Part>,
     _name: NameLock,
     replace: bool,
     attributes: Attributes,
     /// For other processes; only there when it could be made and there is a part to speak of.
-    live: Option<LiveFile>,
+    pub(super) live: Option<LiveFile>,
     /// Renamed or deleted: there is nothing left to keep.
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 /// The file and what is known to be in it.
@@ -50,9 +49,13 @@ pub(super) struct Part {
     pub(super) waiting: Waiting,
     pub(super) deliveries: Mutex<Deliveries>,
     /// Bytes written since the journal was.
-    unsynced: AtomicU64,
+    pub(super) unsynced: AtomicU64,
     /// When the journal was written; locked by the one thread that writes it.
-    synced: Mutex<Instant>,
+    pub(super) synced: Mutex<Instant>,
+    /// The chunks that are on the disk for certain: they were there, or synced since.
+    pub(super) certain: Mutex<ChunkSet>,
+    /// Whether the disk has said that it could not keep what was written.
+    pub(super) doubtful: AtomicBool,
 }
 
 /// The right to receive some content under some name.
@@ -104,8 +107,19 @@ impl PartFile {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let live = begin_live(&name.disk, &file, &manifest, &have);
+        let (certain, doubtful) = (Mutex::new(have.clone()), AtomicBool::new(false));
         let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
-        let part = Arc::new(Part { file, manifest, have, waiting, deliveries, unsynced, synced });
+        let part = Arc::new(Part {
+            file,
+            manifest,
+            have,
+            waiting,
+            deliveries,
+            unsynced,
+            synced,
+            certain,
+            doubtful,
+        });
         name.disk.live.enter(&part);
         Self {
             disk: Arc::clone(&name.disk),
@@ -211,7 +225,8 @@ impl PartFile {
             return Err(StoreError::Incomplete { name: name.clone(), missing });
         }
         attributes::apply(&self.part.file, &self.attributes, None);
-        self.part.file.sync_all().map_err(|error| self.unwritable(error))?;
+        let synced = self.part.noting_doubt(calls::sync(&self.part.file));
+        synced.map_err(|error| self.unwritable(error))?;
         let before = self.identity()?;
         if before.length != manifest.length() {
             return Err(StoreError::Changed { name: name.clone() });
@@ -237,7 +252,8 @@ impl PartFile {
             };
             self.disk.catalog.remember(&manifest, after, SystemTime::now());
         }
-        let synced = self.forget_journal().and_then(|()| folder.sync_all());
+        // First what is gained, and then what is given up for it.
+        let synced = calls::sync(&folder).and_then(|()| self.forget_journal());
         synced.map_err(|error| self.unplaceable(error))?;
         if let Err(error) = leftovers::drop_older(&self.disk, &manifest) {
             log::warn!("cannot look for older versions of {name} that were begun: {error}");
@@ -272,33 +288,6 @@ impl PartFile {
         )))
     }
 
-    fn sync_if_due(&self) -> Result<(), StoreError> {
-        let Ok(mut synced) = self.part.synced.try_lock() else { return Ok(()) };
-        let due = synced.elapsed() >= config::JOURNAL_INTERVAL
-            || self.part.unsynced.load(Relaxed) >= config::JOURNAL_BYTES;
-        if !due {
-            return Ok(());
-        }
-        let result = self.sync();
-        *synced = Instant::now();
-        result
-    }
-
-    /// Syncs the data, and only then says in the journal that it is there.
-    fn sync(&self) -> Result<(), StoreError> {
-        self.part.unsynced.store(0, Relaxed);
-        let have = self.have();
-        let manifest = self.manifest();
-        let entry = journal_entry(&manifest.root());
-        let inode = self.identity()?.inode;
-        self.part
-            .file
-            .sync_data()
-            .and_then(|()| journal::encode(manifest, inode, &have))
-            .and_then(|journal| self.disk.parts.replace(&entry, &journal))
-            .map_err(|error| self.unwritable(error))
-    }
-
     /// Renames the part file to its name in `folder`.
     fn place(&self, folder: &File) -> io::Result<Placed> {
         let (disk, entry) = (&*self.disk, part_entry(&self.manifest().root()));
@@ -306,23 +295,11 @@ impl PartFile {
         Placing { disk, from: (disk.parts.dir(), &entry), to, replace: self.replace }.place()
     }
 
-    fn forget_journal(&self) -> io::Result<()> {
-        self.disk.parts.remove(&journal_entry(&self.manifest().root()))?;
-        self.disk.parts.sync()
-    }
-
-    /// Whether anything was received, or taken over; zeros that are holes were not.
-    fn has_anything(&self) -> bool {
-        let have = locked(&self.part.have);
-        let zeros = self.part.manifest.zeros();
-        have.iter().any(|index| !zeros.contains(index))
-    }
-
-    fn identity(&self) -> Result<Identity, StoreError> {
+    pub(super) fn identity(&self) -> Result<Identity, StoreError> {
         Identity::of(&self.part.file).map_err(|error| self.unplaceable(error))
     }
 
-    fn unwritable(&self, error: io::Error) -> StoreError {
+    pub(super) fn unwritable(&self, error: io::Error) -> StoreError {
         unwritable(&self.disk, self.manifest().name(), self.needed(), error)
     }
 
@@ -333,31 +310,6 @@ impl PartFile {
     /// Bytes that are still to be written.
     fn needed(&self) -> u64 {
         self.manifest().length() - self.received()
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        self.disk.live.leave(&self.manifest().root());
-        self.part.waiting.end();
-        if self.live.take().is_some()
-            && let Err(error) = self.disk.parts.remove(&live_entry(&self.manifest().root()))
-        {
-            log::debug!("cannot remove what others see of {}: {error}", self.manifest().name());
-        }
-        if self.settled {
-            return;
-        }
-        let kept = if !self.has_anything() {
-            let entry = part_entry(&self.manifest().root());
-            let removed = self.forget_journal().and_then(|()| self.disk.parts.remove(&entry));
-            removed.map_err(StoreError::io("cannot delete an empty part file"))
-        } else {
-            self.sync()
-        };
-        if let Err(error) = kept {
-            log::warn!("{error}; received chunks may have to be verified again");
-        }
     }
 }
 

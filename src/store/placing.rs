@@ -1,20 +1,20 @@
 //! Giving a received file its name, and what it means when that, or writing it, fails.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::{
-    AtFlags, Dir, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, Dir, OFlags, statat};
 use rustix::io::Errno;
 use signal_hook::consts::SIGXFSZ;
 
 use super::disk::Disk;
-use super::{StoreError, attributes, sparse, way};
+use super::error::is_full;
+use super::{StoreError, attributes, calls, sparse, way};
 use crate::config;
 use crate::content::FileName;
 use crate::content::name::{ARRIVING, is_arriving};
@@ -67,41 +67,38 @@ impl Placing<'_> {
     }
 
     fn rename(&self, guards: &[Guard]) -> io::Result<()> {
-        let ((from, old), (to, new)) = (self.from, self.to);
         if self.replace {
-            return Ok(renameat(from, old, to, new)?);
+            return calls::rename(self.from, self.to);
         }
         let mut last = Errno::NOSYS;
         for guard in guards {
             let renamed = match guard {
-                Guard::NoReplace => renameat_with(from, old, to, new, RenameFlags::NOREPLACE),
-                Guard::Link => linkat(from, old, to, new, AtFlags::empty())
-                    .and_then(|()| unlinkat(from, old, AtFlags::empty())),
+                Guard::NoReplace => calls::rename_to_free(self.from, self.to),
+                Guard::Link => calls::link(self.from, self.to)
+                    .and_then(|()| calls::remove(self.from.0, self.from.1)),
                 Guard::Lock => return self.rename_under_lock(),
             };
-            match renamed {
+            match renamed.as_ref().err().and_then(Errno::from_io_error) {
                 // What file systems say that cannot do it.
-                Err(
+                Some(
                     error @ (Errno::INVAL
                     | Errno::NOSYS
                     | Errno::NOTSUP
                     | Errno::PERM
                     | Errno::MLINK),
-                ) => {
-                    last = error;
-                }
-                other => return Ok(other?),
+                ) => last = error,
+                _ => return renamed,
             }
         }
         Err(last.into())
     }
 
     fn rename_under_lock(&self) -> io::Result<()> {
-        let ((from, old), (to, new)) = (self.from, self.to);
+        let (to, new) = self.to;
         let _held = self.disk.parts.hold(NAMING_LOCK)?;
         match statat(to, new, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Err(Errno::EXIST.into()),
-            Err(Errno::NOENT) => Ok(renameat(from, old, to, new)?),
+            Err(Errno::NOENT) => calls::rename(self.from, self.to),
             Err(error) => Err(error.into()),
         }
     }
@@ -114,25 +111,25 @@ impl Placing<'_> {
         let within = Placing { from: (folder, &private), to: (folder, name), ..*self };
         let placed = within.rename(&GUARDS).inspect_err(|_| {
             // Ours, and of no use any more.
-            let _ = unlinkat(folder, &private, AtFlags::empty());
+            let _ = calls::remove(folder, &private);
         });
         placed?;
-        unlinkat(self.from.0, self.from.1, AtFlags::empty())?;
+        // No journal of a file system keeps the two changes in their order.
+        calls::sync(folder)?;
+        calls::remove(self.from.0, self.from.1)?;
         Ok(copied)
     }
 
     /// Copies the bytes, with time and mode, and reads them again to compare.
     fn copy_as(&self, folder: &File, name: &str) -> io::Result<File> {
-        let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let source = File::from(openat(self.from.0, self.from.1, read, Mode::empty())?);
-        let create =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let copy = File::from(openat(folder, name, create, Mode::from_raw_mode(0o600))?);
+        let source = calls::open(self.from.0, self.from.1, OFlags::RDONLY, 0)?;
+        let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let copy = calls::open(folder, name, create, 0o600)?;
         // Whoever finds it unlocked may delete it.
         copy.lock()?;
         let copied = copy_bytes(&source, &copy).and_then(|()| {
             attributes::take_over(&source, &copy)?;
-            copy.sync_all()?;
+            calls::sync(&copy)?;
             match same_bytes(&source, &copy)? {
                 true => Ok(()),
                 false => {
@@ -141,7 +138,7 @@ impl Placing<'_> {
             }
         });
         copied.inspect_err(|_| {
-            let _ = unlinkat(folder, name, AtFlags::empty());
+            let _ = calls::remove(folder, name);
         })?;
         Ok(copy)
     }
@@ -157,16 +154,15 @@ fn unused_name() -> String {
 fn sweep_arriving(folder: &File) {
     let Ok(entries) = Dir::read_from(folder) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        if !name.to_str().is_ok_and(is_arriving) {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if !name.to_str().is_some_and(is_arriving) {
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let unused = openat(folder, name, flags, Mode::empty())
-            .is_ok_and(|file| File::from(file).try_lock().is_ok());
+        let unused = calls::open(folder, name, OFlags::RDONLY | OFlags::NONBLOCK, 0)
+            .is_ok_and(|file| file.try_lock().is_ok());
         if unused {
             // It may be gone already.
-            let _ = unlinkat(folder, name, AtFlags::empty());
+            let _ = calls::remove(folder, name);
         }
     }
 }
@@ -178,7 +174,7 @@ pub(super) const NAMING_LOCK: &str = "naming";
 /// Copies all bytes of a file into an empty one, and its holes as holes.
 pub(super) fn copy_bytes(source: &File, copy: &File) -> io::Result<()> {
     let length = source.metadata()?.len();
-    copy.set_len(length)?;
+    calls::set_len(copy, length)?;
     let (mut buffer, mut offset) = (vec![0; config::HASH_PIECE], 0);
     while offset < length {
         let len = usize::try_from(length - offset).unwrap_or(usize::MAX).min(buffer.len());
@@ -298,19 +294,18 @@ pub(super) fn unwritable(
     }
     match Errno::from_io_error(&error) {
         Some(Errno::FBIG) => StoreError::TooLarge { name: name.clone() },
-        _ => StoreError::Io { what: format!("cannot write {name}"), error },
+        _ => StoreError::io(format!("cannot write {name}"))(error),
     }
 }
 
 /// Tells a full disk, or a used-up quota, from other errors.
 fn no_space(disk: &Disk, name: &FileName, needed: u64, error: &io::Error) -> Option<StoreError> {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => {
-            let free = disk.free_space().unwrap_or(0);
-            Some(StoreError::NoSpace { name: name.clone(), needed, free })
-        }
-        _ => None,
+    if !is_full(error) {
+        return None;
     }
+    let free = disk.free_space().unwrap_or(0);
+    // Where that much is free, something else is used up: names, or a quota.
+    (free < needed).then(|| StoreError::NoSpace { name: name.clone(), needed, free })
 }
 
 #[cfg(test)]

@@ -5,13 +5,15 @@
 //! whether the name still leads to it.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, OFlags, statat};
 use rustix::io::Errno;
+
+use super::calls;
 
 /// How often a file may vanish under us before we take it for held by another.
 const CLAIM_TRIES: usize = 16;
@@ -29,12 +31,12 @@ pub(super) struct PrivateFolder {
 impl PrivateFolder {
     /// Opens `part` in `parent`, after making it when it is missing. A link is refused.
     pub(super) fn open(parent: &File, part: &str) -> io::Result<Self> {
-        match mkdirat(parent, part, Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+        match calls::make_folder(parent, part) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self { dir: File::from(openat(parent, part, flags, Mode::empty())?) })
+        let dir = calls::open(parent, part, OFlags::RDONLY | OFlags::DIRECTORY, 0)?;
+        Ok(Self { dir })
     }
 
     /// The folder itself.
@@ -97,30 +99,33 @@ impl PrivateFolder {
     /// Gives a file other bytes, all or none of them, whatever happens meanwhile.
     pub(super) fn replace(&self, entry: &str, bytes: &[u8]) -> io::Result<()> {
         let fresh = format!("{entry}.new");
-        let mut file = self.open_with(&fresh, OFlags::CREATE | OFlags::TRUNC)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
+        let file = self.open_with(&fresh, OFlags::CREATE | OFlags::TRUNC)?;
+        calls::write(&file, bytes)?;
+        calls::sync_data(&file)?;
         self.rename(&fresh, entry)
     }
 
     /// Renames a file within the folder, over another if need be.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(renameat(&self.dir, from, &self.dir, to)?)
+        calls::rename((&self.dir, from), (&self.dir, to))
     }
 
     /// Removes a file, if it is there.
     pub(super) fn remove(&self, entry: &str) -> io::Result<()> {
-        match unlinkat(&self.dir, entry, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error.into()),
+        match calls::remove(&self.dir, entry) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
         }
     }
 
     /// Removes a folder, if it is there and empty.
     pub(super) fn remove_folder(&self, entry: &str) -> io::Result<()> {
-        match unlinkat(&self.dir, entry, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
-            Err(error) => Err(error.into()),
+        match calls::remove_folder(&self.dir, entry) {
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+                _ => Err(error),
+            },
+            removed => removed,
         }
     }
 
@@ -147,12 +152,11 @@ impl PrivateFolder {
 
     /// Makes what was made, renamed and removed here outlast a power failure.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.dir.sync_all()
+        calls::sync(&self.dir)
     }
 
     fn open_with(&self, entry: &str, flags: OFlags) -> io::Result<File> {
-        let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(openat(&self.dir, entry, flags, Mode::from_raw_mode(0o666))?))
+        calls::open(&self.dir, entry, flags | OFlags::RDWR | OFlags::NONBLOCK, 0o666)
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::disk::Disk;
 use super::placing::{Placing, copy_bytes};
-use super::{Store, StoreError, attributes};
+use super::{Store, StoreError, attributes, calls};
 use crate::content::FileName;
 use crate::content::name::{is_arriving, is_private};
 
@@ -48,8 +48,7 @@ impl Store {
     pub fn publish(&self, path: &Path, name: &FileName) -> Result<Publication, StoreError> {
         let disk = &self.looked_at()?.disk;
         disk.check_open()?;
-        let cannot =
-            |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
+        let cannot = |error| StoreError::io(format!("cannot read {}", path.display()))(error);
         let real = path.canonicalize().map_err(cannot)?;
         let metadata = fs::metadata(&real).map_err(cannot)?;
         let top = disk.folder.path();
@@ -72,6 +71,7 @@ impl Store {
             false if metadata.is_file() => self.publish_file(&real, name, &mut done)?,
             false => return Err(StoreError::NotAFile { name: name.clone() }),
         }
+        self.sync()?;
         Ok(done)
     }
 
@@ -82,8 +82,7 @@ impl Store {
         done: &mut Publication,
     ) -> Result<(), StoreError> {
         self.make_folder(name)?;
-        let cannot =
-            |error| StoreError::Io { what: format!("cannot read {}", path.display()), error };
+        let cannot = |error| StoreError::io(format!("cannot read {}", path.display()))(error);
         for entry in fs::read_dir(path).map_err(cannot)? {
             let entry = entry.map_err(cannot)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(cannot)?);
@@ -157,7 +156,7 @@ fn place_over(
 ) -> io::Result<Published> {
     let give_name = || {
         attributes::take_over(source, copy)?;
-        copy.sync_all()?;
+        calls::sync(copy)?;
         Placing { disk, from: (disk.parts.dir(), entry), to, replace: false }.place().map(drop)
     };
     #[cfg(target_os = "linux")]

@@ -17,7 +17,7 @@ use super::hashing::Hashing;
 use super::leftovers::{NAME_LOCK, has_its_name, has_nothing};
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
-use super::{journal, placing, sparse, way};
+use super::{calls, journal, placing, sparse, way};
 use crate::content::{
     Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root,
 };
@@ -186,7 +186,7 @@ fn make_room(disk: &Disk, file: &File, manifest: &Manifest) -> Result<(), StoreE
     }
     // A journal that is there already is about a file that is no more.
     disk.parts.remove(&journal_entry(&manifest.root())).map_err(StoreError::io(what()))?;
-    file.set_len(length).map_err(|error| unwritable(disk, name, needed, error))
+    calls::set_len(file, length).map_err(|error| unwritable(disk, name, needed, error))
 }
 
 /// The chunks of an earlier attempt: those the journal vouches for, and of the others those that

@@ -8,11 +8,11 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
+use super::calls;
 use super::reception::written_chunks;
 use crate::content::{ChunkSet, Manifest};
 
@@ -36,34 +36,22 @@ pub(super) fn is_hole(file: &File, range: &Range<u64>) -> bool {
 pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let is_zeros = |piece: &[u8]| ZEROS.get(..piece.len()) == Some(piece);
     if bytes.len() <= PIECE || !bytes.chunks(PIECE).any(is_zeros) {
-        return file.write_all_at(bytes, offset);
+        return calls::write_at(file, bytes, offset);
     }
     let mut at = offset;
     for run in bytes.chunks(PIECE).collect::<Vec<_>>().chunk_by(|a, b| is_zeros(a) == is_zeros(b)) {
         let len: usize = run.iter().map(|piece| piece.len()).sum();
         let zeros = run.first().is_some_and(|piece| is_zeros(piece));
-        if !zeros || !punch(file, at, len) {
+        if !zeros || calls::punch(file, at, len as u64).is_err() {
             let mut place = at;
             for piece in run {
-                file.write_all_at(piece, place)?;
+                calls::write_at(file, piece, place)?;
                 place += piece.len() as u64;
             }
         }
         at += len as u64;
     }
     Ok(())
-}
-
-/// Makes a hole; says whether that could be done.
-#[cfg(target_os = "linux")]
-fn punch(file: &File, offset: u64, len: usize) -> bool {
-    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-    rustix::io::retry_on_intr(|| fallocate(file, flags, offset, len as u64)).is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn punch(_: &File, _: u64, _: usize) -> bool {
-    false
 }
 
 /// Adds to `have` the chunks of zeros that are holes of a part file: they are there without being
@@ -85,7 +73,7 @@ pub(super) fn add_zeros(have: &mut ChunkSet, file: &File, manifest: &Manifest) -
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{FileExt, MetadataExt};
 
     use super::*;
 

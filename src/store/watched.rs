@@ -20,7 +20,7 @@
 //! no chunk.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Mutex;
 use std::thread;
@@ -29,9 +29,9 @@ use std::time::Instant;
 use rustix::fs::{OFlags, fcntl_setfl};
 
 use super::journal::Head;
-use super::locked;
 use super::part::part_entry;
 use super::private::PrivateFolder;
+use super::{calls, locked};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
 
@@ -89,8 +89,8 @@ impl LiveFile {
         bytes.extend(
             manifest.layout().indices().map(|index| u8::from(have.contains(index)) * THERE),
         );
-        file.set_len(0)?;
-        file.write_all_at(&bytes, 0)?;
+        calls::set_len(&file, 0)?;
+        calls::write_at(&file, &bytes, 0)?;
         // A reader never meets one that is not locked, or half written.
         parts.rename(&fresh, &entry)?;
         Ok(Self { file, first, unread: Mutex::new(bytes.len() as u64) })
@@ -98,7 +98,7 @@ impl LiveFile {
 
     /// That chunk is verified and written.
     pub(super) fn mark(&self, index: ChunkIndex) -> io::Result<()> {
-        self.file.write_all_at(&[THERE], self.first + u64::from(index.get()))
+        calls::write_at(&self.file, &[THERE], self.first + u64::from(index.get()))
     }
 }
 
@@ -181,7 +181,7 @@ impl Watched {
         let Digest([a, b, c, d, ..]) = Digest::of(reader.as_bytes());
         let [e, f, g, h] = number.unwrap_or(NO_MORE).to_be_bytes();
         // One write, at the end wherever that is by now.
-        if let Err(error) = (&self.live).write_all(&[a, b, c, d, e, f, g, h]) {
+        if let Err(error) = calls::write(&self.live, &[a, b, c, d, e, f, g, h]) {
             log::debug!("cannot tell the receiver of {} what was passed on: {error}", self.name);
         }
     }

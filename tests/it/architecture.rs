@@ -90,6 +90,38 @@ fn only_the_store_opens_files() {
 }
 
 #[test]
+fn the_store_asks_the_system_in_one_place() {
+    // A name becomes an open file, and anything changes, through these calls alone, which follow
+    // no link; `folder` decides which links count.
+    let opening = ["openat(", "openat2(", "rustix::fs::open(", "File::open(", "File::create("];
+    let changing =
+        ["mkdirat(", "renameat(", "renameat_with(", "linkat(", "unlinkat(", "fallocate("];
+    let syncing = [".sync_all()", ".sync_data()", "syncfs(", ".set_len(", ".write_all_at("];
+    let setting = [".set_times(", ".set_permissions(", ".try_clone()"];
+    // Paths that the user of this machine names, and those that the system keeps for us.
+    let own = [
+        "store/calls.rs",
+        "store/elsewhere.rs",
+        "store/lent.rs",
+        "store/publish.rs",
+        "store/xdg.rs",
+    ];
+    let is_store = |path: &str| path.starts_with("store/");
+    let concerns = |path: &str| is_store(path) && !own.contains(&path);
+    forbidden(
+        |path| concerns(path) && path != "store/attributes.rs" && path != "store/folder.rs",
+        &opening,
+    );
+    for words in [&changing[..], &syncing, &setting] {
+        forbidden(concerns, words);
+    }
+    // By path, and so through links, only the served folder itself is reached, and those.
+    let by_path = ["fs::read", "fs::metadata", "read_dir", "canonicalize", "CWD", "create_dir"];
+    let own = [&own[1..], &["store/disk.rs", "store/folder.rs"]].concat();
+    forbidden(|path| is_store(path) && !own.contains(&path), &by_path);
+}
+
+#[test]
 fn only_the_transport_knows_sockets() {
     only(&["transport/"], &["TcpStream", "TcpListener", "UnixStream", "UdpSocket", "socket2"]);
     only(&["transport/", "topology", "server/", "demo.rs"], &["std::net", "SocketAddr"]);

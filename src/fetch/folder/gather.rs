@@ -252,7 +252,7 @@ impl Gather<'_> {
         for (name, attributes) in &small.names {
             match group.put(name, whole, attributes) {
                 Ok(()) => {}
-                Err(error @ StoreError::NoSpace { .. }) => return self.fail(error.into()),
+                Err(error) if error.is_no_space() => return self.fail(error.into()),
                 Err(error) => self.record.fail(name, error.into()),
             }
         }

@@ -11,6 +11,7 @@
 
 mod catalog;
 mod early;
+pub(super) mod failing;
 mod hashing;
 mod listing;
 mod live;
