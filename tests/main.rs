@@ -17,6 +17,7 @@
 //! | `it/never_hashed.rs` | files that are fetched while the peer that has them hashes them |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/crashes.rs` | processes that are killed at random moments |
+//! | `it/no_space.rs` | disks that become full in the middle |
 //! | `it/outages.rs` | peers that go away in the middle and come back |
 //! | `it/busy.rs` | peers without a place at the moment |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
@@ -75,6 +76,7 @@ mod it {
     mod listings;
     mod names;
     mod never_hashed;
+    mod no_space;
     mod outages;
     mod prompt;
     mod resuming;

@@ -95,12 +95,12 @@ impl Luck {
     /// Many small files, empty ones among them, and two that travel chunk by chunk.
     fn folder(&mut self) -> Files {
         let mut files = Files::new();
-        for number in 0..40 + self.below(self.longest >> 15) {
+        for number in 0..40 + self.below(self.longest >> 17) {
             let length = self.below(2) * self.below(60_000);
             files.insert(format!("d/{}/{number}", number % 7), self.bytes(length));
         }
         for number in 0..2 {
-            let length = (5 << 20) + self.below(self.longest >> 3);
+            let length = (5 << 20) + self.below(self.longest >> 4);
             files.insert(format!("d/large{number}"), self.bytes(length));
         }
         files
