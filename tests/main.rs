@@ -38,6 +38,7 @@
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/shortage.rs` | what becomes of commands for which the system has no threads |
 //! | `it/full_house.rs` | more connections than seats, threads or open files: nobody waits, and no address keeps others out |
+//! | `it/readme.rs` | what the README tells people to type |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
 //! | `it/scripts.rs` | what scripts are told with `--json` |
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
@@ -79,6 +80,7 @@ mod it {
     mod no_space;
     mod outages;
     mod prompt;
+    mod readme;
     mod resuming;
     mod routes;
     mod scripts;

@@ -117,7 +117,10 @@ fn flags_of_the_program_stand_anywhere_and_a_line_may_be_one_word() {
 #[test]
 fn every_command_explains_itself() {
     let site = Site::new();
-    for command in ["filelist", "upload", "download", "help", "quit"] {
+    for command in [
+        "filelist", "upload", "download", "search", "peers", "ping", "status", "cancel", "connect",
+        "files", "parts", "publish", "create", "verify", "help", "quit",
+    ] {
         let helped = site.client(&["help", command]).success();
         let asked = site.client(&[command, "--help"]).success();
         assert_eq!(out_of(&helped), out_of(&asked));

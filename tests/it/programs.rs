@@ -127,7 +127,7 @@ impl Site {
 
 /// One of the binaries: as they were built for the tests, or those in the folder that
 /// `PEERSHARE_BIN` names, such as optimised ones for long rounds.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let built = match name {
         "server" => env!("CARGO_BIN_EXE_server"),
         _ => env!("CARGO_BIN_EXE_client"),
