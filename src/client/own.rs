@@ -12,7 +12,7 @@ use super::{ExitStatus, shown};
 use crate::content::pattern::{beneath, escaped, is_pattern};
 use crate::content::{FileName, Selection};
 use crate::fetch::Snapshot;
-use crate::store::{Begun, Checked, ListQuery, Published, Store, StoreError};
+use crate::store::{self, Begun, Checked, ListQuery, Published, Store, StoreError};
 use crate::topology::PeerId;
 use crate::transport::Cancel;
 
@@ -197,7 +197,7 @@ fn show_part(transfers: &Transfers, begun: &Begun, age: Duration, cleared: bool)
 }
 
 /// `#PUBLISH`: puts a file or folder from anywhere into the served folder.
-pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
+pub(super) fn publish(transfers: &Transfers, typed: &Publish, cancel: &Cancel) -> ExitStatus {
     let audience = &transfers.surroundings.audience;
     let path = Path::new(&typed.path);
     let usual = || path.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
@@ -212,9 +212,21 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
             return ExitStatus::Usage;
         }
     };
-    let published = transfers.store().and_then(|store| store.publish(path, &name));
+    let bar = audience.transfer(&format!("publishing {name}"));
+    let (started, total) = (Instant::now(), store::length_at(path).unwrap_or(0));
+    let mut goes_on = |done| {
+        let (total, elapsed) = (total.max(done), started.elapsed());
+        bar.update(&Snapshot { done, total, elapsed, ..Snapshot::default() });
+        !cancel.is_cancelled()
+    };
+    let published = transfers.store().and_then(|store| store.publish(path, &name, &mut goes_on));
+    bar.finish();
     let done = match published {
         Ok(done) => done,
+        Err(StoreError::Interrupted) => {
+            audience.error("interrupted; what is published stays, the same command continues");
+            return ExitStatus::Interrupted;
+        }
         Err(error) => return fail(transfers, &format!("publish {}", typed.path), &error),
     };
     let how = match done.way {
@@ -223,11 +235,15 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
         Some(Published::Copy) => "as a copy",
         None => "nothing to copy",
     };
+    let there = match done.there {
+        0 => String::new(),
+        there => format!("; {} there already", files(there)),
+    };
     for (what, why) in &done.left_out {
         audience.error(&format!("  left out: {}: {}", shown(what), shown(why)));
     }
     let line = format!(
-        "published {}: {}, {}, {how}",
+        "published {}: {}, {}, {how}{there}",
         quoted(name.as_str()),
         files(done.files),
         size(done.bytes)
@@ -237,6 +253,7 @@ pub(super) fn publish(transfers: &Transfers, typed: &Publish) -> ExitStatus {
         files: done.files,
         bytes: done.bytes,
         how,
+        there: done.there,
         left_out: done.left_out.len() as u64,
     };
     let printed = audience.say(&line, &said);

@@ -123,6 +123,8 @@ pub enum Said<'a> {
         bytes: u64,
         /// How, in words.
         how: &'a str,
+        /// Files that were there already.
+        there: u64,
         /// What could not be published.
         left_out: u64,
     },

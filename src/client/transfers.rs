@@ -162,7 +162,10 @@ impl Execute for Transfers {
                 Ok(own::list(self, names, *null, &cancel))
             }
             Command::Parts(typed) => Ok(own::parts(self, typed)),
-            Command::Publish(typed) => Ok(own::publish(self, typed)),
+            Command::Publish(typed) => {
+                let (cancel, _watched) = self.begin();
+                Ok(own::publish(self, typed, &cancel))
+            }
             Command::Create { path, out } => {
                 let (cancel, _watched) = self.begin();
                 Ok(torrent::create(self, path, out.as_deref(), &cancel))

@@ -127,7 +127,7 @@ impl Placing<'_> {
         let copy = calls::open(folder, name, create, 0o600)?;
         // Whoever finds it unlocked may delete it.
         copy.lock()?;
-        let copied = copy_bytes(&source, &copy).and_then(|()| {
+        let copied = copy_bytes(&source, &copy, &mut |_| true).and_then(|()| {
             attributes::take_over(&source, &copy)?;
             calls::sync(&copy)?;
             match same_bytes(&source, &copy)? {
@@ -171,8 +171,13 @@ fn sweep_arriving(folder: &File) {
 /// taken.
 pub(super) const NAMING_LOCK: &str = "naming";
 
-/// Copies all bytes of a file into an empty one, and its holes as holes.
-pub(super) fn copy_bytes(source: &File, copy: &File) -> io::Result<()> {
+/// Copies all bytes of a file into an empty one, and its holes as holes. `goes_on` is told how many
+/// bytes came with each step, and ends it with an error of the kind `Interrupted`.
+pub(super) fn copy_bytes(
+    source: &File,
+    copy: &File,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<()> {
     let length = source.metadata()?.len();
     calls::set_len(copy, length)?;
     let (mut buffer, mut offset) = (vec![0; config::HASH_PIECE], 0);
@@ -182,6 +187,9 @@ pub(super) fn copy_bytes(source: &File, copy: &File) -> io::Result<()> {
         source.read_exact_at(piece, offset)?;
         sparse::write_all_at(copy, piece, offset)?;
         offset += len as u64;
+        if !goes_on(len as u64) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
     }
     Ok(())
 }

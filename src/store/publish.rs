@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, linkat};
 use rustix::io::Errno;
 
 use super::disk::Disk;
-use super::placing::{Placing, copy_bytes};
+use super::placing::{Placing, copy_bytes, same_bytes};
 use super::{Store, StoreError, attributes, calls};
 use crate::content::FileName;
 use crate::content::name::{is_arriving, is_private};
@@ -36,6 +36,8 @@ pub struct Publication {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Files that were there already, by name and content.
+    pub there: u64,
     /// The way that cost most.
     pub way: Option<Published>,
     /// What was not published, and why.
@@ -44,8 +46,14 @@ pub struct Publication {
 
 impl Store {
     /// Publishes a file or a folder as `name`; another file of that name is never replaced. Links,
-    /// FIFOs and the like within a folder are left out and told.
-    pub fn publish(&self, path: &Path, name: &FileName) -> Result<Publication, StoreError> {
+    /// FIFOs and the like within a folder are left out and told. `goes_on` is told how many bytes
+    /// were copied so far, and ends it; what was published by then stays.
+    pub fn publish(
+        &self,
+        path: &Path,
+        name: &FileName,
+        goes_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Publication, StoreError> {
         let disk = &self.looked_at()?.disk;
         disk.check_open()?;
         let cannot = |error| StoreError::io(format!("cannot read {}", path.display()))(error);
@@ -65,10 +73,16 @@ impl Store {
         if metadata.is_dir() && top.join(name.as_path()).starts_with(&real) {
             return Err(refused("it would lie within itself"));
         }
-        let mut done = Publication::default();
+        let (mut done, mut copied) = (Publication::default(), 0);
+        let mut goes_on = |bytes| {
+            copied += bytes;
+            goes_on(copied)
+        };
         match metadata.is_dir() {
-            true => self.publish_folder(&real, name, &mut done)?,
-            false if metadata.is_file() => self.publish_file(&real, name, &mut done)?,
+            true => self.publish_folder(&real, name, &mut done, &mut goes_on)?,
+            false if metadata.is_file() => {
+                self.publish_file(&real, name, &mut done, &mut goes_on)?
+            }
             false => return Err(StoreError::NotAFile { name: name.clone() }),
         }
         self.sync()?;
@@ -80,31 +94,38 @@ impl Store {
         path: &Path,
         name: &FileName,
         done: &mut Publication,
+        goes_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(), StoreError> {
         self.make_folder(name)?;
         let cannot = |error| StoreError::io(format!("cannot read {}", path.display()))(error);
         for entry in fs::read_dir(path).map_err(cannot)? {
+            if !goes_on(0) {
+                return Err(StoreError::Interrupted);
+            }
             let entry = entry.map_err(cannot)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(cannot)?);
             let part = entry.file_name();
             let below =
                 part.to_str().and_then(|part| format!("{name}/{part}").parse::<FileName>().ok());
-            let result = match below {
-                _ if part.to_str().is_some_and(is_ours) => {
-                    Err("it is of peershare itself".to_owned())
+            let why = match below {
+                _ if part.to_str().is_some_and(is_ours) => "it is of peershare itself".to_owned(),
+                None => "its name cannot be asked for".to_owned(),
+                Some(_) if !kind.is_dir() && !kind.is_file() => {
+                    "a link or no ordinary file".to_owned()
                 }
-                None => Err("its name cannot be asked for".to_owned()),
-                Some(below) if kind.is_dir() => {
-                    self.publish_folder(&path, &below, done).map_err(|error| error.to_string())
+                Some(below) => {
+                    let published = match kind.is_dir() {
+                        true => self.publish_folder(&path, &below, done, goes_on),
+                        false => self.publish_file(&path, &below, done, goes_on),
+                    };
+                    match published {
+                        Ok(()) => continue,
+                        Err(StoreError::Interrupted) => return Err(StoreError::Interrupted),
+                        Err(error) => error.to_string(),
+                    }
                 }
-                Some(below) if kind.is_file() => {
-                    self.publish_file(&path, &below, done).map_err(|error| error.to_string())
-                }
-                Some(_) => Err("a link or no ordinary file".to_owned()),
             };
-            if let Err(why) = result {
-                done.left_out.push((path.display().to_string(), why));
-            }
+            done.left_out.push((path.display().to_string(), why));
         }
         Ok(())
     }
@@ -114,18 +135,30 @@ impl Store {
         path: &Path,
         name: &FileName,
         done: &mut Publication,
+        goes_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(), StoreError> {
         let disk = &self.now().disk;
         let cannot = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 StoreError::Blocked { name: name.clone(), by: "another file" }
             }
+            io::ErrorKind::Interrupted => StoreError::Interrupted,
             _ => super::placing::unplaceable(disk, name, 0, error),
         };
         let source = File::open(path).map_err(cannot)?;
+        if let Ok((there, _)) = disk.folder.open_file(name) {
+            return match same_bytes(&source, &there).map_err(cannot)? {
+                true => {
+                    done.there += 1;
+                    Ok(())
+                }
+                false => Err(cannot(io::ErrorKind::AlreadyExists.into())),
+            };
+        }
         let length = source.metadata().map_err(cannot)?.len();
         let parent = disk.folder.make_parent(name).map_err(cannot)?;
-        let way = place(disk, &source, path, (&parent, name.last_part())).map_err(cannot)?;
+        let to = (&parent, name.last_part());
+        let way = place(disk, &source, path, to, goes_on).map_err(cannot)?;
         done.files += 1;
         done.bytes = done.bytes.saturating_add(length);
         done.way = done.way.max(Some(way));
@@ -139,10 +172,16 @@ fn is_ours(part: &str) -> bool {
 }
 
 /// Tries the ways from the cheapest on. What is copied gets its name when all of it is there.
-fn place(disk: &Disk, source: &File, path: &Path, to: (&File, &str)) -> io::Result<Published> {
+fn place(
+    disk: &Disk,
+    source: &File,
+    path: &Path,
+    to: (&File, &str),
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> io::Result<Published> {
     let entry = format!("{:016x}{PUBLISHED}", RandomState::new().build_hasher().finish());
     let copy = disk.parts.claim(&entry)?.ok_or(io::ErrorKind::AlreadyExists)?;
-    let placed = place_over(disk, (source, path), (&copy, &entry), to);
+    let placed = place_over(disk, (source, path), (&copy, &entry), to, goes_on);
     // Renamed, or of no use.
     disk.parts.remove(&entry)?;
     placed
@@ -153,6 +192,7 @@ fn place_over(
     (source, path): (&File, &Path),
     (copy, entry): (&File, &str),
     to: (&File, &str),
+    goes_on: &mut dyn FnMut(u64) -> bool,
 ) -> io::Result<Published> {
     let give_name = || {
         attributes::take_over(source, copy)?;
@@ -169,6 +209,6 @@ fn place_over(
         // Another file system, or one without links, or not ours to link.
         Err(_) => {}
     }
-    copy_bytes(source, copy)?;
+    copy_bytes(source, copy, goes_on)?;
     give_name().map(|()| Published::Copy)
 }

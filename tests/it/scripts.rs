@@ -197,6 +197,9 @@ fn what_lies_elsewhere_is_published_without_overwriting() {
     let told = done.iter().find(|said| said["event"] == "published").unwrap();
     assert_eq!((&told["files"], &told["left_out"]), (&2.into(), &1.into()), "{done:?}");
     assert_eq!(site.read("me", "photos/deep/2.jpg").unwrap(), bytes(2, 5000));
+    fs::remove_file(site.path("away/photos/link")).unwrap();
+    let again = publish(&[site.path("away/photos").to_str().unwrap()], 0);
+    assert_eq!((&again[0]["files"], &again[0]["there"]), (&0.into(), &2.into()), "{again:?}");
     publish(&[site.path("gone").to_str().unwrap()], 4);
     let listed = said(&site, &["files", "photos"], 0);
     assert_eq!(listed.iter().filter(|said| said["event"] == "file").count(), 2, "{listed:?}");
