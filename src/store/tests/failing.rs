@@ -387,7 +387,11 @@ fn publishing_survives_a_failing_disk() {
     let ram = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
     fs::write(ram.path().join("f"), &data).unwrap();
     for from in [&elsewhere, &ram] {
-        let work = |store: &Store| match store.publish(&from.path().join("f"), &name("d/f")) {
+        let work = |store: &Store| match store.publish(
+            &from.path().join("f"),
+            &name("d/f"),
+            &mut |_| true,
+        ) {
             Err(StoreError::Blocked { .. }) => Ok(()),
             published => published.map(drop),
         };
