@@ -62,6 +62,7 @@
 //! | [`topology`] | peers, `peer_settings.txt` and what stands beside it, noticing an edit |
 //! | [`config`] | every default and every limit |
 //! | [`threads`] | how a thread is started, and what becomes of work for which there is none |
+//! | `sync` | the primitives of hand-overs whose every order is tried |
 //! | [`logging`] | the log of both programs |
 //! | [`content`] | what a file is: names, digests, layouts, manifests, verified chunks; pure |
 //! | [`store`] | files on disk: listing, catalog, hashing, part files |
@@ -106,8 +107,8 @@
 //! session is given what may refuse a request, told as the request of the framed dialect that does
 //! the same.
 //!
-//! `config` and `threads` stand below all of them. [`wire`] takes one thing from [`transport`], how a system
-//! says that a time-out passed.
+//! `config`, `threads` and `sync` stand below all of them. [`wire`] takes one thing from
+//! [`transport`], how a system says that a time-out passed.
 //!
 //! # What is never there
 //!
@@ -304,6 +305,7 @@ pub mod logging;
 pub mod serve;
 pub mod server;
 pub mod store;
+mod sync;
 pub mod threads;
 pub mod topology;
 pub mod transport;

@@ -11,8 +11,6 @@ use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
-
 use super::content::Extent;
 use super::disk::Disk;
 use super::part::Part;
@@ -76,38 +74,6 @@ pub(super) fn find(disk: &Disk, root: &Root, deadline: Instant) -> Option<Partia
     }
 }
 
-/// Who waits for which chunk of one part file. Each waiter is woken for its own chunk alone.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<Waiters>);
-
-#[derive(Debug, Default)]
-struct Waiters {
-    chunks: HashMap<ChunkIndex, Vec<Sender<()>>>,
-    /// No further chunk will come.
-    over: bool,
-}
-
-impl Waiting {
-    /// The chunk is there now.
-    pub(super) fn wake(&self, index: ChunkIndex) {
-        locked(&self.0).chunks.remove(&index);
-    }
-
-    /// Nothing more will come.
-    pub(super) fn end(&self) {
-        self.allow(false);
-    }
-
-    /// Whether it makes sense to wait; who waits although it does not is woken.
-    pub(super) fn allow(&self, sense: bool) {
-        let mut waiters = locked(&self.0);
-        waiters.over = !sense;
-        if !sense {
-            waiters.chunks.clear();
-        }
-    }
-}
-
 /// A file that is being received, for reading what is there already. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Partial(Whose);
@@ -141,7 +107,7 @@ impl Partial {
     /// read.
     pub fn is_over(&self) -> bool {
         match &self.0 {
-            Whose::Ours(part) => locked(&part.waiting.0).over,
+            Whose::Ours(part) => part.waiting.is_over(),
             Whose::Theirs(watched) => watched.is_over(),
         }
     }
@@ -244,20 +210,6 @@ impl Part {
 
     /// Waits until the chunk is there; `false` when it did not come in time, or never will.
     fn wait(&self, index: ChunkIndex, deadline: Instant) -> bool {
-        let come = {
-            let mut waiters = locked(&self.waiting.0);
-            if locked(&self.have).contains(index) {
-                return true;
-            }
-            if waiters.over {
-                return false;
-            }
-            let (wake, come) = bounded(0);
-            waiters.chunks.entry(index).or_default().push(wake);
-            come
-        };
-        // Nothing is ever sent: the other end goes when the chunk comes or none will any more.
-        let _ = come.recv_deadline(deadline);
-        locked(&self.have).contains(index)
+        self.waiting.wait(index, deadline, || locked(&self.have).contains(index))
     }
 }

@@ -94,6 +94,7 @@ mod sparse;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watched;
 mod way;
 mod xdg;

@@ -4,12 +4,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-
 use super::Closer;
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, bounded};
 
 /// A wish to end, shared by all that work towards one thing. Once given it stays.
 #[derive(Clone, Default)]
@@ -78,7 +76,7 @@ impl Cancel {
         Registration(Some((key, Arc::downgrade(&self.0))))
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,61 +94,5 @@ impl Drop for Registration {
         {
             state.lock().unwrap_or_else(PoisonError::into_inner).closers.remove(&key);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    #[test]
-    fn a_wait_ends_with_the_wish() {
-        let cancel = Cancel::new();
-        assert!(!cancel.wait(Duration::from_millis(1)));
-        std::thread::scope(|scope| {
-            scope.spawn(|| cancel.cancel());
-            assert!(cancel.wait(Duration::from_secs(60)));
-        });
-        assert!(cancel.wait(Duration::from_secs(60)));
-    }
-
-    fn counting() -> (Closer, Arc<AtomicU32>) {
-        let count = Arc::new(AtomicU32::new(0));
-        let inner = count.clone();
-        (
-            Closer::new(move || {
-                inner.fetch_add(1, Ordering::Relaxed);
-            }),
-            count,
-        )
-    }
-
-    #[test]
-    fn what_is_registered_before_or_after_is_closed_once() {
-        let cancel = Cancel::new();
-        let (first, first_count) = counting();
-        let (gone, gone_count) = counting();
-        let _kept = cancel.closes(first);
-        drop(cancel.closes(gone));
-        cancel.cancel();
-        cancel.cancel();
-        let (late, late_count) = counting();
-        let _late = cancel.closes(late);
-        let counts =
-            [first_count, gone_count, late_count].map(|count| count.load(Ordering::Relaxed));
-        assert_eq!(counts, [1, 0, 1]);
-    }
-
-    #[test]
-    fn a_child_follows_its_parent_and_not_the_other_way() {
-        let parent = Cancel::new();
-        let (child, _registration) = parent.child();
-        let (other, _other) = parent.child();
-        other.cancel();
-        assert!(!parent.is_cancelled() && !child.is_cancelled());
-        parent.cancel();
-        assert!(child.is_cancelled());
     }
 }
