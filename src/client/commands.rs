@@ -1,18 +1,18 @@
 //! Commands about peers: whom each asks, for what, and what it leaves behind.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::grammar::{Choice, Connect, List, Manner, Search, Transfer};
-use super::local::Given;
+use super::local::{Given, NotGiven};
 use super::place::Place;
-use super::targets::Names;
+use super::targets::{Chosen, Names};
 use super::transfers::Transfers;
 use super::usage::UsageError;
 use super::work::{Work, one_after_the_other, retried};
 use super::{ExitStatus, filelist, folder, local, meaning, ping, search, shown, torrent, upload};
-use crate::content::Selection;
 use crate::content::name::{PRIVATE_FOLDER, is_private};
 use crate::content::pattern::BadPattern;
+use crate::content::{FileName, Selection};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
 
@@ -45,35 +45,12 @@ impl Transfers {
             self.choose(&typed.words, &typed.choice, Names::InFront(&is_here), topology)?;
         let (cancel, _watched) = self.begin();
         let place = Place::at_peers(typed, &chosen.names)?;
-        let work = self.work(chosen.peers, &cancel, manner, topology);
+        let work = self.work(chosen.peers.clone(), &cancel, manner, topology);
         let work = Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, ..work };
-        let left_out = LeftOut::of(&chosen.except)?;
-        // All of them are looked for before any of them is sent.
-        let mut given = Vec::new();
-        for name in &chosen.names {
-            let found = local::find(&work, name, &chosen.except).and_then(|found| {
-                let is_left = match &found {
-                    Given::Several(several) => !several.is_left_out()?,
-                    file => !file.file_name().is_some_and(|name| left_out.has(name)),
-                };
-                is_left.then(|| place.of_upload(found)).transpose()
-            });
-            match found {
-                Ok(None) => {
-                    self.surroundings.audience.note(&format!("-x leaves out {}", shown(name)));
-                }
-                Ok(Some(found)) => given.push(found),
-                Err(error) => {
-                    let audience = &self.surroundings.audience;
-                    audience.error(&format!(
-                        "cannot upload {}: {}",
-                        shown(name),
-                        shown(&error.to_string())
-                    ));
-                    return Ok(ExitStatus::from(&error));
-                }
-            }
-        }
+        let given = match found(&work, &chosen, &place, &LeftOut::of(&chosen.except)?) {
+            Ok(given) => given,
+            Err(status) => return Ok(status),
+        };
         if given.is_empty() {
             return Err(LeftOut::all());
         }
@@ -113,14 +90,13 @@ impl Transfers {
         }
         let audience = &self.surroundings.audience;
         not.iter().for_each(|name| audience.note(&format!("-x leaves out {}", shown(name))));
-        if let Some(to) = &typed.to {
-            check_folder(to)?;
-        }
-        let folder = typed
-            .to
-            .as_ref()
-            .map_or(self.surroundings.served_files.as_path(), Path::new)
-            .to_owned();
+        let folder = match &typed.to {
+            Some(to) => {
+                check_folder(to)?;
+                PathBuf::from(to)
+            }
+            None => self.surroundings.served_files.clone(),
+        };
         let (was_there, was_kept) = (folder.exists(), folder.join(PRIVATE_FOLDER).exists());
         let to = match typed.to.as_ref().map(|_| Store::open(&folder)).transpose() {
             Ok(to) => to,
@@ -207,6 +183,38 @@ impl Transfers {
         let work = self.work(chosen.peers, &cancel, &Manner::default(), topology);
         Ok(if watch { ping::watch(&work) } else { ping::run(&work) })
     }
+}
+
+/// What is given away and, where that is another, its name there; none of it is sent before all of
+/// it was found. What was told is why something was not.
+fn found(
+    work: &Work<'_>,
+    chosen: &Chosen,
+    place: &Place,
+    left_out: &LeftOut,
+) -> Result<Vec<(Given, Option<FileName>)>, ExitStatus> {
+    let audience = &work.transfers.surroundings.audience;
+    let find = |name: &str| -> Result<_, NotGiven> {
+        let found = local::find(work, name, &chosen.except)?;
+        let is_left = match &found {
+            Given::Several(several) => !several.is_left_out()?,
+            file => !file.file_name().is_some_and(|name| left_out.has(name)),
+        };
+        is_left.then(|| place.of_upload(found)).transpose()
+    };
+    let mut given = Vec::new();
+    for name in &chosen.names {
+        match find(name) {
+            Ok(None) => audience.note(&format!("-x leaves out {}", shown(name))),
+            Ok(Some(found)) => given.push(found),
+            Err(error) => {
+                let why = error.to_string();
+                audience.error(&format!("cannot upload {}: {}", shown(name), shown(&why)));
+                return Err(ExitStatus::from(&error));
+            }
+        }
+    }
+    Ok(given)
 }
 
 /// Whether downloads may go to this folder.

@@ -103,36 +103,10 @@ pub(super) fn download(
             return ExitStatus::Usage;
         }
     };
-    let attempt = |peers: &[Peer], meaning: &Meaning| {
-        // Folders are not for the older dialect.
-        let framed = peers.iter().filter(|peer| !work.is_classic(peer)).cloned().collect();
-        match meaning {
-            Meaning::File(name) => download::run(&work.among(peers.to_vec()), name, replace),
-            Meaning::Folder(name) => {
-                let pattern = beneath(name.as_str());
-                folder::download(
-                    &work.among(framed),
-                    &pattern,
-                    (name.as_str(), "/"),
-                    except,
-                    replace,
-                )
-            }
-            Meaning::Several(_) if work.name.is_some() => {
-                audience.error(&format!(
-                    "--as goes with one file or folder, not with the pattern {}",
-                    quoted(typed)
-                ));
-                Tried::Done(ExitStatus::Usage)
-            }
-            Meaning::Several(pattern) => {
-                folder::download(&work.among(framed), pattern, (pattern, ""), except, replace)
-            }
-        }
-    };
+    let asked_for = Asked { work, typed, except, replace };
     let mut nobody = Nobody::of(work);
     for meaning in &meanings {
-        match attempt(&nobody.asked, meaning) {
+        match asked_for.attempt(&nobody.asked, meaning) {
             Tried::Done(status) => return status,
             Tried::Nobody(failures) => nobody.hear(failures),
         }
@@ -148,13 +122,47 @@ pub(super) fn download(
         audience
             .note(&format!("{} is written otherwise there, with the same letters", quoted(only)));
         for meaning in again {
-            if let Tried::Done(status) = attempt(&nobody.asked, &meaning) {
+            if let Tried::Done(status) = asked_for.attempt(&nobody.asked, &meaning) {
                 return status;
             }
         }
     }
     tell_what_was_not_asked(work, &meanings, except);
     nobody.tell(work, typed, &near)
+}
+
+/// What is to be fetched.
+struct Asked<'a> {
+    work: &'a Work<'a>,
+    typed: &'a str,
+    except: &'a [String],
+    replace: bool,
+}
+
+impl Asked<'_> {
+    /// Fetches it from these peers, taking it for that.
+    fn attempt(&self, peers: &[Peer], meaning: &Meaning) -> Tried {
+        let Self { work, except, replace, .. } = *self;
+        // Folders are not for the older dialect.
+        let framed = || peers.iter().filter(|peer| !work.is_classic(peer)).cloned().collect();
+        match meaning {
+            Meaning::File(name) => download::run(&work.among(peers.to_vec()), name, replace),
+            Meaning::Folder(name) => {
+                let (pattern, label) = (beneath(name.as_str()), (name.as_str(), "/"));
+                folder::download(&work.among(framed()), &pattern, label, except, replace)
+            }
+            Meaning::Several(_) if work.name.is_some() => {
+                work.transfers.surroundings.audience.error(&format!(
+                    "--as goes with one file or folder, not with the pattern {}",
+                    quoted(self.typed)
+                ));
+                Tried::Done(ExitStatus::Usage)
+            }
+            Meaning::Several(pattern) => {
+                folder::download(&work.among(framed()), pattern, (pattern, ""), except, replace)
+            }
+        }
+    }
 }
 
 /// Says what may be why nothing was found, beside that nothing is there.

@@ -41,6 +41,7 @@ mod place;
 mod planned;
 mod progress;
 pub mod prompt;
+mod publish;
 pub mod said;
 mod search;
 pub mod select;

@@ -1,18 +1,17 @@
-//! What concerns the own served folder alone: `#FILES`, `#PARTS`, `#PUBLISH`, `#VERIFY`.
+//! What concerns the own served folder alone: `#FILES`, `#PARTS`, `#VERIFY`.
 
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::grammar::{Parts, Publish};
+use super::grammar::Parts;
 use super::said::Said;
 use super::table::{self, Layout, Listed};
 use super::text::{clipped, files, quoted, size, span};
 use super::transfers::Transfers;
-use super::{ExitStatus, shown};
+use super::{Audience, ExitStatus, shown};
 use crate::content::pattern::{beneath, escaped, is_pattern};
 use crate::content::{FileName, Selection};
 use crate::fetch::Snapshot;
-use crate::store::{self, Begun, Checked, ListQuery, Published, Store, StoreError};
+use crate::store::{Begun, Checked, ListQuery, Store, StoreError};
 use crate::topology::PeerId;
 use crate::transport::Cancel;
 
@@ -196,70 +195,6 @@ fn show_part(transfers: &Transfers, begun: &Begun, age: Duration, cleared: bool)
     audience.result(&line, &said)
 }
 
-/// `#PUBLISH`: puts a file or folder from anywhere into the served folder.
-pub(super) fn publish(transfers: &Transfers, typed: &Publish, cancel: &Cancel) -> ExitStatus {
-    let audience = &transfers.surroundings.audience;
-    let path = Path::new(&typed.path);
-    let usual = || path.canonicalize().ok()?.file_name()?.to_str().map(str::to_owned);
-    let Some(name) = typed.name.clone().or_else(usual) else {
-        audience.error(&format!("there is no file or folder {}", shown(&typed.path)));
-        return ExitStatus::NoSuchFile;
-    };
-    let name: FileName = match name.trim_end_matches('/').parse() {
-        Ok(name) => name,
-        Err(bad) => {
-            audience.error(&format!("it cannot be called {}: {bad}", shown(&name)));
-            return ExitStatus::Usage;
-        }
-    };
-    let bar = audience.transfer(&format!("publishing {name}"));
-    let (started, total) = (Instant::now(), store::length_at(path).unwrap_or(0));
-    let mut goes_on = |done| {
-        let (total, elapsed) = (total.max(done), started.elapsed());
-        bar.update(&Snapshot { done, total, elapsed, ..Snapshot::default() });
-        !cancel.is_cancelled()
-    };
-    let published = transfers.store().and_then(|store| store.publish(path, &name, &mut goes_on));
-    bar.finish();
-    let done = match published {
-        Ok(done) => done,
-        Err(StoreError::Interrupted) => {
-            audience.error("interrupted; what is published stays, the same command continues");
-            return ExitStatus::Interrupted;
-        }
-        Err(error) => return fail(transfers, &format!("publish {}", typed.path), &error),
-    };
-    let how = match done.way {
-        Some(Published::Reflink) => "sharing its bytes (reflink)",
-        Some(Published::HardLink) => "as a hard link: what is written to it is written to both",
-        Some(Published::Copy) => "as a copy",
-        None => "nothing to copy",
-    };
-    let there = match done.there {
-        0 => String::new(),
-        there => format!("; {} there already", files(there)),
-    };
-    for (what, why) in &done.left_out {
-        audience.error(&format!("  left out: {}: {}", shown(what), shown(why)));
-    }
-    let line = format!(
-        "published {}: {}, {}, {how}{there}",
-        quoted(name.as_str()),
-        files(done.files),
-        size(done.bytes)
-    );
-    let said = Said::Published {
-        name: name.as_str(),
-        files: done.files,
-        bytes: done.bytes,
-        how,
-        there: done.there,
-        left_out: done.left_out.len() as u64,
-    };
-    let printed = audience.say(&line, &said);
-    if done.left_out.is_empty() { printed } else { ExitStatus::Incomplete }
-}
-
 /// `#VERIFY`: hashes files again and compares with what is known of them.
 pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -> ExitStatus {
     let audience = &transfers.surroundings.audience;
@@ -276,8 +211,8 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
     };
     let (started, total) = (Instant::now(), listed.iter().filter_map(|file| file.length).sum());
     let bar = audience.transfer("verifying");
-    let (mut before, mut same, mut fresh, mut changed) = (0_u64, 0_u64, 0_u64, 0_u64);
-    let (mut damaged, mut outcome) = (false, ExitStatus::Success);
+    let mut tally = Tally::new();
+    let mut before = 0;
     for Listed { name, length, .. } in &listed {
         let mut progress = |done, _| {
             let elapsed = started.elapsed();
@@ -285,9 +220,41 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
             !cancel.is_cancelled()
         };
         match store.verify(name, &mut progress) {
-            Ok(Checked::Same) => same += 1,
-            Ok(Checked::Fresh) => fresh += 1,
-            Ok(Checked::Changed) => changed += 1,
+            Err(StoreError::Interrupted) => return ExitStatus::Interrupted,
+            checked => tally.count(transfers, name, checked),
+        }
+        before += length.unwrap_or(0);
+    }
+    bar.finish();
+    let printed = tally.tell(audience.as_ref(), total);
+    tally.outcome.then(found).then(printed)
+}
+
+/// What became of the files that were hashed again.
+struct Tally {
+    same: u64,
+    fresh: u64,
+    changed: u64,
+    failed: u64,
+    outcome: ExitStatus,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self { same: 0, fresh: 0, changed: 0, failed: 0, outcome: ExitStatus::Success }
+    }
+
+    /// Counts a file, and tells what is wrong with it.
+    fn count(
+        &mut self,
+        transfers: &Transfers,
+        name: &FileName,
+        checked: Result<Checked, StoreError>,
+    ) {
+        match checked {
+            Ok(Checked::Same) => self.same += 1,
+            Ok(Checked::Fresh) => self.fresh += 1,
+            Ok(Checked::Changed) => self.changed += 1,
             Ok(Checked::Damaged { was, is }) => {
                 let (was_id, is_id) = (was.to_string(), is.to_string());
                 let said = Said::Damaged { name: name.as_str(), was: &was_id, is: &is_id };
@@ -297,29 +264,31 @@ pub(super) fn verify(transfers: &Transfers, names: &[String], cancel: &Cancel) -
                     is.short(),
                     was.short()
                 );
-                audience.result(&line, &said);
-                damaged = true;
+                transfers.surroundings.audience.result(&line, &said);
+                self.failed += 1;
+                // Damage counts for more than what cannot be read.
+                self.outcome = ExitStatus::Integrity;
             }
-            Err(StoreError::Interrupted) => return ExitStatus::Interrupted,
             Err(error) => {
-                outcome = outcome.then(fail(transfers, &format!("verify {name}"), &error))
+                self.failed += 1;
+                let failed = fail(transfers, &format!("verify {name}"), &error);
+                self.outcome = self.outcome.then(failed);
             }
         }
-        before += length.unwrap_or(0);
     }
-    bar.finish();
-    let mut others = String::new();
-    for (count, what) in [(changed, "written to since"), (fresh, "hashed for the first time")] {
-        if count > 0 {
-            others.push_str(&format!("; {} {what}", files(count)));
+
+    fn tell(&self, audience: &dyn Audience, bytes: u64) -> ExitStatus {
+        let Self { same, fresh, changed, failed, .. } = *self;
+        let mut others = String::new();
+        for (count, what) in [(changed, "written to since"), (fresh, "hashed for the first time")] {
+            if count > 0 {
+                others.push_str(&format!("; {} {what}", files(count)));
+            }
         }
+        let are = if same == 1 { "is what it was" } else { "are what they were" };
+        let line = format!("{} {are}, {}{others}", files(same), size(bytes));
+        audience.say(&line, &Said::Verified { same, changed, fresh, failed, bytes })
     }
-    let are = if same == 1 { "is what it was" } else { "are what they were" };
-    let line = format!("{} {are}, {}{others}", files(same), size(total));
-    let failed = listed.len() as u64 - same - fresh - changed;
-    let said = Said::Verified { same, changed, fresh, failed, bytes: total };
-    let printed = audience.say(&line, &said);
-    if damaged { ExitStatus::Integrity } else { outcome.then(found).then(printed) }
 }
 
 fn fail(transfers: &Transfers, what: &str, error: &StoreError) -> ExitStatus {

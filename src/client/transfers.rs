@@ -11,7 +11,7 @@ use super::said::Said;
 use super::targets::{Chosen, Names, choose};
 use super::usage::UsageError;
 use super::work::Work;
-use super::{Execute, ExitStatus, Surroundings, classic, own, ping, shown, torrent};
+use super::{Execute, ExitStatus, Surroundings, classic, own, ping, publish, shown, torrent};
 use crate::config;
 use crate::connection::Identity;
 use crate::fetch::{Caller, Waits};
@@ -164,7 +164,7 @@ impl Execute for Transfers {
             Command::Parts(typed) => Ok(own::parts(self, typed)),
             Command::Publish(typed) => {
                 let (cancel, _watched) = self.begin();
-                Ok(own::publish(self, typed, &cancel))
+                Ok(publish::run(self, typed, &cancel))
             }
             Command::Create { path, out } => {
                 let (cancel, _watched) = self.begin();
