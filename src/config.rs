@@ -60,8 +60,19 @@ pub const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a session waits for the next request before it ends the connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long a write may stand still before the peer counts as gone.
+/// How long the other side may read nothing, or less than [`LEAST_RATE`], before it counts as gone.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it is looked at meanwhile how much it reads. Linux sends a file in pieces of 64 KiB,
+/// and says nothing before a piece is through or this has passed.
+pub const WRITE_LOOK: Duration = Duration::from_secs(4);
+
+/// A chunk that moves slower than this, in bytes a second, moves too slowly: a fourth of the lowest
+/// limit that a user can set ([`SLOWEST_LIMIT`]), which may be shared by some connections.
+pub const LEAST_RATE: u32 = 256;
+
+/// Over so many of the times in which it may stand still, that is looked at while it comes in.
+pub const STALLS: u32 = 3;
 
 /// How long an answer to a small request (listing, manifest, offer) may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -77,6 +88,13 @@ pub const MAX_PAYLOAD: u32 = 32 << 20;
 
 /// Files in one page of a listing.
 pub const LIST_PAGE: usize = 1000;
+
+/// Longest payload in bytes of a message that needs none: it is skipped, as later versions may send
+/// one.
+pub const STRAY_PAYLOAD: u32 = 64 << 10;
+
+/// Longest payload in bytes at the end of an offered folder: [`SHOWN_FAILURES`] names and reasons.
+pub const FOLDER_REPORT: u32 = 2 << 20;
 
 /// Longest listing of one peer in bytes, over all pages: more than a million files of ordinary
 /// names.

@@ -4,20 +4,23 @@
 //! payloads, keeps the framing whole when a caller has no use for a payload, and sees to it that
 //! every wait ends. Which dialect a stream speaks is decided by its first byte, see [`first_byte`].
 
+pub mod deadlines;
 mod hurried;
+mod identity;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+pub use deadlines::Deadlines;
 use hurried::Hurried;
+pub use identity::{Identity, agent};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::config;
 use crate::topology::PeerId;
-use crate::transport::{Closer, Stream, timed_out};
-use crate::wire::{self, ErrorCode, Head, Refusal, Request, Response, WireError};
+use crate::transport::{Closer, Pace, Stream, timed_out};
+use crate::wire::{self, ErrorCode, Head, Message, Refusal, Request, Response, WireError};
 
 /// Bytes read ahead at most: a few headers; payloads go past this buffer into the caller's.
 const READ_AHEAD: usize = 8 << 10;
@@ -50,20 +53,8 @@ pub struct Framed {
     /// Whom the opener means to speak to.
     meant: Option<PeerId>,
     read_only: bool,
-}
-
-/// Who we are to the other side.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// Our own id; `None` when we are nobody of the topology.
-    pub peer: Option<PeerId>,
-    /// Whether we refuse offers.
-    pub read_only: bool,
-}
-
-/// Program and version, as a peer says them.
-pub fn agent() -> String {
-    concat!("peershare/", env!("CARGO_PKG_VERSION")).to_owned()
+    /// How long the rest of a frame may take that has begun.
+    frame: Duration,
 }
 
 impl Framed {
@@ -76,7 +67,7 @@ impl Framed {
         identity: &Identity,
         meant: Option<&PeerId>,
     ) -> Result<Self, WireError> {
-        let mut connection = Self::over(buffered(stream))?;
+        let mut connection = Self::over(buffered(stream), Deadlines::default())?;
         (connection.greeting_due, connection.hello_due) = (true, true);
         connection.meant = meant.cloned();
         let peer = identity.peer.as_ref().map(PeerId::to_string);
@@ -102,11 +93,20 @@ impl Framed {
     /// The accepting side, after [`first_byte`] told the dialect. Exchanges greetings and answers
     /// the opener's hello.
     pub fn accept(stream: Buffered, identity: &Identity) -> Result<Self, WireError> {
-        let mut connection = Self::over(stream)?;
-        connection.read_timeout(config::FRAME_TIMEOUT)?;
-        wire::read_greeting(&mut connection.stream)?;
+        Self::accept_within(stream, identity, Deadlines::default())
+    }
+
+    /// The same with these deadlines.
+    pub fn accept_within(
+        stream: Buffered,
+        identity: &Identity,
+        deadlines: Deadlines,
+    ) -> Result<Self, WireError> {
+        let mut connection = Self::over(stream, deadlines)?;
+        connection.read_timeout(deadlines.frame)?;
+        wire::read_greeting(&mut connection.hurried())?;
         wire::send_greeting(connection.stream.get_mut())?;
-        let Some(hello) = connection.request(config::FRAME_TIMEOUT)? else {
+        let Some(hello) = connection.request(deadlines.frame)? else {
             return Err(WireError::Closed);
         };
         let Request::Hello { peer, to, .. } = hello.message else {
@@ -130,8 +130,8 @@ impl Framed {
         Ok(stream.dismiss(&words)?)
     }
 
-    fn over(mut stream: Buffered) -> Result<Self, WireError> {
-        stream.get_mut().set_write_timeout(Some(config::WRITE_TIMEOUT))?;
+    fn over(mut stream: Buffered, deadlines: Deadlines) -> Result<Self, WireError> {
+        stream.get_mut().set_write_timeout(Some(deadlines.write))?;
         Ok(Self {
             stream,
             unread: 0,
@@ -140,6 +140,7 @@ impl Framed {
             peer: None,
             meant: None,
             read_only: false,
+            frame: deadlines.frame,
         })
     }
 
@@ -225,10 +226,7 @@ impl Framed {
 
     /// The next message, which may take `wait` to begin; `None` when the other side ended the
     /// connection between two frames. What nobody read of the payload before is skipped.
-    pub fn receive<M: DeserializeOwned>(
-        &mut self,
-        wait: Duration,
-    ) -> Result<Option<Head<M>>, WireError> {
+    pub fn receive<M: Message>(&mut self, wait: Duration) -> Result<Option<Head<M>>, WireError> {
         self.skip_payload()?;
         if self.stream.buffer().is_empty() {
             self.read_timeout(wait)?;
@@ -236,8 +234,8 @@ impl Framed {
                 return Ok(None);
             }
         }
-        self.read_timeout(config::FRAME_TIMEOUT)?;
-        let head = wire::read_head(&mut Hurried::new(&mut self.stream, config::FRAME_TIMEOUT))?;
+        self.read_timeout(self.frame)?;
+        let head = wire::read_head(&mut self.hurried())?;
         self.unread = head.payload;
         Ok(Some(head))
     }
@@ -323,9 +321,11 @@ impl Framed {
             return Err(WireError::Unexpected(what));
         }
         self.read_timeout(stall)?;
+        let pace = Pace::new(config::LEAST_RATE, stall.saturating_mul(config::STALLS));
+        let mut input = Hurried::new(&mut self.stream, pace, stall);
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.stream.read(rest) {
+            match input.read(rest) {
                 Ok(0) => return Err(WireError::Closed),
                 Ok(got) => {
                     filled += got;
@@ -341,19 +341,19 @@ impl Framed {
     /// The payload of the last message as bytes of their own. Memory grows with what arrives, not
     /// with what was announced.
     pub fn take_payload(&mut self) -> Result<Vec<u8>, WireError> {
-        let (length, time) = (self.unread, payload_time(self.unread));
-        self.read_timeout(config::FRAME_TIMEOUT)?;
+        let length = self.unread;
+        self.read_timeout(self.frame)?;
         let mut bytes = Vec::new();
-        Hurried::new(&mut self.stream, time).take(u64::from(length)).read_to_end(&mut bytes)?;
+        self.hurried().take(u64::from(length)).read_to_end(&mut bytes)?;
         self.unread = 0;
         if bytes.len() < length as usize { Err(WireError::Closed) } else { Ok(bytes) }
     }
 
     fn skip_payload(&mut self) -> Result<(), WireError> {
         if self.unread > 0 {
-            let (length, time) = (u64::from(self.unread), payload_time(self.unread));
-            self.read_timeout(config::FRAME_TIMEOUT)?;
-            let mut rest = Hurried::new(&mut self.stream, time).take(length);
+            let length = u64::from(self.unread);
+            self.read_timeout(self.frame)?;
+            let mut rest = self.hurried().take(length);
             let skipped = std::io::copy(&mut rest, &mut std::io::sink())?;
             self.unread = 0;
             if skipped < length {
@@ -361,6 +361,12 @@ impl Framed {
             }
         }
         Ok(())
+    }
+
+    /// Reads what must come quickly: all but chunks, which have a pace of their own.
+    fn hurried(&mut self) -> Hurried<'_> {
+        let frame = self.frame;
+        Hurried::new(&mut self.stream, Pace::new(config::SLOWEST_RATE, frame), frame)
     }
 
     fn read_timeout(&mut self, timeout: Duration) -> Result<(), WireError> {
@@ -374,11 +380,6 @@ fn no_greeting(error: WireError) -> WireError {
         WireError::Io(_) | WireError::Closed => WireError::NoGreeting(Box::new(error)),
         _ => error,
     }
-}
-
-/// How long a payload may take that is not a chunk (chunks have a policy of their own).
-fn payload_time(length: u32) -> Duration {
-    config::FRAME_TIMEOUT + Duration::from_secs(u64::from(length / config::SLOWEST_RATE))
 }
 
 /// Whether a receive failed only because nothing came in time.

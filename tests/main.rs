@@ -37,6 +37,7 @@
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/shortage.rs` | what becomes of commands for which the system has no threads |
+//! | `it/deadlines.rs` | connections without an end: a byte now and then, in either direction |
 //! | `it/full_house.rs` | more connections than seats, threads or open files: nobody waits, and no address keeps others out |
 //! | `it/readme.rs` | what the README tells people to type |
 //! | `it/usage.rs` | mistakes of the user, settings that are edited |
@@ -66,6 +67,7 @@ mod it {
     mod commands;
     mod content_ids;
     mod crashes;
+    mod deadlines;
     mod downloads;
     mod failing_sources;
     mod folders;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::line::Line;
 use super::message::{Ripeness, find, last_number, status};
 use crate::config;
-use crate::connection;
+use crate::connection::{self, Deadlines};
 use crate::content::FileName;
 use crate::fetch::SourceError;
 use crate::topology::Peer;
@@ -107,7 +107,7 @@ impl Asker {
         let dialled = self.network.dial(&self.peer, config::CONNECT_TIMEOUT, &self.cancel);
         let stream = dialled.map_err(SourceError::Unreachable)?;
         let registration = self.cancel.closes(stream.closer());
-        let line = Line::new(connection::buffered(stream)).map_err(lost)?;
+        let line = Line::new(connection::buffered(stream), Deadlines::default()).map_err(lost)?;
         Ok(Call { line, _registration: registration })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::message::Ripeness;
 use crate::config;
-use crate::connection::Buffered;
+use crate::connection::{Buffered, Deadlines};
 use crate::transport::timed_out;
 
 /// A stream that speaks the dialect.
@@ -16,13 +16,15 @@ pub(super) struct Line {
     /// The time-out that the stream has; to set it for every chunk would cost as much as to send
     /// it.
     timeout: Option<Duration>,
+    /// How long the rest of a message may take.
+    rest: Duration,
 }
 
 impl Line {
     /// Speaks over that stream; what it has read already comes first.
-    pub(super) fn new(mut stream: Buffered) -> io::Result<Self> {
-        stream.get_mut().set_write_timeout(Some(config::WRITE_TIMEOUT))?;
-        Ok(Self { stream, text: Vec::new(), timeout: None })
+    pub(super) fn new(mut stream: Buffered, deadlines: Deadlines) -> io::Result<Self> {
+        stream.get_mut().set_write_timeout(Some(deadlines.write))?;
+        Ok(Self { stream, text: Vec::new(), timeout: None, rest: deadlines.frame })
     }
 
     /// Sends a message, in one write as the other side takes one read for one message.
@@ -51,7 +53,7 @@ impl Line {
                 Ripeness::Partial => config::CLASSIC_REST,
             };
             let now = Instant::now();
-            let deadline = *deadline.get_or_insert(now + config::FRAME_TIMEOUT);
+            let deadline = *deadline.get_or_insert(now + self.rest);
             if self.text.len() > most || now >= deadline {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without end"));
             }

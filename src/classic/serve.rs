@@ -40,7 +40,7 @@ impl Service {
     /// little longer, unless cancelled.
     pub fn converse(&self, stream: Buffered, visit: &Visit<'_>) -> io::Result<()> {
         let remote = stream.get_ref().remote();
-        let line = Line::new(stream)?;
+        let line = Line::new(stream, *visit.deadlines)?;
         let mut session = Session {
             service: self,
             visit,
@@ -136,8 +136,8 @@ impl Session<'_> {
     fn patience(&self) -> Duration {
         match (&self.farewell, &self.offered) {
             (Some(_), _) => config::CLASSIC_FAREWELL,
-            (None, Some(_)) => config::CLASSIC_SILENCE,
-            (None, None) => config::IDLE_TIMEOUT,
+            (None, Some(_)) => self.visit.deadlines.upload,
+            (None, None) => self.visit.deadlines.idle,
         }
     }
 
@@ -177,7 +177,8 @@ impl Session<'_> {
             Err(reason) => self.refuse(name, "Not receiving", &reason),
             Ok(Arrival::Ready(incoming)) => {
                 log::info!("receiving {} from {}", named(name), self.who());
-                let offered = self.service.uploads.begin(incoming, length);
+                let offered =
+                    self.service.uploads.begin(incoming, length, self.visit.deadlines.upload);
                 let upload = offered.upload.clone();
                 self.offered = Some(offered);
                 // For B any "250" is a refusal, even one in the name.
@@ -293,7 +294,9 @@ impl Session<'_> {
         log::warn!("did not receive {} from {}: {spoiled}", named(name), self.who());
         match spoiled {
             Spoiled::WrongSize => format!("250 File {name} incorrect size"),
-            Spoiled::Stray | Spoiled::Store(_) => format!("250 Not receiving file {name}"),
+            Spoiled::Stray | Spoiled::TooSlow | Spoiled::Store(_) => {
+                format!("250 Not receiving file {name}")
+            }
         }
     }
 

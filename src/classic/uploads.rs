@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::assembly::{Assembly, Verdict};
 use super::message::Ripeness;
@@ -15,7 +15,7 @@ use crate::config;
 use crate::content::FileName;
 use crate::logging::Tally;
 use crate::store::{Incoming, Store, StoreError};
-use crate::transport::{Cancel, Closer};
+use crate::transport::{Cancel, Closer, Pace};
 
 /// The uploads under way.
 #[derive(Default)]
@@ -34,6 +34,8 @@ struct State {
     incoming: Option<Incoming>,
     touched: Instant,
     tally: Tally,
+    /// How quickly the chunks have to come.
+    pace: Pace,
 }
 
 /// What became of a chunk.
@@ -58,6 +60,9 @@ pub(super) enum Spoiled {
     /// The sizes do not add up.
     #[error("its size is not what was announced")]
     WrongSize,
+    /// The sender takes its time, and the name is not to wait for it.
+    #[error("it came too slowly")]
+    TooSlow,
     /// Our own disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,11 +74,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Uploads {
     /// Adds an upload, which lasts as long as what is returned.
-    pub(super) fn begin(self: &Arc<Self>, incoming: Incoming, length: Option<u64>) -> Offered {
+    /// Its sender may say nothing for `silence`, and has to send enough in each such time.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        length: Option<u64>,
+        silence: Duration,
+    ) -> Offered {
         let name = incoming.name().clone();
         let (assembly, now) = (Assembly::new(length), Instant::now());
-        let state =
-            State { assembly, incoming: Some(incoming), touched: now, tally: Tally::since(now) };
+        let pace = Pace::new(config::CLASSIC_LEAST, silence);
+        let state = State {
+            assembly,
+            incoming: Some(incoming),
+            touched: now,
+            tally: Tally::since(now),
+            pace,
+        };
         let upload = Upload { name: name.clone(), state: Mutex::new(state), ended: Condvar::new() };
         let upload = Arc::new(upload);
         locked(&self.0).insert(name, upload.clone());
@@ -104,9 +121,16 @@ impl Upload {
         data: &[u8],
         alone: bool,
     ) -> Result<Taken, Spoiled> {
-        let mut state = locked(&self.state);
-        state.touched = Instant::now();
-        let State { assembly, incoming, tally, touched } = &mut *state;
+        let (mut state, now) = (locked(&self.state), Instant::now());
+        let passed = now.saturating_duration_since(state.touched);
+        state.touched = now;
+        state.pace.moved(data.len(), passed, Duration::MAX);
+        if state.pace.check().is_err() {
+            state.incoming = None;
+            self.ended.notify_all();
+            return Err(Spoiled::TooSlow);
+        }
+        let State { assembly, incoming, tally, touched, .. } = &mut *state;
         let file = incoming.as_mut().ok_or(Spoiled::Stray)?;
         let (data, base64) = match alone {
             true => assembly.read_alone(index, data),

@@ -1,6 +1,7 @@
 //! What a session of the dialect is told by the one that runs it, which knows what this room does
 //! not: rights, seats, and the end of the program.
 
+use crate::connection::Deadlines;
 use crate::transport::Cancel;
 use crate::wire::{self, Refusal};
 
@@ -13,6 +14,8 @@ pub struct Visit<'a> {
     pub allow: &'a Allow<'a>,
     /// Ends what may outlast the connection.
     pub cancel: &'a Cancel,
+    /// How long is waited for what.
+    pub deadlines: &'a Deadlines,
     /// Hears when the connection begins to wait for a request, and when it goes on.
     pub idles: &'a dyn Fn(bool),
 }

@@ -33,6 +33,10 @@ pub const CLASSIC_GRACE: Duration = Duration::from_secs(10);
 /// How long the sender of an upload may say nothing before it counts as gone.
 pub const CLASSIC_SILENCE: Duration = Duration::from_secs(60);
 
+/// Bytes a second of an upload, at least, over each [`CLASSIC_SILENCE`]. Each chunk of 100 waits for
+/// an answer, and some programs open a connection for it, so over a long way it is not many.
+pub const CLASSIC_LEAST: u32 = 16;
+
 /// Chunks of a classic transfer that may come before an earlier one.
 pub const CLASSIC_WINDOW: u32 = 4096;
 

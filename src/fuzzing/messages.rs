@@ -5,12 +5,11 @@ use std::io::{self, Cursor, Read, Write};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::config::{MAX_HEADER, MAX_PAYLOAD};
 use crate::connection::{Framed, Identity, buffered};
 use crate::transport::{Closer, Stream};
-use crate::wire::{self, MAGIC, Request, Response, VERSION, WireError};
+use crate::wire::{self, MAGIC, Message, Request, Response, VERSION, WireError};
 
 /// How long a read may take; a script never lets one wait.
 const READ: Duration = Duration::from_secs(20);
@@ -99,7 +98,7 @@ pub(super) fn repaired(bytes: &[u8]) -> Vec<u8> {
     [lengths.as_flattened(), rest].concat()
 }
 
-fn frames_as<M: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) {
+fn frames_as<M: Serialize + Message + PartialEq + Debug>(bytes: &[u8]) {
     let mut input = Measured { rest: bytes };
     while let Ok(head) = wire::read_head::<M>(&mut input) {
         assert!(head.payload <= MAX_PAYLOAD, "a payload of {} bytes", head.payload);
@@ -110,7 +109,7 @@ fn frames_as<M: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) 
 }
 
 /// Whether a message is the same when it is written and read again.
-fn again<M: Serialize + DeserializeOwned + PartialEq + Debug>(message: &M) {
+fn again<M: Serialize + Message + PartialEq + Debug>(message: &M) {
     match wire::encode(message, 0) {
         Ok(written) => {
             let read = wire::read_head::<M>(&mut &written[..]);

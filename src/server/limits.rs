@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::seats::Rule;
 use crate::config;
+use crate::connection::Deadlines;
 
 /// Limits of one server. The default is what the programs use; tests have shorter ones.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +15,8 @@ pub struct Limits {
     pub per_address: Option<usize>,
     /// How long a connection has to be idle before somebody else may have its seat.
     pub spared: Duration,
-    /// How long a new connection may say nothing.
-    pub first_word: Duration,
+    /// How long is waited for what.
+    pub deadlines: Deadlines,
 }
 
 impl Default for Limits {
@@ -24,7 +25,7 @@ impl Default for Limits {
             connections: config::MAX_CONNECTIONS,
             per_address: None,
             spared: config::IDLE_SPARED,
-            first_word: config::FIRST_WORD,
+            deadlines: Deadlines::default(),
         }
     }
 }

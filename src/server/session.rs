@@ -4,7 +4,6 @@
 use super::seats::Seat;
 use super::{Shared, offers};
 use crate::classic::Visit;
-use crate::config;
 use crate::connection::{self, Buffered, Framed, nothing_came};
 use crate::logging::named;
 use crate::serve::{Account, Responder};
@@ -22,13 +21,14 @@ pub(super) fn run(shared: &Shared, stream: impl Stream + 'static, seat: Seat) {
 }
 
 fn converse(shared: &Shared, mut stream: Buffered, seat: &Seat) -> Result<(), WireError> {
-    match connection::first_byte(&mut stream, shared.limits.first_word)? {
+    match connection::first_byte(&mut stream, shared.limits.deadlines.first_word)? {
         None => Ok(()),
         Some(byte) if byte == MAGIC[0] => converse_framed(shared, stream, seat),
         Some(b'#') => {
             let visit = Visit {
                 allow: &|request| shared.rights.check(request),
                 cancel: &shared.cancel,
+                deadlines: &shared.limits.deadlines,
                 idles: &|idles| if idles { seat.rests() } else { seat.works() },
             };
             Ok(shared.classic.converse(stream, &visit)?)
@@ -63,11 +63,11 @@ fn is_for_us(shared: &Shared, connection: &Framed, request: &Request) -> Result<
 }
 
 fn converse_framed(shared: &Shared, stream: Buffered, seat: &Seat) -> Result<(), WireError> {
-    let mut connection = Framed::accept(stream, &shared.identity)?;
+    let mut connection = Framed::accept_within(stream, &shared.identity, shared.limits.deadlines)?;
     let account = Account::to(connection.who());
     let mut responder = Responder::new(shared.store.clone(), shared.company.clone()).with(account);
     loop {
-        let request = match connection.request(config::IDLE_TIMEOUT) {
+        let request = match connection.request(shared.limits.deadlines.idle) {
             Ok(Some(head)) => head.message,
             Ok(None) => return Ok(()),
             Err(error) if nothing_came(&error) => return Ok(()),

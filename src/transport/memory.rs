@@ -8,7 +8,8 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Cancel, Closer, Network, Stream};
+use super::{Cancel, Closer, Network, Pace, Stream};
+use crate::config;
 use crate::topology::{Peer, PeerId};
 
 /// Bytes that one direction holds before its writer must wait.
@@ -22,6 +23,7 @@ pub fn pair() -> (MemoryStream, MemoryStream) {
         output: output.clone(),
         read_timeout: None,
         write_timeout: None,
+        pace: None,
     };
     (end(&back, &there), end(&there, &back))
 }
@@ -32,6 +34,7 @@ pub struct MemoryStream {
     output: Arc<Pipe>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    pace: Option<Pace>,
 }
 
 /// A network within this process: peers that are attached can be dialled, all others refuse.
@@ -122,6 +125,7 @@ impl Read for MemoryStream {
 
 impl Write for MemoryStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let before = Instant::now();
         let mut state =
             self.output.wait(self.write_timeout, |state| state.bytes.len() < CAPACITY)?;
         if state.closed {
@@ -130,6 +134,11 @@ impl Write for MemoryStream {
         let taken = bytes.len().min(CAPACITY - state.bytes.len());
         state.bytes.extend(&bytes[..taken]);
         self.output.changed.notify_all();
+        drop(state);
+        if let (Some(pace), Some(longest)) = (&mut self.pace, self.write_timeout) {
+            pace.moved(taken, before.elapsed(), longest);
+            pace.check()?;
+        }
         Ok(taken)
     }
 
@@ -146,6 +155,7 @@ impl Stream for MemoryStream {
 
     fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.write_timeout = timeout;
+        self.pace = timeout.map(|timeout| Pace::new(config::LEAST_RATE, timeout));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod dial;
 mod lookup;
 pub mod memory;
+mod pace;
 pub mod shaping;
 pub mod tcp;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use cancel::Cancel;
 pub use dial::Tcp;
+pub use pace::Pace;
 
 use crate::topology::Peer;
 
@@ -28,7 +30,8 @@ pub trait Stream: Read + Write + Send {
     /// The longest that one read may wait for its first byte; `None` waits for ever.
     fn set_read_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The longest that one write may stand still; `None` waits for ever.
+    /// The longest that writes may stand still, or go slower than
+    /// [`LEAST_RATE`](crate::config::LEAST_RATE); `None` waits for ever.
     fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Writes bytes that more will follow at once, so that they need not travel alone.

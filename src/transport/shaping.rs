@@ -90,6 +90,11 @@ pub(super) fn piece_down() -> usize {
     DOWN.get().map_or(usize::MAX, Bucket::piece)
 }
 
+/// Whether what is received may be slow because of this process itself.
+pub fn slows_receiving() -> bool {
+    DOWN.get().is_some()
+}
+
 /// Waits until bytes that were sent are paid for.
 pub(super) fn sent(bytes: usize) {
     if let Some(bucket) = UP.get() {

@@ -5,13 +5,14 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{Closer, Stream, shaping};
+use super::{Closer, Pace, Stream, shaping};
+use crate::config;
 
 /// Connections that may wait to be accepted; a peer of the classic dialect opens one a chunk, all
 /// at once.
@@ -25,6 +26,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct TcpLink {
     stream: Arc<TcpStream>,
     remote: SocketAddr,
+    /// How quickly the other side has to read.
+    pace: Option<Pace>,
 }
 
 /// Waits until one of `files` is ready or the time has passed; says which ones are.
@@ -45,15 +48,37 @@ impl TcpLink {
     pub(super) fn new(stream: TcpStream, remote: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-        Ok(Self { stream: Arc::new(stream), remote })
+        Ok(Self { stream: Arc::new(stream), remote, pace: None })
     }
 
-    fn send_more(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+    /// Sends, again where nothing went for a moment only; gives the bytes that went.
+    fn steadily(
+        &mut self,
+        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            let before = Instant::now();
+            let sent = retried(|| send(&self.stream));
+            let Some(pace) = &mut self.pace else { return sent };
+            let bytes = match &sent {
+                Ok(bytes) => *bytes,
+                Err(error) if super::timed_out(error) => 0,
+                Err(_) => return sent,
+            };
+            pace.moved(bytes, before.elapsed(), config::WRITE_LOOK);
+            pace.check()?;
+            if sent.is_ok() {
+                return sent;
+            }
+        }
+    }
+
+    fn send_more(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(target_os = "linux")]
         let flags = SendFlags::MORE | NO_SIGNAL;
         #[cfg(not(target_os = "linux"))]
         let flags = SendFlags::empty();
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.stream, bytes, flags))
+        Ok(rustix::net::send(stream, bytes, flags)?)
     }
 }
 
@@ -70,7 +95,7 @@ impl Read for TcpLink {
 impl Write for TcpLink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (piece, _) = bytes.split_at(bytes.len().min(shaping::piece_up()));
-        let sent = retried(|| (&*self.stream).write(piece))?;
+        let sent = self.steadily(|mut stream| stream.write(piece))?;
         shaping::sent(sent);
         Ok(sent)
     }
@@ -86,13 +111,15 @@ impl Stream for TcpLink {
     }
 
     fn set_write_timeout(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.stream.set_write_timeout(timeout.map(at_least_a_moment))
+        self.pace = timeout.map(|timeout| Pace::new(config::LEAST_RATE, timeout));
+        let look = timeout.map(|timeout| at_least_a_moment(timeout.min(config::WRITE_LOOK)));
+        self.stream.set_write_timeout(look)
     }
 
     fn write_more(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let (piece, _) = bytes.split_at(bytes.len().min(shaping::piece_up()));
-            let sent = self.send_more(piece)?;
+            let sent = self.steadily(|stream| Self::send_more(stream, piece))?;
             shaping::sent(sent);
             bytes = bytes.get(sent..).unwrap_or_default();
         }
@@ -107,9 +134,9 @@ impl Stream for TcpLink {
         mut len: usize,
     ) -> io::Result<()> {
         while len > 0 {
-            let sent = rustix::io::retry_on_intr(|| {
-                let piece = len.min(shaping::piece_up());
-                rustix::fs::sendfile(&self.stream, file, Some(&mut offset), piece)
+            let piece = len.min(shaping::piece_up());
+            let sent = self.steadily(|stream| {
+                Ok(rustix::fs::sendfile(stream, file, Some(&mut offset), piece)?)
             });
             match sent {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -117,11 +144,11 @@ impl Stream for TcpLink {
                     len -= sent.min(len);
                     shaping::sent(sent);
                 }
-                // Some file systems cannot; nothing has been sent by this call then.
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                // Nothing has been sent by this call then.
+                Err(error) if cannot_send_files(&error) => {
                     return super::copy_file(self, file, offset, len);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -191,6 +218,13 @@ pub struct Listener {
     reserve: Mutex<Option<OwnedFd>>,
     wake: UnixStream,
     waker: Arc<UnixStream>,
+}
+
+/// Whether it is the file system that cannot; some do not.
+#[cfg(target_os = "linux")]
+fn cannot_send_files(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(errno, Some(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS))
 }
 
 /// Whether this process, or the system, has as many files open as it may.

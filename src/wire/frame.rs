@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::caps::Message;
 use super::{MAGIC, Refusal, VERSION};
 use crate::config::{MAX_HEADER, MAX_PAYLOAD};
 use crate::topology::PeerId;
@@ -90,8 +90,9 @@ fn within(what: &'static str, length: usize, limit: u32) -> Result<u32, WireErro
     }
 }
 
-/// Reads a frame up to its payload. The caller reads exactly [`Head::payload`] bytes next.
-pub fn read_head<M: DeserializeOwned>(input: &mut impl Read) -> Result<Head<M>, WireError> {
+/// Reads a frame up to its payload. The caller reads exactly [`Head::payload`] bytes next, which are
+/// no more than the message can need.
+pub fn read_head<M: Message>(input: &mut impl Read) -> Result<Head<M>, WireError> {
     let mut lengths = [0; 8];
     read_all(input, &mut lengths)?;
     let [a, b, c, d, e, f, g, h] = lengths;
@@ -99,7 +100,9 @@ pub fn read_head<M: DeserializeOwned>(input: &mut impl Read) -> Result<Head<M>, 
     let payload = within("payload", u32::from_be_bytes([e, f, g, h]) as usize, MAX_PAYLOAD)?;
     let mut bytes = vec![0; header as usize];
     read_all(input, &mut bytes)?;
-    Ok(Head { message: serde_json::from_slice(&bytes)?, payload })
+    let message: M = serde_json::from_slice(&bytes)?;
+    within("payload", payload as usize, message.longest_payload())?;
+    Ok(Head { message, payload })
 }
 
 /// Sends this side's greeting.

@@ -34,7 +34,9 @@
 //!
 //! The header is one JSON object whose `type` names the message ([`Request`], [`Response`]); the
 //! payload's meaning follows from it. A header is at most [`MAX_HEADER`](crate::config::MAX_HEADER)
-//! bytes, a payload at most [`MAX_PAYLOAD`](crate::config::MAX_PAYLOAD), and whoever receives a
+//! bytes, a payload at most [`MAX_PAYLOAD`](crate::config::MAX_PAYLOAD) and at most what its
+//! message can need ([`Message::longest_payload`]): a `gather` 8 KiB, an `offer` the digests of its
+//! file, and what needs none [`STRAY_PAYLOAD`](crate::config::STRAY_PAYLOAD). Whoever receives a
 //! longer announcement answers with an error if it can and closes; nothing is allocated for it.
 //!
 //! # Requests and responses
@@ -153,11 +155,13 @@
 //! `type` of request is answered by `error` with the code `unsupported`; an unknown error code is
 //! taken for a refusal. A change that older peers could misunderstand raises the version.
 
+mod caps;
 mod frame;
 mod message;
 mod refusal;
 mod state;
 
+pub use caps::Message;
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
 pub use message::{Failed, Report, Request, Response, Share, Subject};
 pub use refusal::{ErrorCode, Refusal};

@@ -7,7 +7,7 @@ use std::thread;
 
 use peershare::classic::{Asker, ClassicPeer};
 use peershare::client::{Execute, ExitStatus, Manner, Surroundings, Terminal, Transfers, Typed};
-use peershare::connection::Framed;
+use peershare::connection::{Deadlines, Framed};
 use peershare::content::FileName;
 use peershare::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, Waits};
 use peershare::store::Reception;
@@ -73,6 +73,57 @@ fn uploads_whole(served: &Served) -> bool {
         expect(&mut *stream, ack.as_bytes(), "ack");
     }
     free
+}
+
+/// A peer whose senders of uploads may take so long.
+fn with_uploads_within(upload: Duration) -> Served {
+    let deadlines = Deadlines { upload, ..Deadlines::default() };
+    Served::with(Default::default(), Limits { deadlines, ..Limits::default() })
+}
+
+#[test]
+fn an_upload_that_stops_frees_its_name() {
+    let served = with_uploads_within(Duration::from_millis(50));
+    let mut stream = open(&served);
+    stream.write_all(b"#UPLOAD f.txt bytes 250").unwrap();
+    expect(&mut *stream, b"330 Ready to receive file f.txt", "offer");
+    expect_end(&mut *stream, "it says nothing");
+    eventually("the name is free", || uploads_whole(&served));
+}
+
+#[test]
+fn an_upload_that_drips_frees_its_name() {
+    let served = with_uploads_within(Duration::from_millis(400));
+    let mut stream = open(&served);
+    stream.write_all(b"#UPLOAD f.txt bytes 2500").unwrap();
+    expect(&mut *stream, b"330 Ready to receive file f.txt", "offer");
+    let until = Instant::now() + DEADLINE;
+    for index in 0.. {
+        assert!(Instant::now() < until, "it may take its time");
+        // Ten bytes a second, without ever being silent for long.
+        std::thread::park_timeout(Duration::from_millis(100));
+        let sent = stream.write_all(format!("#UPLOAD f.txt chunk {index} x").as_bytes());
+        let mut answer = [0; 100];
+        let read = stream.read(&mut answer);
+        if sent.is_err() || !matches!(read, Ok(read) if answer[..read].starts_with(b"200 File")) {
+            break;
+        }
+    }
+    eventually("the name is free", || uploads_whole(&served));
+}
+
+#[test]
+fn a_message_that_drips_ends() {
+    let deadlines = Deadlines { frame: Duration::from_millis(50), ..Deadlines::default() };
+    let limits = Limits { deadlines, ..Limits::default() };
+    let served = Served::with(Default::default(), limits);
+    let mut stream = open(&served);
+    let until = Instant::now() + DEADLINE;
+    stream.write_all(b"#UPLOAD f").unwrap();
+    while stream.write_all(b"f").is_ok() {
+        assert!(Instant::now() < until, "it is listened to for ever");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl Net {
             let script = script.clone();
             std::thread::spawn(move || {
                 let stream = connection::buffered(Box::new(stream));
-                let Ok(mut framed) = Framed::accept(stream, &Identity::default()) else { return };
+                let Ok(mut framed) = Framed::accept(stream, &Identity::default()) else {
+                    return;
+                };
                 while let Ok(Some(head)) = framed.receive::<Request>(Duration::from_secs(60)) {
                     if !script(&mut framed, head.message) {
                         return;

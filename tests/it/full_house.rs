@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use peershare::connection::Identity;
+use peershare::connection::{Deadlines, Identity};
 use peershare::serve::Rights;
 use peershare::server::{Host, Limits, Server};
 use peershare::store::Store;
@@ -82,8 +82,8 @@ fn who_says_nothing_makes_room_as_well() {
 #[test]
 fn a_connection_that_says_nothing_ends_soon() {
     let mut lab = Lab::of(&["a"]);
-    let first_word = Duration::from_millis(20);
-    lab.start_with("a", Rights::default(), Limits { first_word, ..Limits::default() });
+    let deadlines = Deadlines { first_word: Duration::from_millis(20), ..Deadlines::default() };
+    lab.start_with("a", Rights::default(), Limits { deadlines, ..Limits::default() });
     Speaker::silent(&lab, "a").until_end();
 }
 

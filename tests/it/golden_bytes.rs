@@ -13,10 +13,10 @@ use peershare::content::{
     Attributes, ChunkLayout, ChunkSet, Digest, Entry, Omission, Reason, Root,
 };
 use peershare::wire::{
-    self, ErrorCode, Failed, Head, Refusal, Report, Request, Response, Share, State, Subject,
+    self, ErrorCode, Failed, Head, Message, Refusal, Report, Request, Response, Share, State,
+    Subject,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 const TABLE: &str = include_str!("../data/messages.txt");
 
@@ -386,7 +386,7 @@ fn block(title: &str, bytes: &[u8], payload: usize) -> String {
 #[track_caller]
 fn are_golden<M>(messages: Messages<M>, side: &str)
 where
-    M: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    M: Serialize + Message + PartialEq + std::fmt::Debug,
 {
     let table = table();
     let mut told = BTreeSet::new();
@@ -408,7 +408,7 @@ where
 }
 
 /// The golden bytes are that message, and are it still when a later version adds to it.
-fn reads<M: DeserializeOwned + PartialEq + std::fmt::Debug>(
+fn reads<M: Message + PartialEq + std::fmt::Debug>(
     title: &str,
     golden: &Golden,
     message: &M,

@@ -7,8 +7,7 @@ use std::time::Duration;
 use peershare::content::{Attributes, Manifest};
 use peershare::topology::Peer;
 use peershare::transport::{Cancel, Closer, Network, Stream};
-use peershare::wire::{self, Head, Request, Response};
-use serde::de::DeserializeOwned;
+use peershare::wire::{self, Head, Message, Request, Response};
 
 use super::lab::{DEADLINE, Lab};
 
@@ -140,7 +139,7 @@ impl Speaker {
     }
 
     /// The next message, its payload skipped; `None` when the other side has left.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Option<M> {
+    pub fn next<M: Message>(&mut self) -> Option<M> {
         let Head { message, payload } = wire::read_head::<M>(&mut self.0).ok()?;
         let mut skipped = vec![0; payload as usize];
         self.0.read_exact(&mut skipped).ok()?;

@@ -115,8 +115,8 @@ fn a_payload_takes_no_more_than_what_came() {
     for came in [0, 10, 5 * CHUNK] {
         let hello = wire::encode(&Request::Hello { peer: None, to: None, agent: "x".into() }, 0);
         let (mut ours, theirs) = memory::pair();
-        let list = br#"{"type":"list"}"#;
-        let frame = announced(list.len() as u32, config::MAX_PAYLOAD, list);
+        let later = br#"{"type":"later"}"#;
+        let frame = announced(later.len() as u32, config::MAX_PAYLOAD, later);
         let opening = [&MAGIC[..], &[VERSION], &hello.unwrap()].concat();
         let said = [&frame[..], &vec![7; came]].concat();
         // More than the stream holds at once.

@@ -20,7 +20,7 @@ pub struct Supply<'a> {
 /// How the peer is reached.
 pub(super) enum Link<'a> {
     /// Over connections that we make.
-    Dialled { peer: Peer, caller: Caller, connection: Option<Framed> },
+    Dialled { peer: Peer, caller: Caller, connection: Option<Box<Framed>> },
     /// Over the connection that its offer came on, which is told how far we are.
     Turned { connection: &'a mut Framed, reported: Instant },
 }
@@ -52,7 +52,7 @@ impl<'a> Supply<'a> {
             Link::Dialled { peer, caller, connection } => {
                 let open = match connection.take() {
                     Some(open) => open,
-                    None => caller.connect(peer, cancel)?,
+                    None => Box::new(caller.connect(peer, cancel)?),
                 };
                 let registration = cancel.closes(open.closer());
                 *connection = Some(open);
