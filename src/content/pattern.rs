@@ -69,7 +69,11 @@ impl Selection {
         let text = match &self.wanted {
             Pattern::All => "",
             Pattern::Beneath(prefix) => prefix,
-            Pattern::Glob { text, .. } => text.split(GLOB_LETTERS).next().unwrap_or_default(),
+            // Behind a backslash a letter stands for itself, so the text is no name from there on.
+            Pattern::Glob { text, .. } => {
+                let plain = |letter| letter != '\\' && !GLOB_LETTERS.contains(&letter);
+                text.split(|letter| !plain(letter)).next().unwrap_or_default()
+            }
         };
         text.rfind('/').map_or("", |slash| text.get(..=slash).unwrap_or_default())
     }
@@ -118,20 +122,36 @@ pub fn folder_of(pattern: &str) -> Option<String> {
 
 /// Whether a glob may fit something beneath a folder, as far as its parts tell.
 fn may_lead_into(pattern: &str, folder: &str) -> bool {
-    if pattern.contains('{') {
-        // Its parts may have slashes.
+    // Its parts may have slashes.
+    if pattern.contains('{') || has_class_of_slashes(pattern) {
         return true;
     }
-    let mut parts = pattern.split('/');
+    let mut parts = pattern.split('/').peekable();
     for name in folder.split('/') {
         match parts.next() {
             None => return false,
+            // A slash at the end stands for all beneath.
+            Some("") if parts.peek().is_none() => return true,
             Some(part) if part.contains("**") => return true,
             Some(part) if part == name || glob(part).map_or(true, |glob| glob.is_match(name)) => {}
             Some(_) => return false,
         }
     }
     parts.next().is_some()
+}
+
+/// Whether a class of a pattern, such as `[!a]` or `[.-0]`, fits a slash.
+fn has_class_of_slashes(pattern: &str) -> bool {
+    pattern.match_indices('[').any(|(from, _)| {
+        let inner = pattern.get(from + 1..).unwrap_or_default();
+        let letters = inner.strip_prefix(['!', '^']).unwrap_or(inner);
+        // A bracket that comes first is one of the letters.
+        let first = letters.chars().next().map_or(0, char::len_utf8);
+        let end = letters.get(first..).and_then(|rest| rest.split_once(']'));
+        let class = end.and_then(|(_, behind)| inner.strip_suffix(behind));
+        let class = class.map(|class| format!("[{class}"));
+        class.is_none_or(|class| glob(&class).map_or(true, |glob| glob.is_match("/")))
+    })
 }
 
 /// The pattern that fits this name and nothing else.
@@ -248,6 +268,9 @@ mod tests {
         {
             assert!(!may(pattern, "lost+found"), "{pattern}");
         }
+        assert!(may("a[!x]b/c", "a/b") && may("a[.-0]b/c", "a/b") && may("a[/]b/c", "a/b"));
+        assert!(!may("a[]x]b/c", "a/b") && !may("a[!/]b/c", "a/b") && may("a[!!]b/c", "a/b"));
+        assert!(may("p*/", "photos/a/b") && !may("p*/", "lost+found"));
         assert!(may("photos/*/x", "photos/closed") && !may("photos/*", "photos/closed"));
         assert!(may(&beneath("p [1]"), "p [1]/closed") && !may(&beneath("p [1]"), "p 1/closed"));
     }
@@ -318,9 +341,14 @@ mod tests {
 
     #[test]
     fn the_folder_that_all_lie_in_is_known() {
-        for (pattern, folder) in
-            [("p/q/", "p/q/"), ("p/q*", "p/"), ("**", ""), ("*.iso", ""), ("p/q", "p/")]
-        {
+        for (pattern, folder) in [
+            ("p/q/", "p/q/"),
+            ("p/q*", "p/"),
+            ("**", ""),
+            ("*.iso", ""),
+            ("p/q", "p/"),
+            (r"p/\q/x*", "p/"),
+        ] {
             assert_eq!(Selection::new(Some(pattern), &[]).unwrap().beneath(), folder, "{pattern}");
         }
     }

@@ -191,8 +191,11 @@ fn read_leaf(value: &Value, path: &str) -> Result<TorrentFile, BadTorrent> {
         .ok_or(BadTorrent::Wrong("a file in it has no length"))?;
     let root = leaf.get(b"pieces root".as_slice()).and_then(bytes_of).and_then(Digest::split);
     let root = match root.as_deref() {
-        Some([root]) => Root(*root),
+        Some([root]) if length > 0 => Root(*root),
         None if length == 0 => Root::of_nothing(),
+        Some(_) if length == 0 => {
+            return Err(BadTorrent::Wrong("a file in it is empty and has a root all the same"));
+        }
         _ => return Err(BadTorrent::Wrong("a file in it has no root")),
     };
     let executable = attributes(value).contains('x');
@@ -364,6 +367,18 @@ mod tests {
         let tree =
             b"d4:infod9:file treed2:..d0:d6:lengthi0eeee12:meta versioni2e4:name1:t12:piece lengthi16384eee";
         assert!(told(tree).contains("a file in it is called \"t/..\""), "{}", told(tree));
+    }
+
+    #[test]
+    fn an_empty_file_has_no_root_of_something() {
+        let (bytes, _) = folder().encode().unwrap();
+        let with = |length: &str| {
+            let at = bytes.windows(11).position(|word| word == b"6:lengthi3e").unwrap();
+            Torrent::parse(&[&bytes[..at], length.as_bytes(), &bytes[at + 11..]].concat())
+        };
+        assert!(with("6:lengthi3e").is_ok());
+        let told = with("6:lengthi0e").unwrap_err().to_string();
+        assert!(told.contains("is empty and has a root"), "{told}");
     }
 
     #[test]
