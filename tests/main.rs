@@ -16,6 +16,7 @@
 //! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
 //! | `it/never_hashed.rs` | files that are fetched while the peer that has them hashes them |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
+//! | `it/confinement.rs` | served folders that change and mislead: nothing from outside, nothing to outside |
 //! | `it/crashes.rs` | processes that are killed at random moments |
 //! | `it/no_space.rs` | disks that become full in the middle |
 //! | `it/outages.rs` | peers that go away in the middle and come back |
@@ -65,6 +66,7 @@ mod it {
     mod busy;
     mod client_program;
     mod commands;
+    mod confinement;
     mod content_ids;
     mod crashes;
     mod deadlines;

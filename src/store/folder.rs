@@ -6,6 +6,24 @@
 //! turn, `..` goes back to the descriptor we came from, and whatever would leave the folder or
 //! enter `.peershare` ends with `EXDEV`. No step trusts a path that somebody else could change in
 //! the meantime.
+//!
+//! # What lies in a served folder
+//!
+//! | it | to those who list and read | to what arrives under its name |
+//! |---|---|---|
+//! | a file | as long as it is what it was when it was hashed, or has become longer | in the way; replaced when that is asked for |
+//! | one that is gone, shorter, or another since | an error of that request, never a mixture; hashed again by the next | what the name means at the moment of the rename |
+//! | a folder | what is in it | in the way, always |
+//! | a link within the folder | what it leads to, up to [`config::MAX_LINKS`] on the way | the link gives way, its target stays; a linked folder is a folder |
+//! | a link that leads out, to nothing, or in a circle | left out and told; as if it were not there | refused; one to nothing gives way when that is asked for |
+//! | a FIFO, a socket, a device | left out and told; never opened by a name that nobody saw to be a file | in the way, always |
+//! | what may not be read | left out and told | as what it is |
+//! | a name that is not UTF-8, has control characters or is too long | left out and told | cannot be asked for |
+//! | `.peershare`, under whatever name | as if it were not there | refused |
+//! | files that the system makes up (`/proc`) | left out and told | |
+//!
+//! An entry that changes while it is looked at is either of the two. A link that takes the place of
+//! a folder after that was opened changes nothing: what was opened is the folder.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -136,8 +154,7 @@ impl Folder {
 
     /// What the system knows of whatever has that name.
     pub(super) fn look(&self, path: &Path) -> io::Result<std::fs::Metadata> {
-        self.check_way_to_read(above(path))?;
-        let metadata = self.resolve(path, LOOK)?.metadata()?;
+        let metadata = self.resolve(path, LOOK, Self::check_way_to_read)?.metadata()?;
         match self.is_private((metadata.dev(), metadata.ino())) {
             true => Err(Errno::XDEV.into()),
             false => Ok(metadata),
@@ -156,9 +173,8 @@ impl Folder {
 
     /// Opens a regular file for reading; says also what it is.
     pub(super) fn open_file(&self, name: &FileName) -> Result<(File, Identity), StoreError> {
-        let way = self.check_way_to_read(above(name.as_path()));
-        let file = way
-            .and_then(|()| self.resolve(name.as_path(), READ))
+        let file = self
+            .resolve(name.as_path(), READ, Self::check_way_to_read)
             .map_err(StoreError::reaching(name))?;
         let metadata = file.metadata().map_err(StoreError::reaching(name))?;
         match metadata.is_file() {
@@ -167,10 +183,16 @@ impl Folder {
         }
     }
 
+    /// The same for a name that nobody has seen to be a file: opening a FIFO would let go on who
+    /// waits at its other end, and a device may do anything.
+    pub(super) fn open_after_look(&self, name: &FileName) -> Result<(File, Identity), StoreError> {
+        self.identity(name)?;
+        self.open_file(name)
+    }
+
     /// Opens a folder beneath this one.
     pub(super) fn enter(&self, path: &Path) -> io::Result<File> {
-        self.check_way(above(path))?;
-        let entered = self.resolve(path, ENTER)?;
+        let entered = self.resolve(path, ENTER, Self::check_way)?;
         self.check_not_private(&entered)?;
         Ok(entered)
     }
@@ -208,11 +230,19 @@ impl Folder {
         self.enter(path)
     }
 
-    fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+    /// Opens what a path leads to. `check` is for the folders on the way, once it is known that none
+    /// of them is a link, so that looking at them does not lead out either; a walk has its own.
+    fn resolve(
+        &self,
+        path: &Path,
+        flags: OFlags,
+        check: impl Fn(&Self, &Path) -> io::Result<()>,
+    ) -> io::Result<File> {
         match calls::open_beneath(&self.dir, path, flags) {
             // A link, or a system (or a container's filter) without this call.
             Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),
-            other => Ok(other?),
+            Ok(opened) => check(self, above(path)).map(|()| opened),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -286,7 +286,7 @@ impl Store {
 
     /// Opens a file of the served folder, whether it is hashed or not.
     pub fn open_named(&self, name: &FileName) -> Result<Opened, StoreError> {
-        let (file, identity) = self.looked_at()?.disk.folder.open_file(name)?;
+        let (file, identity) = self.looked_at()?.disk.folder.open_after_look(name)?;
         Ok(Opened::new(file, identity, name.clone()))
     }
 

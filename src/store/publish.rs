@@ -6,10 +6,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, linkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, statat};
 use rustix::io::Errno;
 
 use super::disk::Disk;
+use super::folder::{place_in, place_of};
 use super::placing::{Placing, copy_bytes, same_bytes};
 use super::{Store, StoreError, attributes, calls};
 use crate::content::FileName;
@@ -145,7 +146,14 @@ impl Store {
             io::ErrorKind::Interrupted => StoreError::Interrupted,
             _ => super::placing::unplaceable(disk, name, 0, error),
         };
-        let source = File::open(path).map_err(cannot)?;
+        // It was a file a moment ago; what has taken its place since is not followed nor waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+        let source = File::from(opened.map_err(cannot)?);
+        let metadata = source.metadata().map_err(cannot)?;
+        if !metadata.is_file() {
+            return Err(StoreError::NotAFile { name: name.clone() });
+        }
         if let Ok((there, _)) = disk.folder.open_file(name) {
             return match same_bytes(&source, &there).map_err(cannot)? {
                 true => {
@@ -155,7 +163,7 @@ impl Store {
                 false => Err(cannot(io::ErrorKind::AlreadyExists.into())),
             };
         }
-        let length = source.metadata().map_err(cannot)?.len();
+        let length = metadata.len();
         let parent = disk.folder.make_parent(name).map_err(cannot)?;
         let to = (&parent, name.last_part());
         let way = place(disk, &source, path, to, goes_on).map_err(cannot)?;
@@ -204,7 +212,14 @@ fn place_over(
         return give_name().map(|()| Published::Reflink);
     }
     match linkat(CWD, path, to.0, to.1, AtFlags::empty()) {
-        Ok(()) => return Ok(Published::HardLink),
+        Ok(()) => {
+            let linked = statat(to.0, to.1, AtFlags::SYMLINK_NOFOLLOW)?;
+            if place_in(&linked) == place_of(source)? {
+                return Ok(Published::HardLink);
+            }
+            // Something else has the path by now.
+            calls::remove(to.0, to.1)?;
+        }
         Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
         // Another file system, or one without links, or not ours to link.
         Err(_) => {}

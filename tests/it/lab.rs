@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -395,6 +395,9 @@ impl Outcome {
 pub struct Traffic {
     pub received: AtomicU64,
     pub sent: AtomicU64,
+    /// Bytes that must never cross, and whether they have.
+    pub secret: Mutex<Option<Vec<u8>>>,
+    pub leaked: AtomicBool,
     trap: Mutex<Option<Trap>>,
     /// All connections; none any more when the client is dead.
     closers: Mutex<Option<Vec<Closer>>>,
@@ -402,8 +405,8 @@ pub struct Traffic {
 
 impl Default for Traffic {
     fn default() -> Self {
-        let (received, sent, trap) = Default::default();
-        Self { received, sent, trap, closers: Mutex::new(Some(Vec::new())) }
+        let (received, sent, secret, leaked, trap) = Default::default();
+        Self { received, sent, secret, leaked, trap, closers: Mutex::new(Some(Vec::new())) }
     }
 }
 
@@ -432,7 +435,16 @@ impl Traffic {
         closers.iter().for_each(Closer::close);
     }
 
-    fn count(&self, counter: &AtomicU64, bytes: usize) {
+    fn count(&self, counter: &AtomicU64, bytes: &[u8]) {
+        if let Some(secret) = &*self.secret.lock().unwrap()
+            && bytes.windows(secret.len()).any(|window| window == secret)
+        {
+            self.leaked.store(true, SeqCst);
+        }
+        self.count_only(counter, bytes.len());
+    }
+
+    fn count_only(&self, counter: &AtomicU64, bytes: usize) {
         counter.fetch_add(bytes as u64, SeqCst);
         let sum = self.received.load(SeqCst) + self.sent.load(SeqCst);
         let sprung = self.trap.lock().unwrap().take_if(|trap| trap.after <= sum);
@@ -485,7 +497,7 @@ struct MeteredStream {
 impl Read for MeteredStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.inner.read(buffer)?;
-        self.traffic.count(&self.traffic.received, got);
+        self.traffic.count(&self.traffic.received, &buffer[..got]);
         Ok(got)
     }
 }
@@ -493,7 +505,7 @@ impl Read for MeteredStream {
 impl Write for MeteredStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.inner.write(bytes)?;
-        self.traffic.count(&self.traffic.sent, taken);
+        self.traffic.count(&self.traffic.sent, &bytes[..taken]);
         Ok(taken)
     }
 
@@ -560,7 +572,7 @@ impl Stream for MeteredStream {
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<()> {
         self.inner.send_file(file, offset, len)?;
-        self.traffic.count(&self.traffic.sent, len);
+        self.traffic.count_only(&self.traffic.sent, len);
         Ok(())
     }
 
