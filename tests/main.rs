@@ -19,6 +19,7 @@
 //! | `it/confinement.rs` | served folders that change and mislead: nothing from outside, nothing to outside |
 //! | `it/crashes.rs` | processes that are killed at random moments |
 //! | `it/no_space.rs` | disks that become full in the middle |
+//! | `it/one_folder.rs` | several programs on one folder |
 //! | `it/outages.rs` | peers that go away in the middle and come back |
 //! | `it/busy.rs` | peers without a place at the moment |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
@@ -82,6 +83,7 @@ mod it {
     mod names;
     mod never_hashed;
     mod no_space;
+    mod one_folder;
     mod outages;
     mod prompt;
     mod readme;

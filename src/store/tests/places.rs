@@ -262,3 +262,68 @@ fn unusual_names_are_received_where_the_file_system_has_them() {
     }
     assert_eq!(fs::read_dir(served.path(".peershare/parts")).unwrap().count(), 0);
 }
+
+#[test]
+fn many_programs_that_hash_one_folder_lose_nothing_of_what_the_others_wrote_down() {
+    let served = Served::new();
+    let files = |who: usize| (0..40).map(move |number| format!("{who}-{number}"));
+    (0..4).flat_map(files).for_each(|file| served.write(&file, file.as_bytes()));
+    let names = |who| files(who).map(|file| name(&file)).collect::<Vec<_>>();
+    // Records that do not count any more, so that whoever opens the catalog compacts it.
+    for round in 0..700 {
+        served.write("again", &pattern(round));
+        hashed(&served.store, "again");
+    }
+    std::thread::scope(|scope| {
+        for who in 0..4 {
+            let (names, served) = (names(who), &served);
+            scope.spawn(move || {
+                for some in names.chunks(4) {
+                    // As another process, which starts, hashes and ends.
+                    let store = served.other();
+                    for name in some {
+                        store.manifest(name, &mut |_, _| true).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let fresh = served.other();
+    let unknown = (0..4).flat_map(files).filter(|file| !is_known(&fresh, file)).count();
+    assert_eq!(unknown, 0, "records were lost");
+    for file in (0..4).flat_map(files) {
+        assert_eq!(hashed(&fresh, &file).root(), manifest_of(&file, file.as_bytes()).root());
+    }
+}
+
+#[test]
+fn of_two_programs_that_give_one_name_exactly_one_does() {
+    let served = Served::new();
+    for round in 0..30 {
+        let file = format!("f{round}");
+        let data = [pattern(LENGTH + 1), pattern(LENGTH)];
+        let start = std::sync::Barrier::new(2);
+        let wins: Vec<bool> = std::thread::scope(|scope| {
+            let threads = data.each_ref().map(|data| {
+                let (file, start, served) = (&file, &start, &served);
+                scope.spawn(move || {
+                    let store = served.other();
+                    start.wait();
+                    match store.receive(manifest_of(file, data), false) {
+                        Ok(Reception::Part(part)) => {
+                            write(&part, data, 0..part.manifest().layout().count());
+                            part.complete().is_ok()
+                        }
+                        // The other one is at it, or through.
+                        Ok(Reception::Busy | Reception::InTheWay { .. }) => false,
+                        other => panic!("{other:?}"),
+                    }
+                })
+            });
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let winner = wins.iter().position(|won| *won).unwrap();
+        assert_eq!(wins.iter().filter(|won| **won).count(), 1, "{wins:?}");
+        assert!(fs::read(served.path(&file)).unwrap() == data[winner]);
+    }
+}
