@@ -77,8 +77,17 @@ pub const STALLS: u32 = 3;
 /// How long an answer to a small request (listing, manifest, offer) may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a page of a listing may take, for which the other side may have to hash files.
-pub const LISTING_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a peer may take over what takes time without getting on with it: hashing what was asked
+/// for, a page of a listing, for which it may have to hash files, or a chunk that it is still
+/// receiving. A disk that wakes up, or is busy with other things, needs no longer.
+pub const IDLING: Duration = Duration::from_secs(60);
+
+/// Names a second that a listing brings at least, over [`IDLING`].
+pub const LEAST_LISTED: u32 = 1;
+
+/// As so many of them counts a name for which a file was hashed, of up to [`SMALL_FILE`] bytes:
+/// slow disks read a quarter of a megabyte a second at least.
+pub const HASHED_COUNTS: usize = 15;
 
 /// Longest JSON header of a frame in bytes.
 pub const MAX_HEADER: u32 = 64 << 10;
@@ -131,9 +140,6 @@ pub const HASHING_WAIT_MS: u32 = 500;
 /// The same of the first answer. Then what is being hashed is fetched already; see
 /// [`early`](crate::fetch::early).
 pub const HASHING_FIRST_WAIT_MS: u32 = 20;
-
-/// How long a peer that hashes what was asked for may make no progress before it counts as stalled.
-pub const HASHING_STALL: Duration = Duration::from_secs(60);
 
 /// How often the user is told how far a peer is with hashing what was asked for.
 pub const HASHING_NOTES: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `it/downloads.rs` | grouping by content, files that are here, replacing, choosing by id |
 //! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
+//! | `it/liars.rs` | peers that keep one waiting without an end |
 //! | `it/never_hashed.rs` | files that are fetched while the peer that has them hashes them |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/confinement.rs` | served folders that change and mislead: nothing from outside, nothing to outside |
@@ -79,6 +80,7 @@ mod it {
     mod growing;
     mod hostile_clients;
     mod incomplete;
+    mod liars;
     mod listings;
     mod names;
     mod never_hashed;

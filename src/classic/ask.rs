@@ -30,6 +30,8 @@ pub struct Asker {
     pub cancel: Cancel,
     /// Is told what is said.
     pub heard: Heard,
+    /// How long it may get on with a file too slowly.
+    pub idling: Duration,
 }
 
 /// What a classic server says that it serves.

@@ -5,13 +5,14 @@
 //! connection, the lanes open a new one for each.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ask::{Asker, Call};
 use super::message::{CHUNK, END, Ripeness, characters, chunk_len, find, status};
 use crate::config;
 use crate::content::FileName;
 use crate::fetch::SourceError;
+use crate::transport::Pace;
 use crate::wire::WireError;
 
 /// Reads chunks of one file.
@@ -23,6 +24,9 @@ pub(super) struct Chunks {
     lanes: Vec<Lane>,
     /// Whether a connection can be used again; not known before it was tried.
     reuse: Option<bool>,
+    /// How quickly chunks must come; looked at over `idling`.
+    pace: Pace,
+    idling: Duration,
 }
 
 #[derive(Default)]
@@ -35,7 +39,9 @@ struct Lane {
 impl Chunks {
     pub(super) fn new(from: Asker, name: FileName, length: u64) -> Self {
         let lanes = (0..config::CLASSIC_LANES).map(|_| Lane::default()).collect();
-        Self { from, name, length, lanes, reuse: None }
+        let idling = from.idling;
+        let pace = Pace::new(config::CLASSIC_LEAST_READ, idling);
+        Self { from, name, length, lanes, reuse: None, pace, idling }
     }
 
     /// Gives `each` the chunks of these numbers, in their order: its data, or `None` past the
@@ -56,7 +62,12 @@ impl Chunks {
                 lane = (lane + 1) % self.width();
             }
             let Some((lane, index)) = asked.pop_front() else { return Ok(()) };
+            let asked = Instant::now();
             let answer = self.answer(lane, index)?;
+            self.pace.moved(answer.len(), asked.elapsed(), self.idling);
+            if self.pace.check().is_err() {
+                return Err(SourceError::Idles { what: "the file", after: self.idling });
+            }
             if !each(index, data_of(&answer, &self.name, index))? {
                 self.lanes.iter_mut().for_each(|lane| *lane = Lane::default());
                 return Ok(());

@@ -53,6 +53,7 @@ impl Work<'_> {
             network: self.caller.network.clone(),
             cancel: self.cancel.clone(),
             heard: Arc::new(|line| log::info!("{}", shown(line))),
+            idling: self.waits.idling,
         }
     }
 

@@ -5,9 +5,10 @@
 use std::io;
 use std::thread::{self, ScopedJoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Sender, bounded};
 
 use super::meaning::{self, Meaning, Nobody};
+use super::merging::{Lists, Next};
 use super::omissions;
 use super::table::Fold;
 use super::work::Work;
@@ -100,43 +101,110 @@ impl Attempt<'_> {
         let request = ListRequest {
             pattern: self.pattern.clone(),
             except: self.except.to_vec(),
+            waits: work.waits,
             ..ListRequest::default()
         };
         let request = &request;
         let audience = &work.transfers.surroundings.audience;
-        let (mut written, mut all) = (Written::default(), Vec::new());
+        let mut written = Written::default();
         let endings: Vec<Ending> = thread::scope(|scope| {
-            let (mut streams, mut asking) = (Vec::new(), Vec::new());
+            let (mut lists, mut asking) = (Vec::new(), Vec::new());
             for peer in &work.peers {
                 let (send, pages) = bounded(PAGES_AHEAD);
-                streams.push(Stream { pages, page: Vec::new().into_iter(), head: None });
+                lists.push(pages);
                 let ask = move || ask(work, peer, request, &send);
                 asking.push(threads::start_in(scope, format!("list-{}", peer.id), ask));
             }
-            match self.layout {
-                Layout::Tabs | Layout::Null | Layout::Json => {
-                    written = stream(audience.as_ref(), &mut streams, self.layout)
-                }
-                Layout::Aligned => all = gather(&mut streams, self.within.as_deref()),
-            }
-            // Whoever still lists is told that nobody reads any more.
-            drop(streams);
+            let lists = Lists::new(lists, config::LIST_PATIENCE.min(work.waits.stall));
+            // Whoever still lists is told that nobody reads any more when this is over.
+            written = match self.layout {
+                Layout::Aligned => self.tables(lists),
+                layout => stream(audience.as_ref(), lists, layout),
+            };
             let end = |thread: io::Result<ScopedJoinHandle<'_, Ending>>| {
                 thread.map_err(SourceError::NoThread)?.join().unwrap_or(Err(SourceError::Stalled))
             };
             asking.into_iter().map(end).collect()
         });
         let answered = endings.iter().any(Result::is_ok);
-        if self.layout == Layout::Aligned
-            && (!all.is_empty() || (answered && self.pattern.is_none()))
-        {
-            let mut table = Vec::new();
-            table::write(&all, self.layout, &mut table);
-            written = Written { any: true, status: audience.table(&table) };
+        if self.layout == Layout::Aligned && !written.any && answered && self.pattern.is_none() {
+            written = self.table(&[]);
         }
         let left_out = endings.iter().flatten().any(|left_out| !left_out.is_empty());
         Shown { any: written.any || left_out, endings, printed: written.status }
     }
+}
+
+impl Attempt<'_> {
+    /// One table of all lists, or one of those that came in time and another one of the rest. What
+    /// lies deeper than directly within the folder is folded.
+    fn tables(&self, mut lists: Lists) -> Written {
+        let folder = self.within.as_deref();
+        let mut parts: Vec<Part> = self.work.peers.iter().map(|_| Part::within(folder)).collect();
+        let (mut written, mut told) = (Written::default(), false);
+        loop {
+            match lists.next_page(told) {
+                Next::Page(place, files) => {
+                    if let Some(part) = parts.get_mut(place) {
+                        part.add(files);
+                    }
+                }
+                Next::Late => {
+                    let late: Vec<usize> = lists.open().collect();
+                    let rows = rows(&mut parts, |place| !late.contains(&place));
+                    let ids = late.iter().filter_map(|place| self.work.peers.get(*place));
+                    let ids: Vec<&str> = ids.map(|peer| peer.id.as_str()).collect();
+                    if !rows.is_empty() {
+                        written = self.table(&rows);
+                        let who = select::folded(&ids).join(", ");
+                        let what = format!("still waiting for the files of {who}");
+                        self.work.transfers.surroundings.audience.note(&what);
+                    }
+                    told = true;
+                }
+                Next::End => break,
+            }
+        }
+        let rows = rows(&mut parts, |_| true);
+        if rows.is_empty() { written } else { self.table(&rows) }
+    }
+
+    fn table(&self, rows: &[Listed]) -> Written {
+        let mut table = Vec::new();
+        table::write(rows, self.layout, &mut table);
+        Written { any: true, status: self.work.transfers.surroundings.audience.table(&table) }
+    }
+}
+
+/// What one peer has, for the table.
+enum Part {
+    Folded(Fold),
+    Whole(Vec<Listed>),
+}
+
+impl Part {
+    fn within(folder: Option<&str>) -> Self {
+        folder.map_or(Self::Whole(Vec::new()), |folder| Self::Folded(Fold::new(folder)))
+    }
+
+    fn add(&mut self, files: Vec<Listed>) {
+        match self {
+            Self::Folded(fold) => files.into_iter().for_each(|file| fold.add(file)),
+            Self::Whole(all) => all.extend(files),
+        }
+    }
+}
+
+/// The rows of those peers, which are done with then.
+fn rows(parts: &mut [Part], of: impl Fn(usize) -> bool) -> Vec<Listed> {
+    let (mut all, done) = (Vec::new(), || Part::Whole(Vec::new()));
+    for (_, part) in parts.iter_mut().enumerate().filter(|(place, _)| of(*place)) {
+        match std::mem::replace(part, done()) {
+            Part::Folded(fold) => all.extend(fold.rows()),
+            Part::Whole(rows) => all.extend(rows),
+        }
+    }
+    all
 }
 
 impl Shown {
@@ -208,87 +276,22 @@ fn ask_framed(
     list(peer, request, &work.caller, &work.cancel, &mut each)
 }
 
-/// The list of one peer, file by file.
-struct Stream {
-    pages: Receiver<Vec<Listed>>,
-    page: std::vec::IntoIter<Listed>,
-    head: Option<Listed>,
-}
-
-impl Stream {
-    /// The next file, which stays.
-    fn peek(&mut self) -> Option<&Listed> {
-        while self.head.is_none() {
-            match self.page.next() {
-                Some(file) => self.head = Some(file),
-                None => self.page = self.pages.recv().ok()?.into_iter(),
-            }
-        }
-        self.head.as_ref()
-    }
-
-    /// Whether the next file is here, or the end, so that nothing has to be waited for.
-    fn is_ready(&mut self) -> bool {
-        while self.head.is_none() {
-            match self.page.next() {
-                Some(file) => self.head = Some(file),
-                None => match self.pages.try_recv() {
-                    Ok(page) => self.page = page.into_iter(),
-                    Err(error) => return error == TryRecvError::Disconnected,
-                },
-            }
-        }
-        true
-    }
-
-    fn next(&mut self) -> Option<Listed> {
-        self.peek()?;
-        self.head.take()
-    }
-}
-
 /// Writes one line a file while the lists come, merged by name. What is waited for is never waited
 /// for while the output is held.
-fn stream(audience: &dyn Audience, streams: &mut [Stream], layout: Layout) -> Written {
+fn stream(audience: &dyn Audience, mut lists: Lists, layout: Layout) -> Written {
     let (mut lines, mut any) = (Vec::new(), false);
     loop {
-        let waits = !streams.iter_mut().all(Stream::is_ready);
-        if lines.len() >= config::LISTING_AT_ONCE || (waits && !lines.is_empty()) {
+        if lines.len() >= config::LISTING_AT_ONCE || (!lines.is_empty() && !lists.is_ready()) {
             match audience.part(&std::mem::take(&mut lines)) {
                 Ok(true) => {}
                 Ok(false) => return Written { any, status: ExitStatus::Success },
                 Err(status) => return Written { any, status },
             }
         }
-        let Some(first) =
-            streams.iter_mut().filter_map(|stream| Some(stream.peek()?.name.clone())).min()
-        else {
-            break;
-        };
-        let namesake = |stream: &mut Stream| {
-            let same = stream.peek().is_some_and(|head| head.name == first);
-            same.then(|| stream.next()).flatten()
-        };
-        let namesakes: Vec<Listed> = streams.iter_mut().filter_map(namesake).collect();
+        let Some(namesakes) = lists.next() else { break };
         table::write_namesakes(&namesakes, layout, &mut lines);
         any = true;
     }
     let status = audience.part(&lines).err().unwrap_or(ExitStatus::Success);
     Written { any, status }
-}
-
-/// All lists, for one table; what lies deeper than directly `within` a folder is folded.
-fn gather(streams: &mut [Stream], within: Option<&str>) -> Vec<Listed> {
-    let mut all = Vec::new();
-    for stream in streams {
-        let mut fold = within.map(Fold::new);
-        while let Some(file) = stream.next() {
-            match &mut fold {
-                Some(fold) => fold.add(file),
-                None => all.push(file),
-            }
-        }
-        all.extend(fold.map(Fold::rows).unwrap_or_default());
-    }
-    all
 }

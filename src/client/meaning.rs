@@ -358,7 +358,7 @@ fn likeness(one: &str, other: &str) -> f64 {
 /// Asks the peers what they have, and compares.
 pub(super) fn near(work: &Work<'_>, peers: &[Peer], wanted: &str) -> Near {
     let nearest = Mutex::new(Nearest::new(wanted));
-    let request = ListRequest { folders: true, ..ListRequest::default() };
+    let request = ListRequest { folders: true, waits: work.waits, ..ListRequest::default() };
     let ask = |peer: &Peer| {
         let mut each = |page: Vec<Entry>| {
             let mut nearest = nearest.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,6 +31,7 @@ mod jobs;
 mod local;
 mod manual;
 mod meaning;
+mod merging;
 mod objects;
 mod omissions;
 pub mod outcome;

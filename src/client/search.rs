@@ -44,8 +44,8 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatu
         ));
         return ExitStatus::Usage;
     }
-    let request =
-        ListRequest { pattern: Some(pattern), except: except.to_vec(), ..ListRequest::default() };
+    let (except, waits) = (except.to_vec(), work.waits);
+    let request = ListRequest { pattern: Some(pattern), except, waits, ..ListRequest::default() };
     let id = wanted.parse::<RootPrefix>().ok();
     let contents: Contents = Mutex::default();
     let ask = |peer: &Peer| search(work, peer, &request, id.as_ref(), &contents);

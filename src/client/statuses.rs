@@ -12,6 +12,7 @@ impl From<&SourceError> for ExitStatus {
             | SourceError::Lost(_)
             | SourceError::Stalled
             | SourceError::Busy(_)
+            | SourceError::Idles { .. }
             | SourceError::GaveUp { .. } => Self::Unreachable,
             SourceError::Refused(refusal) => refusal.into(),
             SourceError::AnotherPeer(_) => Self::Refused,

@@ -37,6 +37,10 @@ pub const CLASSIC_SILENCE: Duration = Duration::from_secs(60);
 /// an answer, and some programs open a connection for it, so over a long way it is not many.
 pub const CLASSIC_LEAST: u32 = 16;
 
+/// Bytes a second of answers to a download, at least. Four are under way at once, and each begins
+/// within [`CLASSIC_ANSWER`]; one that does and then drips would pass for hours.
+pub const CLASSIC_LEAST_READ: u32 = 64;
+
 /// Chunks of a classic transfer that may come before an earlier one.
 pub const CLASSIC_WINDOW: u32 = 4096;
 

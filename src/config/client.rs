@@ -85,5 +85,15 @@ pub const SHOWN_LIKE: usize = 3;
 /// From which likeness on (0 to 1) a name may have been meant.
 pub const LIKE_ENOUGH: f64 = 0.7;
 
+/// How long the lists of peers that answer are held back for one that does not, so that all become
+/// one list: a little longer than it takes to find that nobody answers ([`CONNECT_TIMEOUT`]).
+///
+/// [`CONNECT_TIMEOUT`]: super::CONNECT_TIMEOUT
+pub const LIST_PATIENCE: Duration = Duration::from_secs(4);
+
+/// How much longer they wait for every name that came from it; slower than that, it lists less than
+/// a page a second.
+pub const LIST_PATIENCE_NAME: Duration = Duration::from_millis(1);
+
 /// Bytes of a listing that are written at once while it comes.
 pub const LISTING_AT_ONCE: usize = 64 << 10;

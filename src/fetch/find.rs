@@ -17,7 +17,7 @@ use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root};
 use crate::threads;
 use crate::topology::Peer;
-use crate::transport::Cancel;
+use crate::transport::{Cancel, Pace};
 use crate::wire::{Head, Request, Response, Subject};
 
 /// A peer that has the file, with the connection that it said so on.
@@ -66,9 +66,9 @@ impl Outline {
 pub(super) fn manifest_over(
     connection: &mut Framed,
     subject: &Subject,
-    hashing: &dyn Fn(u64, u64),
+    (waits, hashing): (Waits, &dyn Fn(u64, u64)),
 ) -> Result<(Manifest, Attributes), SourceError> {
-    let meanwhile = Meanwhile { begins: &|_| (), goes_on: &|| (), note: hashing };
+    let meanwhile = Meanwhile { begins: &|_| (), goes_on: &|| (), note: hashing, waits };
     let mut outline = describe(connection, subject, u32::MAX, &meanwhile)?;
     let digests = outline.digests.take().ok_or_else(|| misbehaved("a manifest without digests"))?;
     Ok((outline.proven(digests)?, outline.attributes))
@@ -133,6 +133,7 @@ struct Meanwhile<'a> {
     goes_on: &'a dyn Fn(),
     /// Is told the bytes hashed and all bytes now and then, if it takes long.
     note: &'a dyn Fn(u64, u64),
+    waits: Waits,
 }
 
 impl Find<'_> {
@@ -243,7 +244,8 @@ impl Find<'_> {
                 hashes();
                 self.early.into_iter().for_each(Early::show);
             };
-            let meanwhile = Meanwhile { begins: &begins, goes_on: &goes_on, note: &note };
+            let meanwhile =
+                Meanwhile { begins: &begins, goes_on: &goes_on, note: &note, waits: self.waits };
             let outline =
                 describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &meanwhile);
             until_hashed.cancel();
@@ -265,8 +267,11 @@ fn describe(
     meanwhile: &Meanwhile<'_>,
 ) -> Result<Outline, SourceError> {
     let mut wait_ms = config::HASHING_FIRST_WAIT_MS;
-    let (mut most, mut advanced, mut noted) = (0, Instant::now(), None::<Instant>);
+    let (mut most, mut noted) = (0, None::<Instant>);
+    let idling = meanwhile.waits.idling;
+    let mut pace = Pace::new(config::SLOWEST_RATE, idling);
     loop {
+        let asked = Instant::now();
         let request = Request::Describe { subject: subject.clone(), wait_ms, digests_up_to };
         let wait = config::ANSWER_TIMEOUT + Duration::from_millis(wait_ms.into());
         let head = connection.ask_within(&request, &[], wait)??;
@@ -277,12 +282,12 @@ fn describe(
             }
             return Ok(outline);
         };
-        if done > most {
-            (most, advanced) = (done, Instant::now());
-        }
+        let more = usize::try_from(done.saturating_sub(most)).unwrap_or(usize::MAX);
+        most = most.max(done);
+        pace.moved(more, asked.elapsed(), wait);
         // A file that is never hashed is not waited for.
-        if advanced.elapsed() >= config::HASHING_STALL {
-            return Err(SourceError::Stalled);
+        if pace.check().is_err() {
+            return Err(SourceError::Idles { what: "hashing the file", after: idling });
         }
         if wait_ms == config::HASHING_FIRST_WAIT_MS {
             wait_ms = config::HASHING_WAIT_MS;

@@ -1,12 +1,15 @@
 //! What one peer serves.
 
+use std::time::Instant;
+
 use super::framed::Caller;
+use super::outage::Waits;
 use super::source::{SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Entry, FileName, Omission, Omissions, Selection};
 use crate::topology::Peer;
-use crate::transport::Cancel;
+use crate::transport::{Cancel, Pace};
 use crate::wire::{Request, Response, WireError};
 
 /// What is asked for of a listing.
@@ -20,6 +23,8 @@ pub struct ListRequest {
     pub folders: bool,
     /// With the roots of small files, which are hashed for it.
     pub hashed: bool,
+    /// How long is waited for what.
+    pub waits: Waits,
 }
 
 /// Asks a peer for its files, page by page, so that no more than two pages are in memory at once;
@@ -56,8 +61,10 @@ pub(super) fn list_over(
     };
     ask(connection, request, None)?;
     let (mut left_out, mut begun) = (0, false);
+    let mut pace = Pace::new(config::LEAST_LISTED, request.waits.idling);
     loop {
-        let head = connection.answer(config::LISTING_TIMEOUT)?;
+        let asked = Instant::now();
+        let head = connection.answer(request.waits.idling)?;
         let (next, now_left_out) = match head.message {
             Response::Listing { next, left_out } => (next, left_out),
             // What was given already is not given again.
@@ -67,6 +74,8 @@ pub(super) fn list_over(
         };
         begun = true;
         let payload = connection.take_payload()?;
+        // What is done with a page here is not the peer's time.
+        let took = asked.elapsed();
         left_out = left_out.max(now_left_out);
         let more = next.is_some();
         checked.check_next(next.as_ref())?;
@@ -79,7 +88,13 @@ pub(super) fn list_over(
             .checked_sub(payload.len())
             .ok_or_else(|| misbehaved("a listing without end"))?;
         checked.check(&entries)?;
+        let counts = if request.hashed { config::HASHED_COUNTS } else { 1 };
+        pace.moved(entries.len().saturating_mul(counts), took, request.waits.idling);
         each(entries);
+        if more && pace.check().is_err() {
+            let after = request.waits.idling;
+            return Err(SourceError::Idles { what: "its list", after });
+        }
         if !more {
             return if left_out > 0 {
                 omissions(connection, request, left_out)
@@ -116,7 +131,7 @@ fn ask(
     request: &ListRequest,
     after: Option<FileName>,
 ) -> Result<(), SourceError> {
-    let ListRequest { pattern, except, folders, hashed } = request.clone();
+    let ListRequest { pattern, except, folders, hashed, .. } = request.clone();
     Ok(connection
         .send(&Request::List { pattern, except, folders, hashed, after, limit: None }, &[])?)
 }

@@ -14,6 +14,35 @@
 //! * [`outage`]: how long a peer is waited for that was in use and is away, or is busy; [`busy`]:
 //!   questions to one that is
 //! * [`progress`]: what a transfer tells about itself
+//!
+//! # How long the asking side waits for what
+//!
+//! Each wait ends, whatever the other side does. `stall`, `outage` and `idling` are those of
+//! [`Waits`]; tests have shorter ones. A pace counts only the time in which this side waits.
+//!
+//! | it waits for | no longer than | and at least | then |
+//! |---|---|---|---|
+//! | a connection | [`CONNECT_TIMEOUT`] | | unreachable |
+//! | the greeting | [`GREETING_TIMEOUT`] | | it may be a classic peer, or too busy; see `client/classic.rs` |
+//! | an answer to a small request | [`ANSWER_TIMEOUT`] | | stalled |
+//! | a chunk, small files | `stall` without a byte | [`LEAST_RATE`] over [`STALLS`] of them | stalled; others fetch it |
+//! | a chunk that is not there yet | `idling`, when nothing comes from anybody | | it idles |
+//! | a file to be hashed | `idling` | [`SLOWEST_RATE`] over it | it idles |
+//! | a page of a list | `idling` | [`LEAST_LISTED`] over it | it idles; the others' files are shown before |
+//! | a chunk in the classic dialect | [`CLASSIC_ANSWER`] | [`CLASSIC_LEAST_READ`] over `idling` | it idles |
+//! | a peer that is busy | [`BUSY_PATIENCE`] with a question, `outage` with a transfer | | it is busy |
+//! | a peer that was in use and stalls or goes away | `outage`, if there is no other | | given up |
+//!
+//! [`CONNECT_TIMEOUT`]: crate::config::CONNECT_TIMEOUT
+//! [`GREETING_TIMEOUT`]: crate::config::GREETING_TIMEOUT
+//! [`ANSWER_TIMEOUT`]: crate::config::ANSWER_TIMEOUT
+//! [`LEAST_RATE`]: crate::config::LEAST_RATE
+//! [`STALLS`]: crate::config::STALLS
+//! [`SLOWEST_RATE`]: crate::config::SLOWEST_RATE
+//! [`LEAST_LISTED`]: crate::config::LEAST_LISTED
+//! [`CLASSIC_ANSWER`]: crate::config::CLASSIC_ANSWER
+//! [`CLASSIC_LEAST_READ`]: crate::config::CLASSIC_LEAST_READ
+//! [`BUSY_PATIENCE`]: crate::config::BUSY_PATIENCE
 
 // Public for `benches/` alone.
 #[doc(hidden)]

@@ -17,17 +17,26 @@ pub struct Waits {
     pub stall: Duration,
     /// How long a peer that was in use may be away.
     pub outage: Duration,
+    /// How long a peer may take over what takes time (hashing, listing, chunks that it is still
+    /// receiving itself) without getting on with it.
+    pub idling: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self::usual()
+    }
 }
 
 impl Waits {
     /// The usual ones.
     pub fn usual() -> Self {
-        Self { stall: config::STALL_TIMEOUT, outage: config::OUTAGE }
+        Self { stall: config::STALL_TIMEOUT, outage: config::OUTAGE, idling: config::IDLING }
     }
 
     /// Stalls after so long, and no outage is waited for.
     pub fn brief(stall: Duration) -> Self {
-        Self { stall, outage: Duration::ZERO }
+        Self { stall, outage: Duration::ZERO, ..Self::usual() }
     }
 }
 
@@ -120,7 +129,8 @@ mod tests {
     use super::*;
 
     fn waits(seconds: u64) -> Waits {
-        Waits { stall: Duration::from_secs(1), outage: Duration::from_secs(seconds) }
+        let (stall, outage) = (Duration::from_secs(1), Duration::from_secs(seconds));
+        Waits { stall, outage, ..Waits::usual() }
     }
 
     /// How many failures a second apart it takes until the peer is given up; `None` for never in an

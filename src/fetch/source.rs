@@ -27,6 +27,14 @@ pub enum SourceError {
     /// It has no place for us at the moment.
     #[error("it is busy ({})", .0.message)]
     Busy(Refusal),
+    /// It answers, but what it says leads nowhere.
+    #[error("it made no progress with {what} in {}", in_words(*after))]
+    Idles {
+        /// What it should have got on with.
+        what: &'static str,
+        /// How long that was watched.
+        after: Duration,
+    },
     /// It answered with an error.
     #[error("it refused: {}", .0.message)]
     Refused(Refusal),
@@ -94,6 +102,7 @@ impl SourceError {
             | Self::BadChunk
             | Self::AnotherPeer(_)
             | Self::GaveUp { .. }
+            | Self::Idles { .. }
             | Self::NoThread(_)
             | Self::Misbehaved(_) => false,
         }

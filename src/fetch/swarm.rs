@@ -349,9 +349,11 @@ impl<'e, 'a> Worker<'e, 'a> {
     }
 
     /// The source does not have a chunk that it was asked for.
-    pub(super) fn not_yet(&self, exchange: &Exchange) -> Result<(), SourceError> {
+    pub(super) fn not_yet(&self, exchange: &mut Exchange) -> Result<(), SourceError> {
         if !self.is_orphaned() {
             lock(&self.engine.ledger).not_yet(self.id);
+            // As long as anything comes from anybody, it may be waiting for the same.
+            exchange.still_waits(self.engine.progress.done(), Instant::now())?;
             // Where it may not wait, it answers at once.
             self.wait_for_news();
             return Ok(());

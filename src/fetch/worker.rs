@@ -219,7 +219,8 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.joining.get() == Joining::Together {
             self.take_part(&mut *source, scope)?;
         }
-        let mut exchange = Exchange::default();
+        let (idling, done) = (self.engine.waits.idling, self.engine.progress.done());
+        let mut exchange = Exchange::new(idling, done, Instant::now());
         loop {
             if self.was_bad() {
                 // The others need not wait for what this one says.

@@ -96,7 +96,13 @@ fn against<T: PartialEq + std::fmt::Debug + Send + Sync>(
 }
 
 fn asker(network: Arc<dyn Network>) -> Asker {
-    Asker { peer: peer("p2"), network, cancel: Cancel::new(), heard: Arc::new(|_| {}) }
+    Asker {
+        peer: peer("p2"),
+        network,
+        cancel: Cancel::new(),
+        heard: Arc::new(|_| {}),
+        idling: DEADLINE,
+    }
 }
 
 fn name() -> FileName {
@@ -424,4 +430,35 @@ impl Network for Gone {
         let _one_at_a_time = self.0.lock();
         Ok(Box::new(memory::pair().0))
     }
+}
+
+/// A server that sends a byte of each chunk in so long.
+struct Drips(Duration);
+
+impl Network for Drips {
+    fn dial(&self, _: &Peer, _: Duration, _: &Cancel) -> io::Result<Box<dyn Stream>> {
+        let ((near, mut far), pause) = (memory::pair(), self.0);
+        thread::spawn(move || {
+            let mut asked = [0; 100];
+            let got = far.read(&mut asked).unwrap_or(0);
+            let request = String::from_utf8_lossy(&asked[..got]).into_owned();
+            let Some((_, index)) = request.rsplit_once("chunk ") else {
+                return far.write_all(b"330 Ready to send file f.txt bytes 1000000");
+            };
+            far.write_all(format!("200 File f.txt chunk {index} ").as_bytes())?;
+            (0..100).try_for_each(|_| {
+                thread::park_timeout(pause);
+                far.write_all(b"x")
+            })
+        });
+        Ok(Box::new(near))
+    }
+}
+
+#[test]
+fn a_server_that_drips_is_told_and_left() {
+    let network = Arc::new(Drips(Duration::from_millis(25)));
+    let dripping = Asker { idling: Duration::from_secs(2), ..asker(network) };
+    let error = download(&dripping).unwrap_err();
+    assert!(error.contains("it made no progress with the file in 2 s"), "{error}");
 }

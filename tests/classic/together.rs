@@ -412,7 +412,8 @@ fn what_a_classic_peer_sends_is_verified_against_a_framed_peers_manifest() {
     let name: FileName = "long.txt".parse().unwrap();
     let classic = |id: &str, manifest: &peershare::content::Manifest| -> Box<dyn Dial> {
         let (network, cancel) = (network.clone(), Cancel::new());
-        let asker = Asker { peer: peer(id), network, cancel, heard: Arc::new(|_| {}) };
+        let asker =
+            Asker { peer: peer(id), network, cancel, heard: Arc::new(|_| {}), idling: DEADLINE };
         let length = asker.probe(&name).unwrap();
         assert!(
             ClassicPeer::new(asker.clone(), &name, manifest, length + 1).is_err(),

@@ -288,7 +288,12 @@ impl Lab {
 
     /// A client that is nobody; a peer that it is using may be away for so long.
     pub fn client_that_endures(&self, outage: Duration) -> Client {
-        self.client_with("me", false, Waits { stall: Duration::from_millis(200), outage })
+        self.client_with("me", false, Waits { outage, ..Waits::brief(Duration::from_millis(200)) })
+    }
+
+    /// A client that is nobody, and waits so long.
+    pub fn client_with_waits(&self, waits: Waits) -> Client {
+        self.client_with("me", false, waits)
     }
 
     fn client_of(&self, name: &str, is_peer: bool) -> Client {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use peershare::connection::Framed;
 use peershare::content::{Attributes, ChunkSet, Entry, Manifest};
@@ -22,6 +23,8 @@ pub enum Deed {
     Half,
     /// That answer, byte for byte in writes of their own.
     Dribble,
+    /// That answer: its head at once, its payload at a byte in that time, as long as anybody reads.
+    Trickle(Duration),
     /// Nothing, ever; the connection stays.
     Silence,
     /// These very bytes, and then it reads nothing any more; the connection stays.
@@ -210,6 +213,13 @@ impl Rogue {
                 return Ok(false);
             }
             Deed::Dribble => honest.chunks(1).try_for_each(|byte| stream.write_all(byte))?,
+            Deed::Trickle(pause) => {
+                stream.write_all(&wire::encode(&response, payload.len())?)?;
+                for byte in payload.chunks(1) {
+                    stream.write_all(byte)?;
+                    thread::park_timeout(pause);
+                }
+            }
             Deed::Silence | Deed::Deaf(_) => {}
             Deed::Cut => return Ok(false),
             Deed::Say(response, payload) => stream.write_all(&frame(&response, &payload)?)?,

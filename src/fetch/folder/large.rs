@@ -41,11 +41,13 @@ impl File<'_, '_> {
     fn run(&self, supplies: &mut [Supply<'_>]) -> Result<(), FileError> {
         match supplies {
             [Supply { peer, link: Link::Turned { connection, .. } }] => {
+                let note = |done, total| {
+                    (self.fetch.observer)(Event::Hashing { peer: peer.clone(), done, total });
+                };
+                let waits = self.fetch.waits;
                 let (manifest, attributes) =
-                    manifest_over(connection, &self.subject(), &|done, total| {
-                        (self.fetch.observer)(Event::Hashing { peer: peer.clone(), done, total });
-                    })
-                    .map_err(|error| lost(peer, error))?;
+                    manifest_over(connection, &self.subject(), (waits, &note))
+                        .map_err(|error| lost(peer, error))?;
                 let manifest = self.checked(manifest)?;
                 let report = || report_of(self.fetch.progress);
                 let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);

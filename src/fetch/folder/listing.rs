@@ -27,9 +27,10 @@ pub(super) fn plan(fetch: &mut FolderFetch<'_>, record: &Record) -> Result<Plan,
     let peers = supplies.iter().map(|supply| supply.peer().clone()).collect();
     let share = fetch.share;
     let (pattern, except) = (share.pattern.clone(), share.except.clone());
-    let request = ListRequest { pattern, except, folders: true, hashed: true };
+    let waits = fetch.waits;
+    let request = ListRequest { pattern, except, folders: true, hashed: true, waits };
     let (cancel, _registration) = fetch.cancel.child();
-    let (waits, observer) = (fetch.waits, fetch.observer);
+    let observer = fetch.observer;
     let plan = thread::scope(|scope| {
         let mut streams = Vec::new();
         for supply in &mut supplies {

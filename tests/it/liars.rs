@@ -1,0 +1,162 @@
+//! Peers that keep one waiting without an end: each wait of the asking side has one, the liar is
+//! named with what it did, and what the others have comes all the same.
+//!
+//! What the table in the docs of `fetch` says, row by row, with short limits.
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use peershare::client::ExitStatus;
+use peershare::fetch::Waits;
+use peershare::wire::{ErrorCode, Request, Response};
+
+use super::lab::{CHUNK, Client, Lab, bytes};
+use super::rogue::{Deed, Rogue, refuse};
+
+/// Limits that pass soon.
+fn short() -> Waits {
+    Waits { idling: Duration::from_millis(300), ..Waits::brief(Duration::from_millis(100)) }
+}
+
+/// A client with these, and a liar at `a`.
+fn meet(rogue: &Rogue) -> (Lab, Client) {
+    let mut lab = Lab::of(&["a", "b"]);
+    lab.rogue("a", rogue);
+    let client = lab.client_with_waits(short());
+    (lab, client)
+}
+
+/// The only file.
+fn data() -> Vec<u8> {
+    bytes(1, 3 * CHUNK)
+}
+
+/// What the liar does to `x`, and what is said of it.
+struct Lie {
+    rogue: fn() -> Rogue,
+    status: ExitStatus,
+    words: &'static str,
+}
+
+fn at_reads(deed: fn() -> Deed) -> Rogue {
+    Rogue::after("x", &data(), 1, deed)
+}
+
+/// Of one file.
+const LIES: [Lie; 5] = [
+    Lie {
+        rogue: || at_reads(|| Deed::Silence),
+        status: ExitStatus::Unreachable,
+        words: "it stopped answering",
+    },
+    Lie {
+        rogue: || at_reads(|| Deed::Trickle(Duration::from_millis(20))),
+        status: ExitStatus::Unreachable,
+        words: "it stopped answering",
+    },
+    Lie {
+        rogue: || at_reads(|| refuse(ErrorCode::NotYet)),
+        status: ExitStatus::Unreachable,
+        words: "it made no progress with the chunks that it is asked for",
+    },
+    Lie {
+        rogue: || at_reads(|| refuse(ErrorCode::Refused)),
+        status: ExitStatus::Refused,
+        words: "it refused: because",
+    },
+    Lie {
+        rogue: || at_reads(|| refuse(ErrorCode::Busy)),
+        status: ExitStatus::Unreachable,
+        words: "it is busy (because)",
+    },
+];
+
+#[test]
+fn a_liar_alone_is_named_with_what_it_did_and_its_file_is_not_there() {
+    for Lie { rogue, status, words } in LIES {
+        let (lab, mut client) = meet(&rogue());
+        client.run("download x a").is(status).tells(words);
+        assert!(lab.visible("me").is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn beside_a_liar_the_file_comes_from_elsewhere() {
+    for Lie { rogue, words, .. } in LIES {
+        let (mut lab, mut client) = meet(&rogue());
+        // Nothing comes from the other one before the liar was named.
+        let said = client.err.clone();
+        lab.rogue("b", &Rogue::good_after("x", &data(), move || said.wait_for(words)));
+        client.run("download x").succeeded();
+        lab.assert_has("me", "x", &data());
+    }
+}
+
+#[test]
+fn hashing_that_creeps_ends() {
+    let done = AtomicU64::new(0);
+    let creeping = Rogue::new("x", &data(), move |request, _| match request {
+        Request::Describe { .. } => {
+            let done = done.fetch_add(1, SeqCst);
+            Deed::Say(Response::Hashing { done, total: 1 << 40 }, Vec::new())
+        }
+        _ => Deed::Silence,
+    });
+    let (lab, mut client) = meet(&creeping);
+    let outcome = client.run("download x a").is(ExitStatus::Unreachable);
+    outcome.tells("it made no progress with hashing the file");
+    lab.put("b", "x", &data());
+    client.run("download x").succeeded();
+    lab.assert_has("me", "x", &data());
+}
+
+/// Pages without a name, each of which says that the next one begins further on.
+fn empty_pages() -> Rogue {
+    let page = AtomicU64::new(0);
+    Rogue::new("x", b"", move |request, _| match request {
+        Request::List { .. } => {
+            let next = format!("{:012}", page.fetch_add(1, SeqCst)).parse().ok();
+            Deed::Say(Response::Listing { next, left_out: 0 }, b"[]".to_vec())
+        }
+        _ => Deed::Silence,
+    })
+}
+
+#[test]
+fn a_list_that_leads_nowhere_ends_and_what_the_others_have_is_shown_meanwhile() {
+    let rogues = [
+        (empty_pages(), "it made no progress with its list"),
+        (Rogue::new("x", b"", |_, _| Deed::Silence), "it stopped answering"),
+    ];
+    for (rogue, words) in rogues {
+        let (lab, mut client) = meet(&rogue);
+        lab.put("b", "good", b"good");
+        for line in ["filelist", "search good"] {
+            client.run(line).is(ExitStatus::SomePeersFailed).prints("good").tells(words);
+        }
+        client.run("filelist a").is(ExitStatus::Unreachable).tells(words);
+        // A folder comes from those that can list it.
+        lab.put("b", "d/f", b"f");
+        client.run("download d/").succeeded().tells(words);
+        lab.assert_has("me", "d/f", b"f");
+    }
+}
+
+#[test]
+fn files_of_others_are_shown_while_one_peer_still_lists() {
+    let mut lab = Lab::of(&["a", "b"]);
+    lab.put("b", "good", b"good");
+    let mut client = lab.client_with_waits(Waits::brief(Duration::from_secs(20)));
+    let out = client.out.clone();
+    // It answers once its files were waited for in vain.
+    lab.rogue(
+        "a",
+        &Rogue::new("late", b"late", move |request, _| {
+            if let Request::List { .. } = request {
+                out.wait_for("good");
+            }
+            Deed::Honest
+        }),
+    );
+    client.run("filelist").succeeded().prints("late");
+}
