@@ -3,7 +3,7 @@
 //! The file `.peershare/catalog` only grows: every file hashed or received appends one record (see
 //! `record`), and the last record of a name counts. Client and server append to the same catalog
 //! under `flock`, and each reads what the other has appended before it looks something up. Whoever
-//! opens it and finds that less than half of it counts writes it anew.
+//! reads it and finds that less than half of it counts writes it anew.
 //!
 //! A record is believed only while the file has the [`Identity`] that it had then, and its digests
 //! only if they lead to its root; so a torn or damaged catalog costs hashing again, never more.
@@ -38,6 +38,8 @@ struct State {
     file: Option<File>,
     /// Up to here the file was read and is sound; 0 before its first line was seen.
     end: u64,
+    /// Where the end was when it could not be compacted; it is tried again at twice that.
+    too_early: u64,
 }
 
 impl Catalog {
@@ -224,13 +226,12 @@ impl Catalog {
 
     fn refreshed(&self) -> (MutexGuard<'_, State>, Result<(), StoreError>) {
         let mut state = locked(&self.state);
-        let first = state.file.is_none();
         let read = state.refresh(&self.private).map_err(StoreError::io("cannot read the catalog"));
-        if first
-            && state.is_half_garbage()
+        if state.is_half_garbage()
             && let Err(error) = state.compact(&self.private)
         {
             log::warn!("cannot compact the catalog: {error}");
+            state.too_early = state.end;
         }
         (state, read)
     }
@@ -350,7 +351,8 @@ impl State {
     }
 
     fn is_half_garbage(&self) -> bool {
-        self.end > config::CATALOG_COMPACTED && self.index.live_bytes() < self.end / 2
+        self.end > config::CATALOG_COMPACTED.max(2 * self.too_early)
+            && self.index.live_bytes() < self.end / 2
     }
 
     /// Writes a catalog of the records that count and puts it in the place of the old one.

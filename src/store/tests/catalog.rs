@@ -94,11 +94,9 @@ fn damaged_digests_are_noticed_before_anything_is_served() {
 #[test]
 fn a_catalog_of_mostly_old_records_shrinks() {
     let served = Served::new();
-    for round in 0..600 {
-        served.write("f", &pattern(1000 + round));
-        hashed(&served.store, "f");
-    }
-    let before = fs::metadata(catalog(&served)).unwrap().len();
+    served.write("f", b"f");
+    hashed(&served.store, "f");
+    let before = bloat(served.folder.path());
     let again = served.other();
     assert!(is_known(&again, "f"));
     let after = fs::metadata(catalog(&served)).unwrap().len();
@@ -107,6 +105,19 @@ fn a_catalog_of_mostly_old_records_shrinks() {
     served.write("g", b"g");
     hashed(&served.store, "g");
     assert!(is_known(&again, "g") && is_known(&served.store, "f"));
+}
+
+#[test]
+fn a_catalog_does_not_grow_without_end_while_it_is_open() {
+    let served = Served::new();
+    let mut longest = 0;
+    for round in 0..1500 {
+        served.write("f", &pattern(1000 + round));
+        hashed(&served.store, "f");
+        longest = longest.max(fs::metadata(catalog(&served)).unwrap().len());
+    }
+    assert!(is_known(&served.store, "f"));
+    assert!(longest < 2 * config::CATALOG_COMPACTED, "{longest} bytes");
 }
 
 #[test]
