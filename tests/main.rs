@@ -48,6 +48,7 @@
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
 //! | `it/access_log.rs` | what a server writes about who took and gave what |
 //! | `it/golden_bytes.rs` | what every message of the framed dialect is on the wire |
+//! | `it/soak.rs` | what servers hold after much work |
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
 //!
 //! No test sleeps, knows a port in advance or needs the internet; every wait has a deadline.
@@ -96,6 +97,7 @@ mod it {
     mod shortage;
     mod simulation;
     mod sizes_and_names;
+    mod soak;
     mod sparse;
     mod swarms;
     mod together;

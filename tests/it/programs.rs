@@ -212,6 +212,11 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has not ended yet.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
