@@ -7,10 +7,10 @@ use super::outage::Waits;
 use super::source::{SourceError, misbehaved};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{Entry, FileName, Omission, Omissions, Selection};
+use crate::content::{Entry, FileName, Omissions, Selection};
 use crate::topology::Peer;
 use crate::transport::{Cancel, Pace};
-use crate::wire::{Request, Response, WireError};
+use crate::wire::{self, Request, Response, Rows};
 
 /// What is asked for of a listing.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +82,7 @@ pub(super) fn list_over(
         if more {
             ask(connection, request, next)?;
         }
-        let entries: Vec<Entry> = serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
+        let entries = page_of(&payload)?;
         checked.room = checked
             .room
             .checked_sub(payload.len())
@@ -105,6 +105,14 @@ pub(super) fn list_over(
     }
 }
 
+/// Reads a page; one that is longer than pages may be is not kept.
+fn page_of(payload: &[u8]) -> Result<Vec<Entry>, SourceError> {
+    match wire::rows(payload, config::LIST_PAGE)? {
+        Rows { first, more: false } => Ok(first),
+        Rows { .. } => Err(misbehaved("a listing without end")),
+    }
+}
+
 /// Asks what `count` entries were left out; a peer of an earlier version only counts them.
 fn omissions(
     connection: &mut Framed,
@@ -116,9 +124,7 @@ fn omissions(
     match answer.map(|head| head.message) {
         Ok(Response::LeftOut { count: now }) => {
             let payload = connection.take_payload()?;
-            let mut told: Vec<Omission> =
-                serde_json::from_slice(&payload).map_err(WireError::BadHeader)?;
-            told.truncate(config::OMISSIONS_TOLD);
+            let told = wire::rows(&payload, config::OMISSIONS_TOLD)?.first;
             Ok(Omissions { count: count.max(now), told })
         }
         Ok(other) => Err(misbehaved(format!("{other:?} in answer to left_out"))),
@@ -160,7 +166,7 @@ impl Checked {
 
     fn check(&mut self, entries: &[Entry]) -> Result<(), SourceError> {
         self.count = self.count.saturating_add(entries.len());
-        if entries.len() > config::LIST_PAGE || self.count > config::MAX_LISTED {
+        if self.count > config::MAX_LISTED {
             return Err(misbehaved("a listing without end"));
         }
         for entry in entries {

@@ -11,7 +11,7 @@ use crate::content::torrent::Torrent;
 use crate::content::{
     ChunkLayout, ChunkSet, Digest, Entry, FileName, Manifest, Omission, Root, Selection, pattern,
 };
-use crate::wire::Failed;
+use crate::wire::{self, Failed, Rows};
 
 pub(super) fn listings() -> Vec<Vec<u8>> {
     let root = Root::of_nothing();
@@ -33,6 +33,13 @@ pub(super) fn listing(bytes: &[u8]) {
         assert!(entry.room() <= entry.length);
         assert!(entry.attributes().permissions().is_none_or(|mode| mode <= 0o777));
         assert!(!entry.folder || entry.root.is_some() || entry.content().is_none());
+    }
+    let all = serde_json::from_slice::<Vec<Entry>>(bytes).ok();
+    if let Ok(Rows { first, more }) = wire::rows::<Entry>(bytes, 2) {
+        let all = all.as_ref().map(|all| (all.get(..2).unwrap_or(all), all.len() > 2));
+        assert!(all.is_none_or(|all| all == (&first[..], more)) && first.len() <= 2);
+    } else {
+        assert_eq!(all, None, "rows are told from an array");
     }
     again::<Vec<Omission>>(bytes);
     again::<Vec<Failed>>(bytes);

@@ -6,7 +6,7 @@ use super::Responder;
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{Attributes, Manifest};
-use crate::wire::{Failed, Head, Refusal, Report, Request, Response, Share, WireError};
+use crate::wire::{self, Failed, Head, Refusal, Report, Request, Response, Share, WireError};
 
 /// How an offer ended well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,8 +138,8 @@ pub fn offer_folder(
             Request::Report {
                 report: Report::FolderFinished { received, bytes, here, failed },
             } => {
-                let failures = serde_json::from_slice(&connection.take_payload()?)
-                    .map_err(WireError::BadHeader)?;
+                let told = connection.take_payload()?;
+                let failures = wire::rows(&told, config::SHOWN_FAILURES)?.first;
                 return Ok(FolderReport { received, bytes, here, failed, failures });
             }
             Request::Report { report: Report::Failed(refusal) } => {

@@ -159,12 +159,14 @@ mod caps;
 mod frame;
 mod message;
 mod refusal;
+mod rows;
 mod state;
 
 pub use caps::Message;
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
 pub use message::{Failed, Report, Request, Response, Share, Subject};
 pub use refusal::{ErrorCode, Refusal};
+pub use rows::{Rows, rows};
 pub use state::State;
 
 /// What every framed connection begins with.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use peershare::config;
 use peershare::connection::{Framed, Identity, buffered};
 use peershare::content::torrent::Torrent;
-use peershare::content::{ChunkLayout, ChunkSet, Digest, Manifest, Root};
+use peershare::content::{ChunkLayout, ChunkSet, Digest, Entry, Manifest, Root};
 use peershare::store::{ListQuery, Store};
 use peershare::transport::memory;
 use peershare::wire::{self, MAGIC, Request, Response, VERSION};
@@ -137,6 +137,19 @@ fn a_payload_takes_no_more_than_what_came() {
         speaking.join().unwrap();
         assert!(payload.is_err(), "{what}");
     }
+}
+
+#[test]
+fn rows_without_end_take_no_more_than_those_that_are_wanted() {
+    let _alone = alone();
+    let name = |number: u32| format!(r#"{{"name":"{number:06}"}}"#);
+    let page: Vec<String> = (0..300_000).map(name).collect();
+    let page = format!("[{}]", page.join(",")).into_bytes();
+    let read = takes_at_most(MIB, "a page of 300,000 rows", || {
+        wire::rows::<Entry>(&page, config::LIST_PAGE)
+    });
+    let rows = read.unwrap();
+    assert!(rows.more && rows.first.len() == config::LIST_PAGE);
 }
 
 #[test]
