@@ -338,6 +338,11 @@ impl Framed {
         Ok(())
     }
 
+    /// Bytes of the last message's payload that nobody has read yet.
+    pub fn payload_due(&self) -> usize {
+        self.unread as usize
+    }
+
     /// The payload of the last message as bytes of their own. Memory grows with what arrives, not
     /// with what was announced.
     pub fn take_payload(&mut self) -> Result<Vec<u8>, WireError> {

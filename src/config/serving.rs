@@ -20,6 +20,19 @@ pub const IDLE_SPARED: Duration = Duration::from_secs(1);
 /// made room.
 pub const TRY_AGAIN_SECONDS: u64 = 2;
 
+/// Bytes of digests that all offers together may have in memory: the digests of 64 TiB in chunks of
+/// the usual size.
+pub const OFFERS_HELD: usize = 128 << 20;
+
+/// A payload that is longer than this counts as large: the digests of the usual chunks of 128 GiB.
+pub const LARGE_PAYLOAD: usize = 256 << 10;
+
+/// Bytes of small files that all answers under way may have in memory.
+pub const ANSWERS_HELD: usize = 512 << 20;
+
+/// How long a request for small files waits for such memory before it is told `busy`.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
 /// Open files that a server needs beside its connections: its log, listener, settings, catalog,
 /// locks, and folders that are being listed.
 pub const FILES_BESIDE: usize = 64;

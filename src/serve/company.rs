@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
+use super::budget::Budget;
 use super::gate::Gate;
 use super::handout::Handout;
 use crate::config;
@@ -21,6 +22,18 @@ pub struct Company {
     pub(super) gate: Arc<Gate>,
     /// Sessions in which something is being transferred.
     transfers: Arc<AtomicU64>,
+    /// Memory for answers that are made as a whole.
+    pub(super) answers: Answers,
+}
+
+/// See [`config::ANSWERS_HELD`].
+#[derive(Clone)]
+pub(super) struct Answers(pub(super) Budget);
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self(Budget::of(config::ANSWERS_HELD))
+    }
 }
 
 /// Counts as a transfer while it is there.

@@ -1,5 +1,6 @@
 //! Answers about many files: listings, what they leave out, and small files as a whole.
 
+use super::budget::Grant;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
 use crate::content::{Digest, Omission, Omissions, Root};
@@ -33,12 +34,14 @@ pub(super) fn left_out(store: &Store, pattern: Option<&str>, except: &[String]) 
     Ok((Response::LeftOut { count }, payload))
 }
 
-pub(super) fn gather(store: &Store, roots: &[u8]) -> Answer {
+/// Small files as a whole, for which `memory` is held until they are sent.
+pub(super) fn gather(store: &Store, memory: &mut Grant, roots: &[u8]) -> Answer {
     let roots = Digest::split(roots).filter(|roots| roots.len() <= config::GATHER_FILES);
     let roots = roots.ok_or_else(|| refusal(ErrorCode::BadRequest, "too many files at once"))?;
     let roots: Vec<Root> = roots.into_iter().map(Root).collect();
     let mut payload = Vec::new();
     let lengths = store.gather(&roots, config::GATHER_BYTES as usize, &mut payload);
     let lengths = lengths.map_err(|error| refusal_of(&error))?;
+    memory.keep(payload.len());
     Ok((Response::Gathered { lengths }, payload))
 }

@@ -3,6 +3,7 @@
 //! * [`Responder`]: answers one request after the other (`describe`, `many`: about one file, about
 //!   many)
 //! * [`Account`]: what one session gave, for the log
+//! * [`Budget`]: memory for payloads, of all connections together
 //! * `company`: what all connections know together: who reads what, and the handouts
 //! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
 //! * [`handout`]: who was handed which chunk, when several peers fetch a file at once; `handing`
@@ -13,6 +14,7 @@
 //! * [`offer`](mod@offer): offers a file to a peer and answers its requests until it has it
 
 mod account;
+mod budget;
 mod company;
 mod describe;
 pub mod gate;
@@ -26,6 +28,7 @@ pub mod rights;
 mod routes;
 
 pub use account::Account;
+pub use budget::{Budget, Grant};
 pub use company::{Company, Transferring};
 pub use refusals::refusal_of;
 pub use responder::Responder;

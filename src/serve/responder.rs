@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::account::Account;
+use super::budget::Grant;
 use super::company::{Company, Transferring};
 use super::describe::without_more;
 use super::handing::Next;
@@ -84,6 +85,7 @@ impl Responder {
     /// error here.
     pub fn answer(&mut self, connection: &mut Framed, request: Request) -> Result<(), WireError> {
         let (asked, mut entries) = (Instant::now(), 0);
+        let mut memory = None;
         let answer = match request {
             Request::Read { root, chunk, chunk_size, wait_ms } => {
                 return self.read(connection, Read { root, chunk, chunk_size, wait_ms });
@@ -108,7 +110,8 @@ impl Responder {
             }
             Request::Gather => {
                 let roots = connection.take_payload()?;
-                many::gather(&self.store, &roots)
+                self.memory()
+                    .and_then(|grant| many::gather(&self.store, memory.insert(grant), &roots))
             }
             Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
             Request::Ping => Ok((Response::Pong(Box::new(self.state())), Vec::new())),
@@ -138,6 +141,12 @@ impl Responder {
             }
             Err(refusal) => self.refuse(connection, refusal),
         }
+    }
+
+    /// Room for the longest answer that is made as a whole.
+    fn memory(&self) -> Result<Grant, Refusal> {
+        let room = self.company.answers.0.wait(config::GATHER_BYTES as usize, config::ANSWER_WAIT);
+        room.ok_or_else(|| refusal(ErrorCode::Busy, "this peer gives to many others just now"))
     }
 
     /// How we are doing; what cannot be told now is left out.

@@ -30,7 +30,7 @@ use crate::classic;
 use crate::config;
 use crate::connection::{Framed, Identity};
 use crate::logging::Repeated;
-use crate::serve::{Company, Rights};
+use crate::serve::{Budget, Company, Rights};
 use crate::store::Store;
 use crate::threads;
 use crate::topology::{Topology, TopologyFile};
@@ -63,6 +63,8 @@ struct Shared {
     /// Ends all sessions.
     cancel: Cancel,
     company: Company,
+    /// Memory for the digests of what is offered.
+    offered: Budget,
     running: running::Running,
     turned_away: Repeated,
     unstarted: Repeated,
@@ -90,6 +92,7 @@ impl Host {
             seats: Seats::new(limits.rule()),
             cancel: Cancel::new(),
             company: Company::default(),
+            offered: Budget::of(config::OFFERS_HELD),
             running: running::Running::default(),
             turned_away: Repeated::new(),
             unstarted: Repeated::new(),

@@ -17,7 +17,7 @@ use crate::fetch::{
     Supply, Swarm, TransferError, Waits,
 };
 use crate::logging::{Tally, named};
-use crate::serve::refusal_of;
+use crate::serve::{Grant, refusal_of};
 use crate::store::{PartFile, Reception, StoreError};
 use crate::threads;
 use crate::topology::PeerId;
@@ -35,7 +35,7 @@ pub(super) fn receive(
             receive_folder(shared, &mut connection, &share, replace)?;
             return Ok(connection);
         }
-        offer => match Offer::read(&mut connection, offer)? {
+        offer => match Offer::read(shared, &mut connection, offer)? {
             Ok(offer) => offer,
             Err(refusal) => {
                 log::info!("refused an upload from {}: {}", connection.who(), refusal.message);
@@ -81,24 +81,46 @@ struct Offer {
     attributes: Attributes,
     replace: bool,
     swarm: bool,
+    /// The memory of its digests.
+    _memory: Grant,
 }
 
 impl Offer {
-    /// Reads the digests behind the offer, and compares them with its root.
-    fn read(connection: &mut Framed, offer: Request) -> Result<Result<Self, Refusal>, WireError> {
+    /// Reads the digests behind the offer, if there is room for them, and compares them with its
+    /// root.
+    fn read(
+        shared: &Shared,
+        connection: &mut Framed,
+        offer: Request,
+    ) -> Result<Result<Self, Refusal>, WireError> {
         let Request::Offer { name, length, chunk_size, root, attributes, replace, swarm } = offer
         else {
             return Err(WireError::Unexpected("not an offer".to_owned()));
         };
-        let payload = connection.take_payload()?;
         let bad = |what: String| Refusal { code: ErrorCode::BadRequest, message: what };
-        let manifest = ChunkLayout::new(length, chunk_size)
-            .map_err(|error| error.to_string())
-            .and_then(|layout| {
-                let digests = Digest::split(&payload).ok_or("odd digests")?;
+        let layout = match ChunkLayout::new(length, chunk_size) {
+            Ok(layout) => layout,
+            Err(error) => return Ok(Err(bad(error.to_string()))),
+        };
+        let Some(memory) = shared.offered.take(connection.payload_due()) else {
+            let message = format!(
+                "this peer has no memory to spare for the digests of {name}; try again in {} s",
+                config::FRAME_TIMEOUT.as_secs()
+            );
+            return Ok(Err(Refusal { code: ErrorCode::Busy, message }));
+        };
+        let payload = connection.take_payload()?;
+        let manifest =
+            Digest::split(&payload).ok_or("odd digests".to_owned()).and_then(|digests| {
                 Manifest::new(name, layout, root, digests).map_err(|error| error.to_string())
             });
-        let offer = |manifest| Self { manifest: Arc::new(manifest), attributes, replace, swarm };
+        let offer = |manifest| Self {
+            manifest: Arc::new(manifest),
+            attributes,
+            replace,
+            swarm,
+            _memory: memory,
+        };
         Ok(manifest.map_err(bad).map(offer))
     }
 }

@@ -1,10 +1,14 @@
 //! Garbage, lies and sudden ends against the answering side. After each of them it serves on.
 
+use std::io::Read;
+use std::time::Duration;
+
 use peershare::client::ExitStatus;
+use peershare::config;
 use peershare::content::{Attributes, Digest};
 use peershare::serve::Rights;
 use peershare::server::Limits;
-use peershare::wire::{ErrorCode, MAGIC, Report, Request, Response, VERSION};
+use peershare::wire::{self, ErrorCode, MAGIC, Report, Request, Response, VERSION};
 
 use super::lab::{CHUNK, DEADLINE, LONG, Lab, bytes, eventually, manifest};
 use super::speaker::Speaker;
@@ -308,6 +312,50 @@ fn an_uploader_that_answers_nonsense_is_told() {
     };
     assert!(failed.message.contains("broke the protocol"), "{failed:?}");
     still_serves(&lab);
+}
+
+#[test]
+fn digests_that_stop_coming_take_no_more_memory_than_all_of_them_may_have() {
+    let lab = lab();
+    let (length, chunk_size) = (31 << 25, 16 << 10);
+    let offer = |name: &str| Request::Offer {
+        name: name.parse().unwrap(),
+        length,
+        chunk_size,
+        root: manifest("x", b"x").root(),
+        attributes: Attributes::default(),
+        replace: false,
+        swarm: false,
+    };
+    let digests = (length / u64::from(chunk_size)) as usize * Digest::LEN;
+    let mut held = Vec::new();
+    for number in 0..60 {
+        let mut speaker = Speaker::introduced(&lab, "a");
+        speaker.raw(&wire::encode(&offer(&number.to_string()), digests).unwrap());
+        held.push(speaker);
+    }
+    // Those for which there is no room are told, and nothing of theirs is kept.
+    let most = config::OFFERS_HELD / 2 / digests;
+    let mut waiting = held;
+    let mut refused = Vec::new();
+    eventually("those that are too many are told", || {
+        let is_told = |speaker: &mut Speaker| {
+            speaker.0.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            speaker.0.read(&mut [0; 500]).is_ok_and(|length| length > 8)
+        };
+        refused.extend(waiting.extract_if(.., is_told));
+        waiting.len() <= most
+    });
+    assert_eq!(waiting.len(), most);
+    let mut usual = Speaker::introduced(&lab, "a");
+    usual.offer(&manifest("new", &bytes(2, LONG)));
+    drop((waiting, refused));
+    eventually("there is room again", || {
+        let mut speaker = Speaker::introduced(&lab, "a");
+        speaker.raw(&wire::encode(&offer("y"), digests).unwrap());
+        speaker.raw(&vec![0; digests]);
+        code_of(speaker.answer()) == ErrorCode::BadRequest
+    });
 }
 
 #[test]
