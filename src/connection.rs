@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::topology::PeerId;
-use crate::transport::{Closer, Pace, Stream, timed_out};
+use crate::transport::{Address, Closer, Pace, Stream, timed_out};
 use crate::wire::{self, ErrorCode, Head, Message, Refusal, Request, Response, WireError};
 
 /// Bytes read ahead at most: a few headers; payloads go past this buffer into the caller's.
@@ -168,6 +168,11 @@ impl Framed {
     /// Where the other side is, for messages.
     pub fn remote(&self) -> String {
         self.stream.get_ref().remote()
+    }
+
+    /// The address of the other side; none within this process.
+    pub fn address(&self) -> Option<Address> {
+        self.stream.get_ref().address()
     }
 
     /// What the log calls the other side: id, address and dialect, as `peer2 (192.168.1.11:40112,

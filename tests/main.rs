@@ -40,6 +40,7 @@
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
 //! | `it/shortage.rs` | what becomes of commands for which the system has no threads |
+//! | `it/bounds.rs` | what a server takes at most: length, room that stays free, begun uploads |
 //! | `it/deadlines.rs` | connections without an end: a byte now and then, in either direction |
 //! | `it/full_house.rs` | more connections than seats, threads or open files: nobody waits, and no address keeps others out |
 //! | `it/readme.rs` | what the README tells people to type |
@@ -66,6 +67,7 @@ mod it {
 
     mod access_log;
     mod architecture;
+    mod bounds;
     mod busy;
     mod client_program;
     mod commands;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use peershare::client::{self, ExitStatus, Program, Typed};
 use peershare::demo;
 use peershare::server::{self, Options, Serving};
+use peershare::store::Bounds;
 
 fn main() -> ExitCode {
     let status = match client::parse(env::args_os().skip(1)) {
@@ -35,6 +36,7 @@ fn serve(program: &Program) -> Result<Serving, String> {
         served_files: program.served_files.clone(),
         listen: None,
         limits: server::Limits::default(),
+        bounds: Bounds::default(),
         bwlimit: program.bwlimit.unwrap_or_default(),
         read_only: false,
     })

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 use peershare::client::shown;
 use peershare::logging::{self, Logging};
 use peershare::server::{self, Limits, Options};
+use peershare::store::Bounds;
 use peershare::transport::shaping;
 use peershare::{config, topology::PeerId};
 
@@ -39,6 +40,12 @@ struct Arguments {
     /// Refuse uploads
     #[arg(long)]
     read_only: bool,
+    /// Refuse uploads of longer files: bytes, or as in 500M, 1.5G or 2T
+    #[arg(long, value_name = "SIZE", value_parser = server::length)]
+    max_upload_size: Option<u64>,
+    /// Leave so much of the disk free
+    #[arg(long, value_name = "SIZE", value_parser = server::length, default_value = "0")]
+    reserve: u64,
     /// Say whether it could start so, what it would serve and where it would listen, and end
     #[arg(long)]
     check: bool,
@@ -75,13 +82,17 @@ fn main() -> ExitCode {
         max_per_address,
         bwlimit,
         read_only,
+        max_upload_size,
+        reserve,
         ..
     } = arguments;
     let Some(peer) = peer else { return fail("which peer of the settings this is, is missing") };
     let bwlimit = bwlimit.unwrap_or_default();
     let limits =
         Limits { connections: max_connections, per_address: max_per_address, ..Limits::default() };
-    let options = Options { peer, peer_settings, served_files, listen, limits, bwlimit, read_only };
+    let bounds = Bounds { largest: max_upload_size, reserve };
+    let options =
+        Options { peer, peer_settings, served_files, listen, limits, bwlimit, bounds, read_only };
     logging::start(arguments.logging, shown);
     if !arguments.check {
         return server::run(options);

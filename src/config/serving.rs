@@ -33,6 +33,16 @@ pub const ANSWERS_HELD: usize = 512 << 20;
 /// How long a request for small files waits for such memory before it is told `busy`.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
+/// How long an upload whose name another file is to have may take to end.
+pub const GIVE_WAY: Duration = Duration::from_secs(5);
+
+/// Files that one address may have begun to upload and not finished. What came of them is kept for
+/// [`PART_KEPT`](super::PART_KEPT), so that they can go on.
+pub const UNFINISHED: usize = 64;
+
+/// How often a server looks for what is older than that.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// Open files that a server needs beside its connections: its log, listener, settings, catalog,
 /// locks, and folders that are being listed.
 pub const FILES_BESIDE: usize = 64;

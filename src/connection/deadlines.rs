@@ -8,6 +8,7 @@
 //! | the next request | [`idle`](Deadlines::idle); less when seats are short | a request that is no ping |
 //! | the other side to read | [`write`](Deadlines::write) without a byte | [`LEAST_RATE`] over `write` |
 //! | a chunk that it asked for | [`STALL_TIMEOUT`] without a byte | [`LEAST_RATE`] over [`STALLS`] of them |
+//! | the next chunk of an upload whose name another file is to have | | [`SLOWEST_RATE`] from its beginning on |
 //! | the next message of an upload in the classic dialect | [`upload`](Deadlines::upload) | [`CLASSIC_LEAST`] over `upload` |
 //! | the rest of a message of that dialect | [`CLASSIC_REST`] without a byte | all of it within `frame` |
 //!

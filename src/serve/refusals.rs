@@ -20,6 +20,7 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
         | StoreError::BadName(_)
         | StoreError::Closed { .. }
         | StoreError::NoSize { .. }
+        | StoreError::OverLimit { .. }
         | StoreError::Unholdable { .. } => ErrorCode::Refused,
         error if error.is_passing() => ErrorCode::Busy,
         StoreError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -17,6 +17,10 @@ pub struct Limits {
     pub spared: Duration,
     /// How long is waited for what.
     pub deadlines: Deadlines,
+    /// Bytes a second of an upload, at least, for its name to be kept from another file.
+    pub slowest: u32,
+    /// How often is looked for what uploads left long ago.
+    pub sweep: Duration,
 }
 
 impl Default for Limits {
@@ -26,7 +30,31 @@ impl Default for Limits {
             per_address: None,
             spared: config::IDLE_SPARED,
             deadlines: Deadlines::default(),
+            slowest: config::SLOWEST_RATE,
+            sweep: config::SWEEP_INTERVAL,
         }
+    }
+}
+
+/// A length as people write it: bytes, or a number with `K`, `M`, `G` or `T` (of 1024).
+pub fn length(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no length; write bytes, or as in 500M, 1.5G or 2T");
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let power = match text.get(digits.len()..).unwrap_or_default().to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number * 1024_f64.powi(power);
+    // The largest length of a file.
+    if bytes.is_finite() && (0.0..=i64::MAX as f64).contains(&bytes) {
+        Ok(bytes.round() as u64)
+    } else {
+        Err(wrong())
     }
 }
 
@@ -62,6 +90,17 @@ mod tests {
         assert_eq!(share(2048, None), 1024);
         assert_eq!([share(1, None), share(3, None)], [1, 2]);
         assert_eq!([share(10, Some(7)), share(10, Some(70))], [7, 10]);
+    }
+
+    #[test]
+    fn lengths_are_read_as_people_write_them() {
+        assert_eq!(length("0"), Ok(0));
+        assert_eq!(length("1000"), Ok(1000));
+        assert_eq!(length("1.5g"), Ok(3 << 29));
+        assert_eq!(length("2T"), Ok(2 << 40));
+        for bad in ["", "G", "1X", "-1", "1e300", "nan", "1 G"] {
+            assert!(length(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

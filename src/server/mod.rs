@@ -5,10 +5,13 @@
 //! * [`Limits`]: what those who connect are given at most; `seats`: who of them is let in
 //! * `session`: one connection, one thread
 //! * `offers`: an upload to us: the connection turns round and we fetch
+//! * `folders`: the same of a whole folder
 //! * `running`: a second offer of what is being received joins the first
+//! * `unfinished`: how many uploads an address has begun
 //! * `settings`: the peers, read again while it runs
 //! * [`run`]: the program: settings, signals, exit code
 
+mod folders;
 mod limits;
 mod offers;
 mod program;
@@ -16,6 +19,7 @@ mod running;
 mod seats;
 mod session;
 mod settings;
+mod unfinished;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-pub use limits::Limits;
+pub use limits::{Limits, length};
 pub use program::{Options, Serving, check, run, serve};
 
 use crate::classic;
@@ -39,6 +43,7 @@ use crate::transport::{Cancel, Closer, Network, Stream};
 use crate::wire::{ErrorCode, Refusal};
 use seats::{Seat, Seats};
 use settings::Settings;
+use unfinished::Unfinished;
 
 /// A running server. Dropping it stops it.
 pub struct Server {
@@ -66,6 +71,7 @@ struct Shared {
     /// Memory for the digests of what is offered.
     offered: Budget,
     running: running::Running,
+    unfinished: Unfinished,
     turned_away: Repeated,
     unstarted: Repeated,
     neighbours: Option<Neighbours>,
@@ -94,6 +100,7 @@ impl Host {
             company: Company::default(),
             offered: Budget::of(config::OFFERS_HELD),
             running: running::Running::default(),
+            unfinished: Unfinished::default(),
             turned_away: Repeated::new(),
             unstarted: Repeated::new(),
             neighbours: None,
@@ -151,6 +158,14 @@ fn take<S: Stream>(visit: &Mutex<Option<(S, Seat)>>) -> Option<(S, Seat)> {
 }
 
 impl Shared {
+    /// Looks for what uploads left long ago; a slow disk keeps nobody waiting.
+    fn sweep(&self) {
+        let store = self.store.clone();
+        if let Err(error) = threads::start("sweep", move || store.sweep()) {
+            log::debug!("cannot look for what earlier uploads left: {error}");
+        }
+    }
+
     /// Turns a connection away because the system gives this process no more of something, and ends
     /// one that idles, so that the next one may find some.
     fn lacks(&self, what: &str, stream: &mut dyn Stream) {
@@ -230,6 +245,7 @@ struct AcceptLoop {
 impl AcceptLoop {
     fn run(self) {
         let (mut looked, unaccepted) = (Instant::now(), Repeated::new());
+        let mut swept = looked;
         loop {
             match self.listener.accept(config::SETTINGS_POLL) {
                 Ok(Accepted::Link(link)) => self.host.serve(link),
@@ -248,6 +264,10 @@ impl AcceptLoop {
                 looked = Instant::now();
                 self.look_at_settings();
                 self.host.0.classic.tell_idle(looked);
+            }
+            if swept.elapsed() >= self.host.0.limits.sweep {
+                swept = Instant::now();
+                self.host.0.sweep();
             }
         }
     }

@@ -6,22 +6,19 @@ use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::Shared;
 use super::running::{Entry, Place, report_end};
+use super::{Shared, folders};
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest};
+use crate::content::{Attributes, ChunkLayout, Digest, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
-use crate::fetch::{
-    Caller, Dial, Event, Fetch, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress,
-    Supply, Swarm, TransferError, Waits,
-};
+use crate::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, Swarm, TransferError, Waits};
 use crate::logging::{Tally, named};
 use crate::serve::{Grant, refusal_of};
 use crate::store::{PartFile, Reception, StoreError};
 use crate::threads;
 use crate::topology::PeerId;
-use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, WireError};
+use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
 
 /// Answers an offer; when it is accepted, returns after the file is complete or given up. Gives the
 /// connection back.
@@ -32,7 +29,7 @@ pub(super) fn receive(
 ) -> Result<Framed, WireError> {
     let offer = match offer {
         Request::OfferFolder { share, replace } => {
-            receive_folder(shared, &mut connection, &share, replace)?;
+            folders::receive(shared, &mut connection, &share, replace)?;
             return Ok(connection);
         }
         offer => match Offer::read(shared, &mut connection, offer)? {
@@ -61,6 +58,7 @@ pub(super) fn receive(
                     return Ok(connection);
                 }
             }
+            Entry::Clashes(transfer) if transfer.gives_way(shared.limits.slowest) => {}
             Entry::Clashes(transfer) => {
                 let refusal = transfer.clash(name);
                 log::info!(
@@ -102,6 +100,9 @@ impl Offer {
             Ok(layout) => layout,
             Err(error) => return Ok(Err(bad(error.to_string()))),
         };
+        if let Err(error) = shared.store.check_size(&name, length) {
+            return Ok(Err(refusal_of(&error)));
+        }
         let Some(memory) = shared.offered.take(connection.payload_due()) else {
             let message = format!(
                 "this peer has no memory to spare for the digests of {name}; try again in {} s",
@@ -135,7 +136,14 @@ fn begin(
     let reception = shared.store.receive(offer.manifest.clone(), offer.replace);
     let refusal = match reception {
         Ok(Reception::Part(part)) => {
-            return fetch(shared, connection, part.with(offer.attributes), (place, offer.swarm));
+            let (from, root) = (connection.address(), offer.manifest.root());
+            match shared.unfinished.begin(from, root) {
+                Ok(()) => {
+                    let part = part.with(offer.attributes);
+                    return fetch(shared, connection, part, (place, offer.swarm));
+                }
+                Err(refusal) => refusal,
+            }
         }
         Ok(Reception::AlreadyHere) => {
             let name = named(offer.manifest.name().as_str());
@@ -176,6 +184,7 @@ fn fetch(
     let (who, mut tally) = (connection.who(), Tally::since(Instant::now()));
     let progress = &*place.transfer.progress.clone();
     progress.resume(part.received());
+    place.transfer.held_by(connection.closer());
     connection.send(&Response::Accepted { have: part.received() }, &[])?;
     let (quoted, _transferring) = (named(name.as_str()), shared.company.transferring());
     log::info!("receiving {quoted} ({} bytes) from {who}", manifest.length());
@@ -209,6 +218,9 @@ fn fetch(
             log::warn!("did not receive {quoted} from {who}: {error}; came: {tally}{others}")
         }
     }
+    if result.is_ok() || progress.done() == 0 {
+        shared.unfinished.end(connection.address(), &manifest.root());
+    }
     let outcome = result.map_err(|error| refusal_for(&error));
     place.end(outcome.clone());
     // Whoever hears of a failure may offer the file again at once.
@@ -225,105 +237,6 @@ fn contributions(progress: &Progress, peer: &PeerId) -> (u64, u64) {
             (own, others + source.bytes)
         }
     })
-}
-
-/// The offer of a folder: we list, fetch what we lack, and tell at the end what we could not have.
-fn receive_folder(
-    shared: &Shared,
-    connection: &mut Framed,
-    share: &Share,
-    replace: bool,
-) -> Result<(), WireError> {
-    let (peer, who) = (uploader(connection), connection.who());
-    connection.send(&Response::Accepted { have: 0 }, &[])?;
-    let (what, _transferring) = (what(share), shared.company.transferring());
-    log::info!("receiving {what} from {who}");
-    let mut tally = Tally::since(Instant::now());
-    let progress = Progress::new(0);
-    let observer = |event: Event| log::debug!("folder from {who}: {event:?}");
-    let fetch = FolderFetch {
-        store: &shared.store,
-        share,
-        replace,
-        supplies: vec![Supply::turned(peer.clone(), connection)],
-        progress: &progress,
-        cancel: &shared.cancel,
-        waits: Waits::usual(),
-        observer: &observer,
-        renamed: None,
-        dry_run: false,
-    };
-    match fetch.run() {
-        Ok(outcome) => {
-            tally.add(outcome.bytes, Instant::now());
-            tell_received(&what, &who, &outcome, &tally);
-            report_folder(connection, &outcome)
-        }
-        Err(error) => {
-            log::warn!("did not receive {what} from {who}: {error}");
-            let report = Report::Failed(refusal_for(&error));
-            connection.send(&Request::Report { report }, &[])?;
-            connection.closer().close();
-            Ok(())
-        }
-    }
-}
-
-/// What the log calls an offered folder.
-fn what(share: &Share) -> String {
-    match (&share.beneath, &share.pattern) {
-        (Some(folder), _) => format!("the folder {}", named(folder.as_str())),
-        (None, Some(pattern)) => format!("the files {}", named(pattern)),
-        (None, None) => "all files".to_owned(),
-    }
-}
-
-fn tell_received(what: &str, who: &str, outcome: &FolderOutcome, tally: &Tally) {
-    let FolderOutcome { received, here, failures, .. } = outcome;
-    let done = format!("{what} from {who}: {received} files, {tally}; {here} were here");
-    match failures.first() {
-        None => log::info!("received {done}"),
-        Some((name, error)) => log::warn!(
-            "received a part of {done}, {} failed; the first: {}: {error}",
-            failures.len(),
-            named(name.as_str())
-        ),
-    }
-}
-
-/// Tells the offering side how it ended. A connection on which answers may still be under way is of
-/// no use afterwards.
-fn report_folder(connection: &mut Framed, outcome: &FolderOutcome) -> Result<(), WireError> {
-    let told = |(name, error): &(FileName, FileError)| Failed {
-        name: name.clone(),
-        reason: refusal_of_file(error),
-    };
-    let failures: Vec<Failed> =
-        outcome.failures.iter().take(config::SHOWN_FAILURES).map(told).collect();
-    let report = Report::FolderFinished {
-        received: outcome.received,
-        bytes: outcome.bytes,
-        here: outcome.here,
-        failed: outcome.failures.len() as u64,
-    };
-    connection.send(&Request::Report { report }, &serde_json::to_vec(&failures)?)?;
-    if !outcome.lost.is_empty() {
-        connection.closer().close();
-    }
-    Ok(())
-}
-
-fn refusal_of_file(error: &FileError) -> Refusal {
-    let code = match error {
-        FileError::Conflict(_) | FileError::InTheWay => ErrorCode::InTheWay,
-        FileError::Busy => ErrorCode::Receiving,
-        FileError::NoSource => ErrorCode::NotFound,
-        FileError::Lost { integrity: true, .. } => ErrorCode::Integrity,
-        FileError::Lost { .. } => ErrorCode::Busy,
-        FileError::Transfer(error) => return refusal_for(error),
-        FileError::Store(error) => return refusal_of(error),
-    };
-    Refusal { code, message: error.to_string() }
 }
 
 /// Completes the part file while telling the other side that we are alive; a slow disk takes its
@@ -364,11 +277,11 @@ impl Shared {
     }
 }
 
-fn uploader(connection: &Framed) -> PeerId {
+pub(super) fn uploader(connection: &Framed) -> PeerId {
     connection.peer().cloned().unwrap_or_else(PeerId::nobody)
 }
 
-fn refusal_for(error: &TransferError) -> Refusal {
+pub(super) fn refusal_for(error: &TransferError) -> Refusal {
     match error {
         TransferError::Store(error @ StoreError::InTheWay { .. }) => {
             Refusal { code: ErrorCode::InTheWay, message: error.to_string() }

@@ -11,9 +11,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Host, Limits, Neighbours, Server};
+use crate::config;
 use crate::connection::Identity;
 use crate::serve::Rights;
-use crate::store::{Held, Store, survive_size_limit};
+use crate::store::{Bounds, Held, Store, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::Tcp;
 use crate::transport::shaping;
@@ -33,6 +34,8 @@ pub struct Options {
     pub limits: Limits,
     /// How fast it sends and receives.
     pub bwlimit: shaping::Limits,
+    /// What is taken, and how much is left to others.
+    pub bounds: Bounds,
     /// Takes no uploads.
     pub read_only: bool,
 }
@@ -92,15 +95,34 @@ pub fn check(options: &Options) -> Result<String, String> {
     let groups: Vec<String> = peer.groups.iter().map(ToString::to_string).collect();
     let groups =
         if groups.is_empty() { String::new() } else { format!(", in {}", groups.join(", ")) };
+    let limits = options.limits.within(raise_open_files());
     Ok(format!(
         "settings: {}, {others} other peers\npeer: {peer}{groups}\nlisten: {address}\n\
-         folder: {}, {} files, {} bytes, {} bytes free\n",
+         folder: {}, {} files, {} bytes, {} bytes free\n\
+         connections: {} at once, {} of one address\nuploads: {}\n",
         settings.path().display(),
         folder.display(),
         summary.files,
         summary.bytes,
-        summary.free
+        summary.free,
+        limits.connections,
+        limits.of_one_address(),
+        uploads(options)
     ))
+}
+
+/// What is taken, in words.
+fn uploads(options: &Options) -> String {
+    if options.read_only {
+        return "none, read-only".to_owned();
+    }
+    let Bounds { largest, reserve } = options.bounds;
+    let largest = largest
+        .map_or_else(|| "of any length".to_owned(), |largest| format!("up to {largest} bytes"));
+    format!(
+        "files {largest}; {reserve} bytes stay free; {} of one address may be unfinished",
+        config::UNFINISHED
+    )
 }
 
 /// Which peer this is, and where it is to listen.
@@ -140,6 +162,7 @@ pub fn serve(options: Options) -> Result<Serving, String> {
     shaping::limit(options.bwlimit);
     survive_size_limit();
     let store = Store::open(&options.served_files).map_err(|error| error.to_string())?;
+    let store = store.bounded(options.bounds);
     let who = format!("{id} (process {})", std::process::id());
     let held = store.hold_for_server(&who).map_err(|error| error.to_string())?;
     let folder = store.folder();

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
@@ -17,6 +18,7 @@ use crate::content::{FileName, Manifest, Root};
 use crate::fetch::offered::{Joiner, Returned, progress_report};
 use crate::fetch::{Late, Progress};
 use crate::topology::PeerId;
+use crate::transport::Closer;
 use crate::wire::{ErrorCode, Refusal, Report, Request, WireError};
 
 /// The transfers under way, by content.
@@ -31,6 +33,8 @@ pub(super) struct Transfer {
     late: Sender<Late>,
     outcome: Mutex<Option<Result<(), Refusal>>>,
     ended: Condvar,
+    /// Ends the connection of the first offer.
+    holder: Mutex<Option<Closer>>,
 }
 
 /// The right to receive a content; whoever offers it too comes in here. Ends with the entry.
@@ -78,6 +82,7 @@ impl Running {
             late: give,
             outcome: Mutex::default(),
             ended: Condvar::new(),
+            holder: Mutex::default(),
         });
         transfers.insert(manifest.root(), transfer.clone());
         Entry::First(Place { running: self, transfer, late })
@@ -114,6 +119,32 @@ impl Transfer {
             false => format!("currently receiving that file as {}", own.name()),
         };
         Refusal { code: ErrorCode::Receiving, message }
+    }
+
+    /// The transfer fetches over the connection that this closes.
+    pub(super) fn held_by(&self, holder: Closer) {
+        *lock(&self.holder) = Some(holder);
+    }
+
+    /// Ends the transfer in favour of another file when it is slower than `least`, in bytes a
+    /// second: who holds a name must not take for ever. Says whether it has ended.
+    pub(super) fn gives_way(&self, least: u32) -> bool {
+        let snapshot = self.progress.snapshot();
+        let fresh = snapshot.done.saturating_sub(snapshot.resumed);
+        let chunk = self.manifest.layout().chunk_size();
+        let Some(holder) = lock(&self.holder).clone() else { return false };
+        if !is_slow(fresh, snapshot.elapsed, chunk, least) {
+            return false;
+        }
+        log::warn!(
+            "{} came too slowly, and another file is to have its name",
+            self.manifest.name()
+        );
+        holder.close();
+        let outcome = lock(&self.outcome);
+        let waited =
+            self.ended.wait_timeout_while(outcome, config::GIVE_WAY, |outcome| outcome.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
     }
 
     /// Has the transfer fetch from this connection too, and tells the other side how it ended.
@@ -162,6 +193,15 @@ impl Transfer {
     }
 }
 
+/// Whether so many verified bytes in that time are less than `least` a second, with what may be
+/// under way.
+fn is_slow(fresh: u64, elapsed: Duration, chunk: u32, least: u32) -> bool {
+    /// Chunks that are asked for ahead of those that have come.
+    const UNDER_WAY: u64 = 4;
+    let due = elapsed.as_secs_f64() * f64::from(least);
+    (fresh.saturating_add(UNDER_WAY * u64::from(chunk)) as f64) < due
+}
+
 /// Tells the side that offered how it ended.
 pub(super) fn report_end(
     connection: &mut Framed,
@@ -180,5 +220,22 @@ pub(super) fn report_end(
             connection.closer().close();
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_is_what_brings_less_than_chunks_that_may_be_under_way() {
+        let after = |seconds, fresh| {
+            is_slow(fresh, Duration::from_secs(seconds), 256 << 10, config::SLOWEST_RATE)
+        };
+        assert!(!after(60, 0), "four chunks may be on their way");
+        assert!(after(70, 0));
+        assert!(!after(70, 256 << 10));
+        assert!(after(3600, 50 << 20));
+        assert!(!after(3600, 60 << 20));
     }
 }

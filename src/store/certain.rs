@@ -23,9 +23,13 @@ impl PartFile {
         if !due {
             return Ok(());
         }
-        let result = self.sync();
+        let result = self.sync().and_then(|()| self.check_reserve());
         *synced = Instant::now();
         result
+    }
+
+    fn check_reserve(&self) -> Result<(), StoreError> {
+        self.disk.check_reserve(self.manifest().name(), self.needed())
     }
 
     /// Syncs the data, and only then says in the journal that it is there.

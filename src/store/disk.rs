@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::{Access, AtFlags, accessat, fstatvfs, statat};
 use rustix::io::Errno;
 
 use super::StoreError;
+use super::bounds::Bounds;
 use super::calls;
 use super::catalog::Catalog;
 use super::folder::{Folder, Place, place_in, place_of};
@@ -34,6 +35,8 @@ pub(super) struct Disk {
     /// One group is named at a time: the system renames one by one anyway, and would let the others
     /// spin.
     pub(super) naming: Mutex<()>,
+    /// What may be received.
+    bounds: OnceLock<Bounds>,
     /// Why nothing can be received, where that is so.
     closed: Option<io::Error>,
     /// Where the folder was asked for, and what has to be there still; nothing of one that is
@@ -121,8 +124,8 @@ impl Disk {
         let parts = PrivateFolder::open(private.dir(), PARTS)?;
         folder.keep_out_of(&[private.dir(), parts.dir()])?;
         let (catalog, naming) = (Catalog::new(private), Mutex::default());
-        let live = Live::default();
-        Ok(Self { folder, catalog, parts, live, naming, closed, asked: None, _scratch: scratch })
+        let (live, bounds, asked) = (Live::default(), OnceLock::new(), None);
+        Ok(Self { folder, catalog, parts, live, naming, bounds, closed, asked, _scratch: scratch })
     }
 
     /// Looks again where the folder was asked for: a disk may have been mounted there, the folder
@@ -246,9 +249,25 @@ impl Disk {
         }
     }
 
+    /// Takes no more than that from now on; only the first call does anything.
+    pub(super) fn bound(&self, bounds: Bounds) {
+        let _ = self.bounds.set(bounds);
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds.get().copied().unwrap_or_default()
+    }
+
     /// Bytes that can still be written.
     pub(super) fn free_space(&self) -> io::Result<u64> {
-        free_space(self.parts.dir())
+        self.free_in(self.parts.dir())
+    }
+
+    /// Bytes that can still be written to the file system of a folder, but for the reserve.
+    fn free_in(&self, folder: &File) -> io::Result<u64> {
+        let space = fstatvfs(folder)?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        Ok(free.saturating_sub(self.bounds().reserve))
     }
 
     /// Bytes that can still be written where a name leads, when that is another file system.
@@ -257,7 +276,7 @@ impl Disk {
             name.as_path().ancestors().skip(1).find_map(|folder| self.folder.enter(folder).ok());
         match above {
             Some(folder) if place_of(&folder)?.0 != place_of(self.parts.dir())?.0 => {
-                free_space(&folder).map(Some)
+                self.free_in(&folder).map(Some)
             }
             _ => Ok(None),
         }
@@ -270,11 +289,6 @@ impl Asked {
         let private = if disk.closed.is_none() { Some(disk.private_places()?) } else { None };
         Ok(Self { path, top: place_of(disk.folder.dir())?, private })
     }
-}
-
-fn free_space(folder: &File) -> io::Result<u64> {
-    let space = fstatvfs(folder)?;
-    Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
 fn no_folder(path: &Path) -> impl FnOnce(io::Error) -> StoreError {

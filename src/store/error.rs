@@ -111,6 +111,16 @@ pub enum StoreError {
         /// The file that is too large.
         name: FileName,
     },
+    /// The file is larger than this peer takes.
+    #[error("{name} has {length} bytes, and this peer takes no files of more than {largest}")]
+    OverLimit {
+        /// The file that is too large.
+        name: FileName,
+        /// Its length in bytes.
+        length: u64,
+        /// What is taken, in bytes.
+        largest: u64,
+    },
     /// Other content took the name while the file was received.
     #[error("{name} appeared while it was received; what was received is kept, try again")]
     InTheWay {

@@ -59,6 +59,7 @@ pub(super) fn begin(
     if way::look(disk, &name, replace)?.is_some() && !replace {
         return Ok(Arrival::Exists);
     }
+    disk.check_size(&name, length.unwrap_or(0))?;
     placing::check_holdable(disk, &name)?;
     let what = format!("cannot prepare to receive {name}");
     let free = disk.free_space().map_err(StoreError::io(what.clone()))?;
@@ -96,7 +97,13 @@ impl Incoming {
     /// Takes the bytes that follow those before.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.unwritten.extend_from_slice(bytes);
-        if self.unwritten.len() >= config::HASH_PIECE { self.flush() } else { Ok(()) }
+        let length = self.written.saturating_add(self.unwritten.len() as u64);
+        self.disk.check_size(&self.name, length)?;
+        if self.unwritten.len() < config::HASH_PIECE {
+            return Ok(());
+        }
+        self.disk.check_reserve(&self.name, self.unwritten.len() as u64)?;
+        self.flush()
     }
 
     /// Makes every line end with a carriage return and a newline, for a sender that read the former

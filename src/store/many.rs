@@ -178,7 +178,13 @@ impl Store {
         let inner = self.now();
         let mut looker = Looker::new(&inner.disk.folder);
         let folder = &inner.disk.folder;
-        let look = |wanted: &Wanted<'_>| way::look_with(&mut looker, folder, wanted.name, replace);
+        let look = |wanted: &Wanted<'_>| {
+            let seen = way::look_with(&mut looker, folder, wanted.name, replace)?;
+            // What is here already need not be taken.
+            let is_here = seen.is_some_and(|seen| seen.identity.length == wanted.length);
+            let fits = inner.disk.check_size(wanted.name, wanted.length);
+            if is_here { Ok(seen) } else { fits.map(|()| seen) }
+        };
         let looks: Vec<Result<Option<Seen>, StoreError>> = wanted.iter().map(look).collect();
         let same_length =
             |(wanted, look): (&Wanted<'_>, &Result<Option<Seen>, StoreError>)| match look {

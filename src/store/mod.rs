@@ -52,6 +52,7 @@
 
 mod attributes;
 mod begun;
+mod bounds;
 mod calls;
 mod catalog;
 mod certain;
@@ -107,6 +108,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use begun::Begun;
+pub use bounds::Bounds;
 pub use checking::Checked;
 pub use content::{Content, Extent, Opened};
 pub use early::EarlyPart;

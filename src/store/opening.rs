@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use super::bounds::Bounds;
 use super::disk::{Disk, Found};
 use super::hashing::Hashing;
 use super::identity::Identity;
@@ -15,7 +16,7 @@ use super::listing::Listing;
 use super::summary::Counted;
 use super::{Content, Inner, Shared, Store, StoreError, calls, leftovers, locked};
 use crate::config;
-use crate::content::{Manifest, Root};
+use crate::content::{FileName, Manifest, Root};
 
 /// What a server locks, and says in it who it is.
 const SERVER_LOCK: &str = "server";
@@ -51,6 +52,25 @@ impl Store {
             log::warn!("cannot look for what earlier receptions left: {error}");
         }
         Ok(Self::over(disk))
+    }
+
+    /// The same store, which takes no more than that.
+    #[must_use]
+    pub fn bounded(self, bounds: Bounds) -> Self {
+        self.now().disk.bound(bounds);
+        self
+    }
+
+    /// [`StoreError::OverLimit`] when a file of that length is not taken.
+    pub fn check_size(&self, name: &FileName, length: u64) -> Result<(), StoreError> {
+        self.now().disk.check_size(name, length)
+    }
+
+    /// Deletes part files that nobody continued for a long time, as opening does.
+    pub fn sweep(&self) {
+        if let Err(error) = leftovers::sweep(&self.now().disk, SystemTime::now()) {
+            log::warn!("cannot look for what earlier receptions left: {error}");
+        }
     }
 
     /// A store without a folder, for lending files alone.
@@ -99,6 +119,7 @@ impl Store {
             return Ok(());
         }
         let fresh = Inner::over(Arc::new(Disk::open_existing(path)?));
+        fresh.disk.bound(before.disk.bounds());
         *locked(&fresh.lent) = locked(&before.lent).clone();
         *current = Arc::new(fresh);
         drop(current);

@@ -308,7 +308,7 @@ impl PartFile {
     }
 
     /// Bytes that are still to be written.
-    fn needed(&self) -> u64 {
+    pub(super) fn needed(&self) -> u64 {
         self.manifest().length() - self.received()
     }
 }

@@ -74,6 +74,7 @@ pub(super) fn receive(
         }
         _ => {}
     }
+    disk.check_size(manifest.name(), manifest.length())?;
     placing::check_holdable(disk, manifest.name())?;
     let what = || format!("cannot prepare to receive {}", manifest.name());
     let Some(mut claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {

@@ -25,6 +25,9 @@ pub use pace::Pace;
 
 use crate::topology::Peer;
 
+/// What a peer's connections have in common.
+pub type Address = IpAddr;
+
 /// One live stream to another peer.
 pub trait Stream: Read + Write + Send {
     /// The longest that one read may wait for its first byte; `None` waits for ever.
@@ -58,7 +61,7 @@ pub trait Stream: Read + Write + Send {
     fn remote(&self) -> String;
 
     /// The address of the other side; none within this process.
-    fn address(&self) -> Option<IpAddr> {
+    fn address(&self) -> Option<Address> {
         None
     }
 

@@ -115,6 +115,19 @@ fn a_reader_that_reads_a_little_now_and_then_is_left() {
 }
 
 #[test]
+fn an_upload_that_is_too_slow_gives_its_name_to_another_file() {
+    let mut lab = Lab::of(&["a"]);
+    lab.start_with("a", Rights::default(), Limits { slowest: u32::MAX, ..Limits::default() });
+    let mut slow = Speaker::introduced(&lab, "a");
+    slow.offer(&manifest("x", &bytes(1, LONG)));
+    let data = bytes(2, LONG);
+    lab.put("me", "x", &data);
+    lab.client().run("upload x a").succeeded();
+    lab.assert_has("a", "x", &data);
+    slow.until_end();
+}
+
+#[test]
 fn a_chunk_that_drips_ends_however_often_a_byte_of_it_comes() {
     let (near, mut far) = memory::pair();
     let mut asking = Framed::open(Box::new(near), &Identity::default(), None).unwrap();

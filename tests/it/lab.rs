@@ -18,10 +18,11 @@ use peershare::connection::Identity;
 use peershare::content::{ChunkLayout, ChunkSet, FileName, Manifest, merkle};
 use peershare::fetch::Waits;
 use peershare::serve::Rights;
-use peershare::server::{Host, Limits, Neighbours};
-use peershare::store::{Reception, Store};
+use peershare::server::{Host, Limits, Neighbours, Server};
+use peershare::store::{Bounds, Reception, Store};
 use peershare::topology::{Peer, TopologyFile};
 use peershare::transport::memory::MemoryNetwork;
+use peershare::transport::tcp::Listener;
 use peershare::transport::{Cancel, Closer, Network, Stream};
 use tempfile::TempDir;
 
@@ -158,7 +159,23 @@ impl Lab {
     }
 
     pub fn start_with(&mut self, peer: &str, rights: Rights, limits: Limits) {
-        let store = Store::open(&self.folder(peer)).unwrap();
+        self.start_from(peer, (rights, limits), Bounds::default());
+    }
+
+    /// Starts a peer anew that takes no more than that.
+    pub fn start_bounded(&mut self, peer: &str, bounds: Bounds) {
+        self.start_from(peer, (Rights::default(), Limits::default()), bounds);
+    }
+
+    /// Has a peer listen on a port of loopback as well.
+    pub fn listen(&mut self, peer: &str, limits: Limits) -> Server {
+        self.start_with(peer, Rights::default(), limits);
+        let listener = Listener::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        Server::start(listener, self.host(peer), None).unwrap()
+    }
+
+    fn start_from(&mut self, peer: &str, (rights, limits): (Rights, Limits), bounds: Bounds) {
+        let store = Store::open(&self.folder(peer)).unwrap().bounded(bounds);
         let identity = Identity { peer: Some(peer.parse().unwrap()), read_only: rights.read_only };
         let topology = TopologyFile::read(&self.settings()).unwrap().current().clone();
         let dialling = Dialling {
