@@ -28,6 +28,13 @@ pub const SERVED_FOLDER: &str = "served_files";
 /// How long a client waits for a TCP connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a connection waits for room where this process may open no further file.
+pub const FILES_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Files that it may still open then, because connections leave them: for folders, part files,
+/// journal and catalog of a transfer, and what reads files for it.
+pub const FILES_KEPT: u64 = 16;
+
 /// How long after one address of a peer the next one is tried too (RFC 8305, section 5).
 pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
@@ -261,6 +268,9 @@ pub const GROUP_BYTES: u64 = 64 << 20;
 
 /// … or so much time, whichever comes first.
 pub const GROUP_TIME: Duration = Duration::from_secs(1);
+
+/// Folders that a group keeps open for its files, at most.
+pub const OPEN_FOLDERS: usize = 64;
 
 /// Bytes of small files that are hashed at once for one page of a listing.
 pub const HASH_GROUP: u64 = 32 << 20;

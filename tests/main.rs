@@ -39,8 +39,8 @@
 //! | `it/content_ids.rs` | content ids are what other programs compute |
 //! | `it/listings.rs` | who has what, peers that are down, pages that lie |
 //! | `it/hostile_clients.rs` | garbage, lies and sudden ends against the answering side |
-//! | `it/shortage.rs` | what becomes of commands for which the system has no threads |
 //! | `it/bounds.rs` | what a server takes at most: length, room that stays free, begun uploads |
+//! | `it/shortage.rs` | what becomes of commands for which the system has no threads, or few files |
 //! | `it/deadlines.rs` | connections without an end: a byte now and then, in either direction |
 //! | `it/full_house.rs` | more connections than seats, threads or open files: nobody waits, and no address keeps others out |
 //! | `it/readme.rs` | what the README tells people to type |

@@ -67,7 +67,7 @@ use std::time::Duration;
 
 use crate::fetch::Waits;
 use crate::logging;
-use crate::store::survive_size_limit;
+use crate::store::{raise_open_files, survive_size_limit};
 use crate::topology::{PeerId, SettingsError, Topology, TopologyFile};
 use crate::transport::{Network, Tcp, shaping};
 
@@ -226,6 +226,7 @@ fn start(typed: &Typed, audience: Arc<dyn Audience>) -> Result<ExitStatus, Start
         return Ok(audience.explain(&help));
     }
     survive_size_limit();
+    raise_open_files();
     shaping::limit(program.bwlimit.unwrap_or_default());
     let mut settings = TopologyFile::find(program.peer_settings.as_deref())?;
     let own = own_id(program.peer.as_ref(), settings.current())?;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -14,7 +13,7 @@ use super::{Host, Limits, Neighbours, Server};
 use crate::config;
 use crate::connection::Identity;
 use crate::serve::Rights;
-use crate::store::{Bounds, Held, Store, survive_size_limit};
+use crate::store::{Bounds, Held, Store, raise_open_files, survive_size_limit};
 use crate::topology::{Peer, PeerId, TopologyFile};
 use crate::transport::Tcp;
 use crate::transport::shaping;
@@ -224,17 +223,6 @@ fn warn_if_alone(bound: SocketAddr, own: &Peer, others: &[Peer]) {
             if is_loopback(own) { "the line of this peer" } else { "/etc/hosts" }
         );
     }
-}
-
-/// Lets the process open as many files as the system allows: every session has a connection and a
-/// file, and many systems begin with fewer than sessions may be. Says how many that are.
-fn raise_open_files() -> u64 {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        log::debug!("the limit of open files stays as it is: {error}");
-    }
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// No more connections than there may be files for: so a transfer that was begun never fails for

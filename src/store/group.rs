@@ -27,8 +27,10 @@ use rustix::fs::{AtFlags, OFlags, statat};
 use rustix::io::Errno;
 
 use super::disk::Disk;
+use super::error::is_shortage;
 use super::identity::Identity;
 use super::leftovers::has_its_name;
+use super::limits::open_folders;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
@@ -38,9 +40,6 @@ use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
 
 /// What the folder of a group is called behind its number.
 pub(super) const GROUP: &str = ".group";
-
-/// Folders that are kept open for the files that go into them.
-const OPEN_FOLDERS: usize = 64;
 
 /// Received small files that have no names yet. One thread's own; dropping it keeps the files for
 /// whoever continues.
@@ -100,7 +99,7 @@ impl Group {
         }
         let entry = format!("{}.{}", whole.root(), self.next);
         self.next += 1;
-        let written = self.write(&entry, whole.bytes(), attributes);
+        let written = self.frugally(|group| group.write(&entry, whole.bytes(), attributes));
         let identity = written.map_err(|error| {
             // What is left of it would only be in the way of nobody.
             let _ = self.folder.remove(&entry);
@@ -140,7 +139,7 @@ impl Group {
         let naming = locked(&disk.naming);
         for Waiting { entry, identity, mut head, digests } in waiting {
             let name = head.name.clone();
-            match self.place(&name, &entry) {
+            match self.frugally(|group| group.place(&name, &entry)) {
                 Ok(now) => {
                     // A copy is another file, with the same bytes and time.
                     if (identity.length, identity.mtime_ns) == (now.length, now.mtime_ns) {
@@ -170,6 +169,17 @@ impl Group {
         let hash = || small::hash(&self.disk, &[(head.name.clone(), identity)]).pop();
         identity.length == head.identity.length
             && matches!(hash(), Some(Ok(root)) if root == head.root)
+    }
+
+    /// Does it again without the folders that are kept open when no more files may be.
+    fn frugally<T>(&mut self, act: impl Fn(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        match act(self) {
+            Err(error) if is_shortage(&error) && !self.folders.is_empty() => {
+                self.folders.clear();
+                act(self)
+            }
+            other => other,
+        }
     }
 
     fn write(&self, entry: &str, bytes: &[u8], attributes: &Attributes) -> io::Result<Identity> {
@@ -208,7 +218,7 @@ fn folder_of<'a>(
 ) -> io::Result<&'a File> {
     let Some(folder) = name.folder() else { return Ok(disk.folder.dir()) };
     if !folders.contains_key(folder) {
-        if folders.len() >= OPEN_FOLDERS {
+        if folders.len() >= open_folders() {
             folders.clear();
         }
         // The sync at the end of the transfer is for new folders too.

@@ -31,7 +31,7 @@
 //! * `lent`: files from outside the served folder, for an upload
 //! * `attributes`: times and permissions on arrival
 //! * `opening`, `disk`: opening a folder, and looking whether it is still there; what lies in it
-//! * `calls`: what is asked of the system, in one place
+//! * `calls`: what is asked of the system, in one place; `limits`: what it lets us have
 //! * `private`: our own files in `.peershare`; `xdg`: elsewhere
 //!
 //! # How a byte reaches the disk
@@ -78,6 +78,7 @@ mod job;
 mod journal;
 mod leftovers;
 mod lent;
+mod limits;
 mod listing;
 mod live;
 mod looking;
@@ -107,6 +108,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use crate::content::Entry;
 pub use begun::Begun;
 pub use bounds::Bounds;
 pub use checking::Checked;
@@ -117,17 +119,15 @@ pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
 pub use incoming::{Arrival, Incoming};
 pub use lent::{length_at, names_beside, same_content};
+pub use limits::{raise_open_files, survive_size_limit};
 pub use listing::{ListPage, ListQuery};
 pub use live::Partial;
 pub use many::{Standing, Wanted};
 pub use opening::Held;
 pub use part::PartFile;
-pub use placing::survive_size_limit;
 pub use publish::{Publication, Published};
 pub use reception::Reception;
 pub use summary::Summary;
-
-pub use crate::content::Entry;
 pub use way::FOLDER;
 pub use xdg::state_file;
 

@@ -6,11 +6,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, OFlags, statat};
 use rustix::io::Errno;
-use signal_hook::consts::SIGXFSZ;
 
 use super::disk::Disk;
 use super::error::is_full;
@@ -279,14 +277,6 @@ pub(super) fn unplaceable(
         }
         Some(Errno::NOENT) if is_unusual(name) => StoreError::Unholdable { name: named },
         _ => unwritable(disk, name, needed, error),
-    }
-}
-
-/// Makes a write beyond the size that this process may give a file (`ulimit -f`) an error; the
-/// system would end the process without a word.
-pub fn survive_size_limit() {
-    if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
-        log::debug!("a file that grows beyond ulimit -f will end this program: {error}");
     }
 }
 

@@ -8,15 +8,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::lookup::Names;
-use super::tcp::TcpLink;
+use super::tcp::{TcpLink, is_short_of_files};
 use super::{Cancel, Network, Stream};
 use crate::config;
 use crate::topology::Peer;
@@ -30,7 +32,31 @@ pub struct Tcp {
 }
 
 impl Network for Tcp {
+    /// Where this process may open no further file, it waits until there is room: so it has fewer
+    /// connections at once.
     fn dial(&self, peer: &Peer, timeout: Duration, cancel: &Cancel) -> io::Result<Box<dyn Stream>> {
+        let (until, mut pause) = (Instant::now() + config::FILES_PATIENCE, FIRST_PAUSE);
+        loop {
+            match self.dial_once(peer, timeout, cancel) {
+                Err(error) if is_short_of_files(&error) && Instant::now() < until => {
+                    if cancel.wait(pause) {
+                        return Err(io::ErrorKind::Interrupted.into());
+                    }
+                    pause = (pause * 2).min(config::RETRY_PAUSE);
+                }
+                dialled => return dialled,
+            }
+        }
+    }
+}
+
+impl Tcp {
+    fn dial_once(
+        &self,
+        peer: &Peer,
+        timeout: Duration,
+        cancel: &Cancel,
+    ) -> io::Result<Box<dyn Stream>> {
         let deadline = Instant::now() + timeout;
         let mut addresses = self.names.addresses(&peer.address, peer.port, deadline, cancel)?;
         if let Some(everywhere) = addresses.iter().find(|address| address.ip().is_unspecified()) {
@@ -58,9 +84,7 @@ impl Network for Tcp {
         }
         Ok(Box::new(dialled?.0))
     }
-}
 
-impl Tcp {
     fn best(&self) -> std::sync::MutexGuard<'_, HashMap<(String, u16), SocketAddr>> {
         self.best.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,6 +107,9 @@ fn take_turns(addresses: &mut Vec<SocketAddr>) {
         std::mem::swap(&mut one, &mut other);
     }
 }
+
+/// The pause before it is looked again whether there is room for one more connection.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often a wait for a connection looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
@@ -108,7 +135,7 @@ fn dial_before(
             && let Some(address) = ahead.next()
         {
             next_at = Instant::now() + config::NEXT_ADDRESS_AFTER;
-            race.begin(*address);
+            race.begin(*address)?;
         } else if race.running.is_empty() {
             return Err(race.lost());
         }
@@ -130,12 +157,14 @@ fn dial_before(
 }
 
 impl Race {
-    fn begin(&mut self, address: SocketAddr) {
+    fn begin(&mut self, address: SocketAddr) -> io::Result<()> {
         self.has_lost = false;
         match begin(address) {
             Ok(socket) => self.running.push((socket, address)),
+            Err(error) if is_short_of_files(&error) => return Err(error),
             Err(error) => self.failed.push((address, error)),
         }
+        Ok(())
     }
 
     /// The first connection that is made within a moment.
@@ -186,6 +215,12 @@ impl Race {
 /// Begins to connect; the system goes on with it.
 fn begin(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // The system gives the lowest number that is free, so the last ones are left for files.
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let left = most.saturating_sub(socket.as_raw_fd().unsigned_abs().into());
+    if left <= config::FILES_KEPT.min(most / 2) {
+        return Err(Errno::MFILE.into());
+    }
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),

@@ -228,7 +228,7 @@ fn cannot_send_files(error: &io::Error) -> bool {
 }
 
 /// Whether this process, or the system, has as many files open as it may.
-fn is_short_of_files(error: &io::Error) -> bool {
+pub(super) fn is_short_of_files(error: &io::Error) -> bool {
     let errno = rustix::io::Errno::from_io_error(error);
     matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }
