@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::message::{CHUNK, characters, is_continued};
+use crate::config;
 use crate::content::Root;
 use crate::store::{Content, StoreError};
 
@@ -37,8 +38,11 @@ pub struct Text {
 }
 
 impl Texts {
-    /// The file as text; `None` when it is none.
+    /// The file as text; `None` when it is none, or longer than the dialect is good for.
     pub(super) fn open(&self, content: Content) -> Result<Option<Text>, StoreError> {
+        if content.manifest().length() > config::CLASSIC_LONGEST {
+            return Ok(None);
+        }
         let root = content.manifest().root();
         let known = {
             let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +66,7 @@ impl Texts {
 }
 
 impl Text {
-    /// The file as text; `None` when it is none.
+    /// The file as text; `None` when it is none, or longer than the dialect is good for.
     pub fn open(content: Content) -> Result<Option<Self>, StoreError> {
         Texts::default().open(content)
     }
@@ -181,6 +185,18 @@ mod tests {
         assert!(open(b"abc\xff").1.is_none());
         assert!(open(b"abc\xc3").1.is_none(), "ends within a character");
         assert_eq!(open(b"").1.unwrap().characters(), 0);
+    }
+
+    /// A file of nothing but a hole costs its sender nothing, and is text.
+    #[test]
+    fn what_is_too_long_to_be_counted_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = fs::File::create(folder.path().join("f")).unwrap();
+        file.set_len(config::CLASSIC_LONGEST + 1).unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let manifest = store.manifest(&"f".parse().unwrap(), &mut |_, _| true).unwrap();
+        let content = store.open_content(&manifest.root()).unwrap();
+        assert!(Text::open(content).unwrap().is_none());
     }
 
     proptest! {

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::done::say_downloaded;
 use super::download::status_of;
 use super::said::{Said, Transferred};
+use super::text::size;
 use super::work::Work;
 use super::{Bar, ExitStatus, shown};
 use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
+use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError, while_busy};
 use crate::store::{Arrival, Incoming, Store};
@@ -155,8 +157,11 @@ pub(super) fn upload(
     match text {
         Ok(Some(mut text)) => Upload { to, name: manifest.name(), text: &mut text, progress }.run(),
         Ok(None) => {
-            let why = "the file is not UTF-8 text, and the classic dialect carries nothing else";
-            Err(refused(ErrorCode::Refused, why.to_owned()))
+            let longest = size(config::CLASSIC_LONGEST);
+            let why = format!(
+                "the file is not UTF-8 text of at most {longest}, and the classic dialect carries nothing else"
+            );
+            Err(refused(ErrorCode::Refused, why))
         }
         Err(error) => Err(refused(ErrorCode::Internal, error.to_string())),
     }

@@ -20,6 +20,11 @@ pub const CLASSIC_MESSAGE: usize = 1024;
 /// Longest message in bytes that is taken.
 pub const CLASSIC_MOST: usize = 4 << 10;
 
+/// Longest file in bytes that is given in the dialect. Its characters have to be counted before its
+/// length can be said, which takes a second or two for so many, and 5 MiB of memory; in steps of
+/// 100 characters hardly anybody waits for more.
+pub const CLASSIC_LONGEST: u64 = 4 << 30;
+
 /// Longest listing in bytes that is taken.
 pub const CLASSIC_LISTING: usize = 4 << 20;
 

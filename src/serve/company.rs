@@ -56,7 +56,7 @@ struct State {
 }
 
 /// Content and chunk size in bytes.
-type Cut = (Root, u32);
+pub(super) type Cut = (Root, u32);
 
 /// Which peer read which content last when.
 #[derive(Default)]

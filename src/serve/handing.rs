@@ -73,11 +73,12 @@ impl Responder {
         };
         let bad = |error| refusal(ErrorCode::BadRequest, format!("{error}"));
         let layout = ChunkLayout::new(manifest.length(), next.chunk_size).map_err(bad)?;
-        if self.handout.as_ref().is_none_or(|(root, _)| *root != next.root) {
+        let cut = (next.root, next.chunk_size);
+        if self.handout.as_ref().is_none_or(|(other, _)| *other != cut) {
             // One that is slow to take its chunks must not have many of them queued.
             let limited = connection.set_unsent_limit(config::UNSENT);
             limited.map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
-            self.handout = Some((next.root, self.company.handout(next.root, layout)));
+            self.handout = Some((cut, self.company.handout(next.root, layout)));
         }
         self.company.reads(next.root, next.chunk_size, &peer);
         let Some((_, handout)) = &self.handout else { return Err(nobody()) };

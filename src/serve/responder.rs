@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::account::Account;
 use super::budget::Grant;
-use super::company::{Company, Transferring};
+use super::company::{Company, Cut, Transferring};
 use super::describe::without_more;
 use super::handing::Next;
 use super::handout::Handout;
@@ -30,7 +30,7 @@ pub struct Responder {
     reader: Option<PeerId>,
     pub(super) company: Company,
     /// The handout that this connection takes part in; while anybody does, it lives.
-    pub(super) handout: Option<(Root, Arc<Mutex<Handout>>)>,
+    pub(super) handout: Option<(Cut, Arc<Mutex<Handout>>)>,
     /// Where it is counted what is given; not for what the user of this machine gives himself.
     account: Option<Account>,
     /// Chunks were given.

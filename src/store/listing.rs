@@ -183,7 +183,8 @@ struct Visit {
     /// Its name with a `/` behind; empty at the top.
     prefix: String,
     /// Device and inode of the folders it lies in, so that a link to one of them is no circle.
-    within: Vec<(u64, u64)>,
+    /// Folders beside one another have them in common: there may be very many, very deep.
+    within: Arc<Vec<(u64, u64)>>,
     /// How many of them, itself included, are links.
     links: usize,
 }
@@ -228,7 +229,7 @@ impl Walk<'_> {
             self.names.sorted.push(Named { name, folder: true });
         }
         let mut visit = visit.clone();
-        visit.within.push(place);
+        Arc::make_mut(&mut visit.within).push(place);
         // An error is no end of the folder.
         while let Some(entry) = entries.read() {
             let entry = entry?;

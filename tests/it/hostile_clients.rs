@@ -106,6 +106,23 @@ fn the_first_request_must_be_hello() {
 }
 
 #[test]
+fn what_is_handed_out_is_cut_as_the_request_says_whatever_came_before() {
+    let (lab, data) = (lab(), bytes(1, LONG));
+    lab.client().run("download x").succeeded();
+    let mut speaker = Speaker::greeted(&lab, "a");
+    let hello = Request::Hello { peer: Some("b".into()), to: None, agent: "speaker".into() };
+    assert!(matches!(speaker.ask(&hello, &[]), Response::Hello { .. }));
+    let root = manifest("x", &data).root();
+    for chunk_size in [CHUNK, CHUNK / 4, 2 * CHUNK] {
+        let next = Request::Next { root, chunk_size: chunk_size as u32, seen: 0, want: true };
+        speaker.send(&next, &[]);
+        let (answer, chunk) = speaker.answer_with_payload();
+        assert!(matches!(answer, Response::Handed { chunk: Some(0), .. }), "{answer:?}");
+        assert!(chunk == data[..chunk_size], "{} bytes of {chunk_size}", chunk.len());
+    }
+}
+
+#[test]
 fn later_versions_are_answered_in_ours() {
     let lab = lab();
     let mut speaker = Speaker::silent(&lab, "a");
