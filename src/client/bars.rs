@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::audience::{Audience, Gauge};
 use super::progress::{Rate, amount, in_one_line, outlook, state};
 use super::terminal::Terminal;
-use super::text::{self, clipped, percents, size, width};
+use super::text::{self, clipped, harmless, percents, size, width};
 use crate::config;
 use crate::fetch::{Contribution, Snapshot};
 use crate::topology::PeerId;
@@ -32,7 +32,7 @@ struct Rates {
 
 impl Drawn {
     pub(super) fn new(multi: MultiProgress, label: &str) -> Self {
-        let (label, rates) = (label.to_owned(), Rates::default());
+        let (label, rates) = (harmless(label).into_owned(), Rates::default());
         Self { multi, label, bar: None, drawn_at: Duration::ZERO, rates }
     }
 

@@ -1,6 +1,8 @@
 //! Completing what is typed at the prompt: commands, flags, peers, groups, local paths, and names
 //! that peers have offered. Nothing is asked of anybody for it.
 
+use std::borrow::Cow;
+
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -8,7 +10,8 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::grammar::Typed;
-use super::{usage, words};
+use super::text::quoted;
+use super::{shown, usage, words};
 use crate::topology::Topology;
 
 /// What can be completed to.
@@ -106,8 +109,12 @@ fn pair(word: &str) -> Pair {
     Pair { display: word.to_owned(), replacement: format!("{word} ") }
 }
 
-/// A name as it is typed: in quotes where it has to be.
+/// A name as it is typed: in quotes where it has to be. Whatever it does to a terminal, it does
+/// neither in the list nor in the line.
 fn name_pair(name: &str) -> Pair {
+    if let Cow::Owned(typed) = quoted(name) {
+        return Pair { display: shown(name).into_owned(), replacement: format!("{typed} ") };
+    }
     let plain = words::split(name)
         .is_ok_and(|words| words.len() == 1 && words.first().is_some_and(|word| word == name));
     let typed = if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) };
@@ -133,7 +140,9 @@ impl Completer for Completion {
             && found.is_empty()
             && !before.get(start..).is_some_and(|word| word.starts_with('-'))
         {
-            let (start, paths) = self.paths.complete(line, pos, context)?;
+            let (start, mut paths) = self.paths.complete(line, pos, context)?;
+            // They would be typed into the line as they are.
+            paths.retain(|path| matches!(shown(&path.replacement), Cow::Borrowed(_)));
             return Ok((start, paths));
         }
         found.dedup_by(|one, other| one.replacement == other.replacement);
@@ -169,6 +178,34 @@ mod tests {
         assert_eq!(completed(" Up"), (1, vec!["#UPLOAD ".to_owned()]));
         assert_eq!(completed("").1.len(), usage::names().len());
         assert_eq!(completed("help pe").1, ["#PEERS "]);
+    }
+
+    #[test]
+    fn names_that_would_do_something_to_the_terminal_are_shown_and_typed_without() {
+        let topology: Topology = "a 127.0.0.1 1\n".parse().unwrap();
+        let name = "it's \u{202e}gpj.\u{1b}[2Jexe";
+        let completion = Completion::of(&topology, vec![name.to_owned()]);
+        let (_, pairs) = completion.candidates("download it");
+        let [pair] = &pairs[..] else { panic!("{} candidates", pairs.len()) };
+        for text in [&pair.display, &pair.replacement] {
+            assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text:?}");
+        }
+        // It still stands for that very name.
+        assert_eq!(words::split(&pair.replacement).unwrap(), [name]);
+    }
+
+    #[test]
+    fn local_paths_that_would_are_not_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["good", "go\u{1b}[2J"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let line = format!("upload {}/go", folder.path().display());
+        let completion = Completion::of(&Topology::default(), Vec::new());
+        let history = rustyline::history::MemHistory::new();
+        let (_, pairs) = completion.complete(&line, line.len(), &Context::new(&history)).unwrap();
+        let shown: Vec<&str> = pairs.iter().map(|pair| pair.display.as_str()).collect();
+        assert_eq!(shown, ["good"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::bars::{Drawn, Spoken};
 use super::jobs::Lines;
 use super::output::report;
 use super::said::Said;
+use super::text::harmless;
 use super::{ExitStatus, Layout, output, text};
 
 /// Somebody who reads. Clones are the same reader.
@@ -98,12 +99,13 @@ impl Audience for Terminal {
     fn note(&self, text: &str) {
         if !self.quiet {
             // Nobody is left to be told when stderr is gone.
+            let text = harmless(text);
             let _ = self.aside(|| self.err.with(|err| writeln!(err, "{text}")));
         }
     }
 
     fn error(&self, text: &str) {
-        self.aside(|| self.err.with(|err| report(err, text)));
+        self.aside(|| self.err.with(|err| report(err, &harmless(text))));
     }
 
     fn say(&self, line: &str, said: &Said<'_>) -> ExitStatus {
@@ -111,7 +113,7 @@ impl Audience for Terminal {
     }
 
     fn result(&self, line: &str, _: &Said<'_>) -> ExitStatus {
-        self.part(format!("{line}\n").as_bytes()).err().unwrap_or(ExitStatus::Success)
+        self.part(format!("{}\n", harmless(line)).as_bytes()).err().unwrap_or(ExitStatus::Success)
     }
 
     fn emit(&self, _: &Said<'_>) -> ExitStatus {

@@ -26,6 +26,24 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// Lines on their way to a terminal, without anything that could do harm there, whoever forgot what
+/// about the names in them. What was made harmless already stays as it is.
+pub fn harmless(lines: &str) -> Cow<'_, str> {
+    let is_bad = |letter: char| must_be_escaped(letter) && !matches!(letter, '\n' | '\t');
+    if !lines.contains(is_bad) {
+        return Cow::Borrowed(lines);
+    }
+    let mut safe = String::with_capacity(lines.len() + 16);
+    for letter in lines.chars() {
+        if is_bad(letter) {
+            safe.extend(letter.escape_unicode());
+        } else {
+            safe.push(letter);
+        }
+    }
+    Cow::Owned(safe)
+}
+
 fn must_be_escaped(letter: char) -> bool {
     match letter {
         ' '..='~' => false,
@@ -196,6 +214,10 @@ mod tests {
     #[test]
     fn what_could_fool_a_reader_or_a_terminal_is_escaped() {
         assert_eq!(shown("a\u{1b}[31mb"), r"a\u{1b}[31mb");
+        for text in ["a\u{1b}[31mb", "a\u{202e}b", r"C:\u{1b}\x"] {
+            assert_eq!(harmless(&shown(text)), shown(text), "once is enough");
+        }
+        assert_eq!(harmless("a\tb\nc\rd\u{9b}2J"), "a\tb\nc\\u{d}d\\u{9b}2J");
         assert_eq!(shown("invoice\u{202e}fdp.exe"), r"invoice\u{202e}fdp.exe");
         assert_eq!(shown("a\tb\nc\u{9b}"), r"a\u{9}b\u{a}c\u{9b}");
         assert_eq!(shown("a\u{200b}\u{2066}\u{e0041}"), r"a\u{200b}\u{2066}\u{e0041}");

@@ -1,7 +1,7 @@
 //! Who has what.
 
 use peershare::client::ExitStatus;
-use peershare::wire::{ErrorCode, Request, Response};
+use peershare::wire::{ErrorCode, Request, Response, State};
 
 use super::lab::{Lab, bytes};
 use super::rogue::{Deed, Rogue, refuse};
@@ -125,4 +125,57 @@ fn what_a_peer_says_is_escaped_before_it_is_printed() {
     );
     let outcome = lab.client().run("filelist").is(ExitStatus::Refused).tells("red");
     assert!(!outcome.err.contains('\u{1b}') && !outcome.err.contains('\u{202e}'), "{outcome:?}");
+}
+
+/// Text that moves the cursor, and turns what stands behind it.
+const HARMFUL: &str = "evil\u{1b}[2J\u{9b}2J\r\u{202e}";
+
+/// A peer with that in whatever it says.
+fn harmful() -> Rogue {
+    Rogue::new("evil\u{202e}x", b"x", |request, _| match request {
+        Request::Describe { .. } | Request::Read { .. } | Request::Gather => {
+            Deed::Say(Response::error(ErrorCode::Internal, HARMFUL), vec![])
+        }
+        Request::Offer { .. } | Request::OfferFolder { .. } => {
+            Deed::Say(Response::error(ErrorCode::Refused, HARMFUL), vec![])
+        }
+        Request::Ping => {
+            let version = Some(HARMFUL.to_owned());
+            Deed::Say(Response::Pong(Box::new(State { version, ..State::default() })), vec![])
+        }
+        Request::List { .. } => {
+            let page = r#"[{"name":"evil\u202ex","length":1}]"#;
+            Deed::Say(Response::Listing { next: None, left_out: 2 }, page.into())
+        }
+        Request::LeftOut { .. } => {
+            let told = r#"[{"name":"evil\u001b[2J","reason":"leads_out"},{"name":"e\u202e","reason":"no_file"}]"#;
+            Deed::Say(Response::LeftOut { count: 2 }, told.into())
+        }
+        _ => Deed::Honest,
+    })
+}
+
+#[test]
+fn whatever_a_peer_calls_things_and_says_does_nothing_to_a_terminal() {
+    for line in [
+        "filelist",
+        "search evil",
+        "ping",
+        "peers",
+        "download evil",
+        "download **",
+        "upload mine",
+        "upload d/",
+        "search evi*",
+    ] {
+        let mut lab = Lab::of(&["a"]);
+        lab.put("me", "mine", b"x");
+        lab.put("me", "d/x", b"x");
+        lab.rogue("a", &harmful());
+        let outcome = lab.impatient_client().run(line);
+        let said = format!("{}{}", outcome.out, outcome.err);
+        let bad = |letter: char| letter.is_control() && !"\n\t".contains(letter);
+        assert!(!said.contains(bad) && !said.contains('\u{202e}'), "{line}: {said:?}");
+        assert!(!said.is_empty(), "{line}");
+    }
 }
