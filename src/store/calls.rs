@@ -48,19 +48,34 @@ pub(super) fn open(
     Ok(File::from(openat(folder, part.as_ref(), flags, Mode::from_raw_mode(mode))?))
 }
 
+/// Whether a path may go from one mount to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mounts {
+    Stay,
+    Cross,
+}
+
 /// Opens what a path in a folder leads to, if no link is on the way and it stays beneath.
 #[cfg(target_os = "linux")]
-pub(super) fn open_beneath(folder: &File, path: &Path, flags: OFlags) -> Result<File, Errno> {
+pub(super) fn open_beneath(
+    folder: &File,
+    path: &Path,
+    flags: OFlags,
+    mounts: Mounts,
+) -> Result<File, Errno> {
     use rustix::fs::{ResolveFlags, openat2};
     permit(Deed::Open, folder)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    if mounts == Mounts::Stay {
+        how |= ResolveFlags::NO_XDEV;
+    }
     openat2(folder, path, flags | OFlags::CLOEXEC, Mode::empty(), how).map(File::from)
 }
 
 /// Systems without that call have every path walked part by part.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn open_beneath(_: &File, _: &Path, _: OFlags) -> Result<File, Errno> {
+pub(super) fn open_beneath(_: &File, _: &Path, _: OFlags, _: Mounts) -> Result<File, Errno> {
     Err(Errno::NOSYS)
 }
 

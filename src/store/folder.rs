@@ -37,6 +37,7 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::calls::Mounts;
 use super::identity::Identity;
 use super::{StoreError, attributes, calls, locked};
 use crate::config;
@@ -238,10 +239,16 @@ impl Folder {
         flags: OFlags,
         check: impl Fn(&Self, &Path) -> io::Result<()>,
     ) -> io::Result<File> {
-        match calls::open_beneath(&self.dir, path, flags) {
+        let open = |mounts| calls::open_beneath(&self.dir, path, flags, mounts);
+        let (opened, way) = match open(Mounts::Stay) {
+            Err(Errno::XDEV) => (open(Mounts::Cross), above(path)),
+            // Without another mount on the way, no folder of ours is deeper than at the top.
+            opened => (opened, first(above(path))),
+        };
+        match opened {
             // A link, or a system (or a container's filter) without this call.
             Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.walk(path, flags),
-            Ok(opened) => check(self, above(path)).map(|()| opened),
+            Ok(opened) => check(self, way).map(|()| opened),
             Err(error) => Err(error.into()),
         }
     }
@@ -278,6 +285,11 @@ impl Folder {
 /// The folder that a name lies in; empty for the top.
 fn above(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
+}
+
+/// The first part of a path.
+fn first(path: &Path) -> &Path {
+    path.iter().next().map_or(Path::new(""), Path::new)
 }
 
 /// Which folder the system means.
@@ -343,19 +355,23 @@ mod tests {
             [("a", ENTER), ("a/b/", ENTER), (".", ENTER), ("a/b/f", READ), ("a/b/f", LOOK)]
         {
             let path = Path::new(path);
-            let quick = calls::open_beneath(folder.dir(), path, flags).unwrap().metadata().unwrap();
+            let quick = calls::open_beneath(folder.dir(), path, flags, Mounts::Stay)
+                .unwrap()
+                .metadata()
+                .unwrap();
             assert_eq!(folder.walk(path, flags).unwrap().metadata().unwrap().ino(), quick.ino());
         }
         for (path, flags) in [("a/x", READ), ("x/f", READ), ("a/b/f/g", READ), ("a/b/f", ENTER)] {
             let path = Path::new(path);
-            let quick = calls::open_beneath(folder.dir(), path, flags).unwrap_err();
+            let quick = calls::open_beneath(folder.dir(), path, flags, Mounts::Stay).unwrap_err();
             assert_eq!(
                 folder.walk(path, flags).unwrap_err().raw_os_error(),
                 Some(quick.raw_os_error())
             );
         }
         assert_eq!(
-            calls::open_beneath(folder.dir(), Path::new("link/b/f"), READ).unwrap_err(),
+            calls::open_beneath(folder.dir(), Path::new("link/b/f"), READ, Mounts::Cross)
+                .unwrap_err(),
             Errno::LOOP
         );
         assert!(folder.walk(Path::new("link/b/f"), READ).is_ok());

@@ -149,3 +149,27 @@ fn what_is_not_there_or_is_a_folder_is_told_apart() {
     assert!(matches!(served.store.describe(&name("d/f/g")), Err(StoreError::NotFound { .. })));
     assert!(matches!(served.store.describe(&name("d")), Err(StoreError::NotAFile { .. })));
 }
+
+#[test]
+fn a_folder_as_deep_as_names_can_be_is_listed_without_looking_at_each_level_again_and_again() {
+    let served = Served::new();
+    let mut deep = String::new();
+    while deep.len() + 4 < FileName::MAX_LEN {
+        deep.push_str("d/");
+    }
+    served.write(&format!("{deep}f"), b"deep");
+    let (mut folder, levels) = (served.path(""), deep.len() / 2);
+    for level in 0..levels {
+        // Some have files, as those that a hostile peer could send.
+        folder.push("d");
+        if level % 4 == 0 {
+            fs::write(folder.join("f"), b"x").unwrap();
+        }
+    }
+    let begun = std::time::Instant::now();
+    let query = ListQuery { hashed: true, limit: 10_000, ..ListQuery::default() };
+    let listed = served.store.list(&query).unwrap().entries.len();
+    eprintln!("{levels} levels took {:?}", begun.elapsed());
+    assert!(listed > levels / 4);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+}
