@@ -3,6 +3,9 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use peershare::connection::{Deadlines, Identity};
@@ -12,10 +15,10 @@ use peershare::store::Store;
 use peershare::threads::Ration;
 use peershare::transport::Stream;
 use peershare::transport::tcp::Listener;
-use peershare::wire::{ErrorCode, Request, Response};
+use peershare::wire::{self, ErrorCode, MAGIC, Request, Response, VERSION};
 use socket2::{Domain, Socket, Type};
 
-use super::lab::{DEADLINE, Lab, eventually};
+use super::lab::{DEADLINE, LONG, Lab, bytes, eventually};
 use super::programs::{Running, Site};
 use super::speaker::{Speaker, TcpSide};
 
@@ -200,4 +203,118 @@ fn without_a_file_to_open_it_says_so_to_who_comes_and_goes_on() {
         told.iter().filter(|line| line.contains("short of open files")).count() <= 1,
         "{told:?}"
     );
+}
+
+/// What the connections of a crowd do.
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    /// Connect and say nothing.
+    Nothing,
+    /// Say hello, and then nothing.
+    Greeting,
+    /// Connect and leave, again and again.
+    Reopening,
+    /// Say hello, and then a byte of a request now and then.
+    Dripping,
+}
+
+/// Connections that want nothing, until this is dropped.
+#[cfg(target_os = "linux")]
+struct Crowd {
+    is_over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[cfg(target_os = "linux")]
+impl Crowd {
+    fn gather(
+        doing: Doing,
+        address: impl Fn(usize) -> String + Send + 'static,
+        to: SocketAddr,
+    ) -> Self {
+        let is_over = Arc::<AtomicBool>::default();
+        let over = is_over.clone();
+        let (told, gathered) = crossbeam_channel::bounded(1);
+        let work = move || {
+            let connect = |number| {
+                let mut speaker = Speaker::over(from(&address(number), to));
+                if !matches!(doing, Doing::Nothing) {
+                    let hello = Request::Hello { peer: None, to: None, agent: String::new() };
+                    let hello = wire::encode(&hello, 0).unwrap();
+                    speaker.raw(&[&MAGIC[..], &[VERSION], &hello].concat());
+                }
+                speaker
+            };
+            let mut all: Vec<Speaker> = (0..crowd()).map(connect).collect();
+            told.send(()).unwrap();
+            for number in (0..all.len()).cycle().take_while(|_| !over.load(Relaxed)) {
+                match doing {
+                    Doing::Nothing | Doing::Greeting => {}
+                    Doing::Reopening => all[number] = connect(number),
+                    Doing::Dripping => all[number].raw(&[0]),
+                }
+                thread::park_timeout(Duration::from_millis(1));
+            }
+        };
+        let thread = Some(thread::spawn(work));
+        gathered.recv_timeout(2 * DEADLINE).unwrap();
+        Self { is_over, thread }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || thread::panicking(), "the crowd could not gather");
+    }
+}
+
+/// How many they are: as many as `PEERSHARE_CROWD` says.
+fn crowd() -> usize {
+    std::env::var("PEERSHARE_CROWD").map_or(150, |number| number.parse().unwrap())
+}
+
+/// Threads and open files of a process.
+#[cfg(target_os = "linux")]
+fn held(process: u32) -> [usize; 2] {
+    ["task", "fd"].map(|what| std::fs::read_dir(format!("/proc/{process}/{what}")).unwrap().count())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn beside_a_crowd_transfers_and_listings_succeed_and_afterwards_nothing_is_left_of_it() {
+    let site = Site::new();
+    site.put("a", "x", &bytes(1, LONG));
+    // Fewer than come, so that somebody has to make room.
+    let seats = (crowd() / 2).to_string();
+    let mut command = site.server_command("a");
+    let server =
+        Running::start(command.args(["--listen", "127.0.0.1:0", "--max-connections", &seats]));
+    let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
+    site.list_peers(&[("a", address.port())]);
+    site.client(&["download", "x"]).success();
+    let before = held(server.id());
+    for doing in [Doing::Nothing, Doing::Greeting, Doing::Reopening, Doing::Dripping] {
+        for hosts in [1, 100] {
+            let crowd = Crowd::gather(
+                doing,
+                move |number| format!("127.0.1.{}", number % hosts + 1),
+                address,
+            );
+            std::fs::remove_file(site.path("me/x")).unwrap();
+            // Where no idle one can make room yet, the client is told to come again.
+            eventually("the file is downloaded", || {
+                site.client(&["download", "x"]).try_success().is_ok()
+            });
+            assert_eq!(site.read("me", "x").unwrap(), bytes(1, LONG), "{doing:?} from {hosts}");
+            eventually("the files are listed", || site.client(&["filelist"]).try_success().is_ok());
+            drop(crowd);
+        }
+    }
+    eventually("all threads and files are given back", || {
+        let [threads, files] = held(server.id());
+        threads <= before[0] && files <= before[1]
+    });
 }
