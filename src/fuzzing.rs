@@ -8,6 +8,7 @@
 //! This room is compiled for tests and with the feature `fuzzing` alone, and names all others.
 //! Where a parser is private, its room has a `fuzzing` of its own that hands it out to this one.
 
+mod answering;
 mod content;
 mod messages;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "response", run: messages::response, made: messages::response_headers },
     Target { name: "acceptor", run: messages::acceptor, made: messages::openings },
     Target { name: "opener", run: messages::opener, made: messages::answers },
+    Target { name: "answering", run: answering::answer, made: answering::requests },
     Target { name: "listing", run: content::listing, made: content::listings },
     Target { name: "manifest", run: content::manifest, made: content::manifests },
     Target { name: "chunk_set", run: content::chunk_set, made: content::chunk_sets },

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, Cursor, Read, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +13,7 @@ use crate::transport::{Closer, Stream};
 use crate::wire::{self, MAGIC, Message, Request, Response, VERSION, WireError};
 
 /// How long a read may take; a script never lets one wait.
-const READ: Duration = Duration::from_secs(20);
+pub(super) const READ: Duration = Duration::from_secs(20);
 
 pub(super) fn greetings() -> Vec<Vec<u8>> {
     let of = |version| [&MAGIC[..], &[version], b"rest"].concat();
@@ -62,7 +63,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 }
 
 /// The frames of one side.
-fn frames_of(side: &str) -> Vec<Vec<u8>> {
+pub(super) fn frames_of(side: &str) -> Vec<Vec<u8>> {
     blocks().filter(|(title, _)| title.starts_with(side)).map(|(_, frame)| frame).collect()
 }
 
@@ -214,13 +215,19 @@ impl Read for Measured<'_> {
 }
 
 /// A stream from which these bytes come, and into which anything can be written.
-struct Scripted {
+pub(super) struct Scripted {
     says: Cursor<Vec<u8>>,
+    written: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Scripted {
-    fn of(bytes: &[u8]) -> Self {
-        Self { says: Cursor::new(bytes.to_vec()) }
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { says: Cursor::new(bytes.to_vec()), written: Arc::default() }
+    }
+
+    /// What is written into it.
+    pub(super) fn written(&self) -> Arc<Mutex<Vec<u8>>> {
+        self.written.clone()
     }
 }
 
@@ -232,6 +239,9 @@ impl Read for Scripted {
 
 impl Write for Scripted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Ok(mut written) = self.written.lock() {
+            written.extend_from_slice(bytes);
+        }
         Ok(bytes.len())
     }
 
