@@ -57,8 +57,11 @@ fn sweep_entry(disk: &Disk, entry: &str, now: SystemTime) -> io::Result<()> {
         return group::sweep(disk, entry, |folder| is_old(folder, now));
     }
     if let Some(root) = entry.strip_suffix(UNFINISHED_JOURNAL) {
-        // Whoever receives the file writes its journal, and has the file locked.
-        return if is_locked(disk, root)? { Ok(()) } else { disk.parts.remove(entry) };
+        // Whoever receives the file writes its journal, and has the file locked; so do we until
+        // this is gone.
+        let part = disk.parts.file(root)?;
+        let in_use = part.as_ref().is_some_and(|part| part.try_lock().is_err());
+        return if in_use { Ok(()) } else { disk.parts.remove(entry) };
     }
     let is_useless = |file: &File| {
         if PASSING.iter().any(|end| entry.ends_with(end)) || entry.starts_with(TRY) {

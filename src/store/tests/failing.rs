@@ -73,6 +73,7 @@ pub(in super::super) fn permit(deed: Deed, file: &File) -> io::Result<()> {
     let Ok(path) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
         return Ok(());
     };
+    record(deed, &path);
     for plan in plans().iter_mut().filter(|plan| path.starts_with(&plan.beneath)) {
         // A name that somebody makes has a folder that is asked for, too.
         if !plan.fault.refuses.contains(&deed) {
@@ -84,6 +85,49 @@ pub(in super::super) fn permit(deed: Deed, file: &File) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is asked of the disk of a folder while somebody wants to know.
+static RECORDS: Mutex<Vec<(PathBuf, Vec<Asked>)>> = Mutex::new(Vec::new());
+
+/// A call, and the path beneath the folder of what it is about.
+type Asked = (Deed, String);
+
+fn record(deed: Deed, path: &Path) {
+    for (beneath, asked) in RECORDS.lock().unwrap().iter_mut() {
+        if let Ok(path) = path.strip_prefix(beneath) {
+            asked.push((deed, path.display().to_string()));
+        }
+    }
+}
+
+/// Gives all that is asked of the disk of a folder by what is done.
+fn asked_of(folder: &Path, act: impl FnOnce()) -> Vec<Asked> {
+    let beneath = folder.canonicalize().unwrap();
+    RECORDS.lock().unwrap().push((beneath.clone(), Vec::new()));
+    PLANNED.fetch_add(1, SeqCst);
+    act();
+    PLANNED.fetch_sub(1, SeqCst);
+    let mut records = RECORDS.lock().unwrap();
+    let ours = records.iter().position(|(folder, _)| *folder == beneath).unwrap();
+    records.remove(ours).1
+}
+
+/// Whether these were asked in this order, whatever was asked between them. A `*` at the end of a
+/// path stands for any end.
+#[track_caller]
+fn in_order(asked: &[Asked], expected: &[(Deed, &str)]) {
+    let mut rest = asked.iter();
+    for (deed, path) in expected {
+        let fits = |(other, name): &Asked| {
+            let same = match path.strip_suffix('*') {
+                Some(begin) => name.starts_with(begin),
+                None => name == path,
+            };
+            other == deed && same
+        };
+        assert!(rest.any(fits), "no {deed:?} of {path:?} in its place: {asked:#?}");
+    }
 }
 
 /// Has the disk of a folder fail while this lives.
@@ -463,4 +507,57 @@ fn what_a_disk_could_not_keep_is_fetched_again() {
     fill(&part, &data, 2).unwrap();
     part.complete().unwrap();
     assert!(fs::read(served.path("f")).unwrap() == data);
+}
+
+#[test]
+fn bytes_are_on_the_disk_before_their_names_and_names_before_it_is_said() {
+    use Deed::{Make, Remove, Sync, Write};
+    let (served, data) = (Served::new(), bytes(1, LENGTH));
+    let store = &served.store;
+    let manifest = manifest_of("d/f", &data);
+    let root = manifest.root();
+    let part = format!(".peershare/parts/{root}");
+    let journal = format!("{part}.journal.new");
+    let parts = ".peershare/parts";
+    let begin = || match store.receive(Arc::clone(&manifest), false).unwrap() {
+        Reception::Part(part) => part,
+        other => panic!("{other:?}"),
+    };
+    let asked = asked_of(served.folder.path(), || fill(&begin(), &data, 1).unwrap());
+    let written = [(Write, &*part), (Sync, &*part)];
+    let vouched = [(Write, &*journal), (Sync, &*journal), (Make, parts)];
+    in_order(&asked, &[&written[..], &vouched].concat());
+    let asked = asked_of(served.folder.path(), || {
+        let part = begin();
+        fill(&part, &data, 3).unwrap();
+        part.complete().unwrap();
+    });
+    let made = [(Make, ""), (Sync, "")];
+    let named = [(Make, "d"), (Sync, "d"), (Remove, parts), (Sync, parts)];
+    in_order(&asked, &[&written[..], &made, &named].concat());
+    let last_write = asked.iter().rposition(|(deed, path)| (*deed, &**path) == (Write, &*part));
+    let synced = asked.iter().rposition(|(deed, path)| (*deed, &**path) == (Sync, &*part));
+    assert!(last_write < synced, "{asked:#?}");
+
+    let whole = crate::content::whole::hash_all(&[b"small"]).pop().unwrap().unwrap();
+    let attributes = crate::content::Attributes { mtime_ns: Some(1), mode: Some(0o600) };
+    let asked = asked_of(served.folder.path(), || {
+        let mut group = store.group(false).unwrap();
+        group.put(&name("e/g"), &whole, &attributes).unwrap();
+        assert!(group.settle().pop().unwrap().1.is_ok());
+        store.sync().unwrap();
+    });
+    let group = ".peershare/parts/*";
+    in_order(&asked, &[(Write, group), (Sync, parts), (Make, ""), (Make, "e"), (Sync, parts)]);
+
+    let asked = asked_of(served.folder.path(), || {
+        let arrival = store.receive_unproven(name("h/u"), None, false).unwrap();
+        let Arrival::Ready(mut incoming) = arrival else { panic!() };
+        incoming.append(b"text").unwrap();
+        store.complete(incoming).unwrap();
+    });
+    in_order(
+        &asked,
+        &[(Write, group), (Sync, group), (Make, ""), (Sync, ""), (Make, "h"), (Sync, "h")],
+    );
 }
