@@ -49,6 +49,7 @@
 //! | `it/server_program.rs`, `it/client_program.rs`, `it/prompt.rs` | the binaries: start, signals, exit codes, terminal |
 //! | `it/access_log.rs` | what a server writes about who took and gave what |
 //! | `it/golden_bytes.rs` | what every message of the framed dialect is on the wire |
+//! | `it/numbers_in_bytes.rs` | the largest numbers that a peer can say, added up and shown |
 //! | `it/soak.rs` | what servers hold after much work |
 //! | `it/architecture.rs` | the arrows between the rooms of `src/` |
 //!
@@ -88,6 +89,7 @@ mod it {
     mod names;
     mod never_hashed;
     mod no_space;
+    mod numbers_in_bytes;
     mod one_folder;
     mod outages;
     mod prompt;

@@ -350,7 +350,7 @@ impl Upload<'_> {
         };
         let printed = self.told.well(self.peer, got, said);
         let statuses = failures.iter().map(|failed| ExitStatus::from(&failed.reason));
-        let succeeded = (received + here > 0).then_some(ExitStatus::Success);
+        let succeeded = (*received > 0 || *here > 0).then_some(ExitStatus::Success);
         ExitStatus::of_peers(statuses.chain(succeeded)).then(printed)
     }
 }

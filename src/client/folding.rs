@@ -81,9 +81,14 @@ pub(super) struct Got {
 }
 
 impl Got {
+    /// Bytes that it got. They are what it says, and need not be true.
+    fn all(&self) -> u64 {
+        self.ours.saturating_add(self.from_others)
+    }
+
     /// What is different at each target: how fast it was, and from where.
     fn details(&self) -> String {
-        let mut words = text::rate(self.ours + self.from_others, self.time);
+        let mut words = text::rate(self.all(), self.time);
         if self.from_others > 0 {
             let (here, others) = (size(self.ours), size(self.from_others));
             words.push_str(&format!("; {here} from here, {others} from other peers"));
@@ -161,10 +166,10 @@ fn together<'a>(got: impl Iterator<Item = &'a Got>) -> String {
     let mut all = Got::default();
     for got in got {
         all.time = all.time.max(got.time);
-        all.ours += got.ours;
-        all.from_others += got.from_others;
+        all.ours = all.ours.saturating_add(got.ours);
+        all.from_others = all.from_others.saturating_add(got.from_others);
     }
-    match (all.ours + all.from_others, all.from_others) {
+    match (all.all(), all.from_others) {
         (0, _) => String::new(),
         (_, 0) => format!("; the last after {}", span(all.time)),
         _ => format!(

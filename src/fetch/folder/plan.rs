@@ -69,7 +69,10 @@ impl Plan {
     pub(super) fn sums(&self) -> (u64, u64) {
         let small = self.small.iter().map(|small| (small.names.len() as u64, small.length));
         let all = small.chain(self.large.iter().map(|large| (1, large.length)));
-        all.fold((0, 0), |(files, bytes), (more, length)| (files + more, bytes + length))
+        // The lengths are what peers say.
+        all.fold((0, 0), |(files, bytes): (u64, u64), (more, length)| {
+            (files.saturating_add(more), bytes.saturating_add(length))
+        })
     }
 
     /// Any of the names that come here.
