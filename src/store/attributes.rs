@@ -16,6 +16,9 @@ use crate::content::Attributes;
 /// them.
 const OWN_FOLDER: u32 = 0o500;
 
+/// Permission bits that concern nobody but the owner.
+const OWNER: u32 = 0o700;
+
 /// Permission bits with which the owner can make and rename what lies in a folder.
 const WRITABLE_FOLDER: u32 = 0o300;
 
@@ -26,14 +29,15 @@ pub(super) fn apply(file: &File, attributes: &Attributes, now: Option<u32>) {
     set(file, attributes, attributes.permissions().map(allowed).filter(|mode| now != Some(*mode)));
 }
 
-/// The same for a folder.
-pub(super) fn apply_to_folder(folder: &File, attributes: &Attributes) {
-    set(folder, attributes, attributes.permissions().map(folder_mode));
+/// The same for a folder, which is to have the permission bits `mode`.
+pub(super) fn apply_to_folder(folder: &File, attributes: &Attributes, mode: Option<u32>) {
+    set(folder, attributes, mode);
 }
 
-/// The permission bits that a folder gets which is to have `mode`.
-pub(super) fn folder_mode(mode: u32) -> u32 {
-    allowed(mode) | OWN_FOLDER
+/// The permission bits that a folder gets which is to have `mode`, and has `now`: who else may enter
+/// a folder that is here already is not for the other side to say.
+pub(super) fn folder_mode(mode: u32, now: u32) -> u32 {
+    (allowed(mode) | OWN_FOLDER) & (now | OWNER)
 }
 
 fn set(file: &File, attributes: &Attributes, mode: Option<u32>) {

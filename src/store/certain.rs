@@ -12,8 +12,9 @@ use rustix::io::Errno;
 
 use super::part::{Part, PartFile, journal_entry, part_entry};
 use super::watched::live_entry;
-use super::{StoreError, calls, journal, locked};
+use super::{StoreError, calls, journal, locked, reception};
 use crate::config;
+use crate::content::ChunkSet;
 
 impl PartFile {
     pub(super) fn sync_if_due(&self) -> Result<(), StoreError> {
@@ -44,7 +45,6 @@ impl PartFile {
         let inode = self.identity()?.inode;
         self.part
             .noting_doubt(calls::sync_data(&self.part.file))
-            .inspect(|()| (*locked(&self.part.certain)).clone_from(&have))
             .and_then(|()| journal::encode(manifest, inode, &have))
             .and_then(|journal| self.disk.parts.replace(&entry, &journal))
             .map_err(|error| self.unwritable(error))
@@ -53,7 +53,10 @@ impl PartFile {
     /// What a failed sync leaves is lost on the disk and still reads well from memory, so that
     /// nothing but throwing it away keeps it from being taken for received later.
     fn throw_doubtful_away(&self) -> io::Result<()> {
-        let (layout, certain) = (*self.manifest().layout(), locked(&self.part.certain).clone());
+        let layout = *self.manifest().layout();
+        // What was synced before is; a journal that cannot be read says nothing.
+        let journaled = reception::read_journal(&self.disk, &self.part.file, self.manifest());
+        let certain = journaled.ok().flatten().unwrap_or(ChunkSet::none(&layout));
         let doubtful = layout.indices().filter(|index| !certain.contains(*index));
         let mut ranges = doubtful.map(|index| layout.range(index));
         let punched = ranges.try_for_each(|range| {

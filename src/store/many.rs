@@ -250,7 +250,8 @@ impl Store {
         made.map(drop).map_err(|error| super::placing::unplaceable(disk, name, 0, error))
     }
 
-    /// Gives folders their times and permissions; the deepest should come first.
+    /// Gives folders their times and permissions; the deepest should come first. None is opened to
+    /// users of this machine to whom it was closed.
     pub fn finish_folders<'a>(&self, folders: impl Iterator<Item = (&'a FileName, Attributes)>) {
         let inner = self.now();
         let mut looker = Looker::new(&inner.disk.folder);
@@ -258,10 +259,10 @@ impl Store {
             let Ok(seen) = looker.look(name) else { continue };
             let as_it_is =
                 Attributes { mtime_ns: Some(seen.identity.mtime_ns), mode: Some(seen.mode) };
-            let mode = wanted.permissions().map(attributes::folder_mode);
+            let mode = wanted.permissions().map(|mode| attributes::folder_mode(mode, seen.mode));
             if seen.kind == FileType::Directory && as_it_is != (Attributes { mode, ..wanted }) {
                 match inner.disk.folder.enter(name.as_path()) {
-                    Ok(folder) => attributes::apply_to_folder(&folder, &wanted),
+                    Ok(folder) => attributes::apply_to_folder(&folder, &wanted, mode),
                     Err(error) => log::debug!("cannot set the time of {name}: {error}"),
                 }
             }

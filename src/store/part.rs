@@ -52,8 +52,6 @@ pub(super) struct Part {
     pub(super) unsynced: AtomicU64,
     /// When the journal was written; locked by the one thread that writes it.
     pub(super) synced: Mutex<Instant>,
-    /// The chunks that are on the disk for certain: they were there, or synced since.
-    pub(super) certain: Mutex<ChunkSet>,
     /// Whether the disk has said that it could not keep what was written.
     pub(super) doubtful: AtomicBool,
 }
@@ -107,7 +105,7 @@ impl PartFile {
         let Claim { file, name } = claim;
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let live = begin_live(&name.disk, &file, &manifest, &have);
-        let (certain, doubtful) = (Mutex::new(have.clone()), AtomicBool::new(false));
+        let doubtful = AtomicBool::new(false);
         let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
         let part = Arc::new(Part {
             file,
@@ -117,7 +115,6 @@ impl PartFile {
             deliveries,
             unsynced,
             synced,
-            certain,
             doubtful,
         });
         name.disk.live.enter(&part);

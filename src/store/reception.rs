@@ -18,6 +18,7 @@ use super::leftovers::{NAME_LOCK, has_its_name, has_nothing};
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
 use super::{calls, journal, placing, sparse, way};
+use crate::config;
 use crate::content::{
     Attributes, ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root,
 };
@@ -210,11 +211,15 @@ fn chunks_here(
     Ok(have)
 }
 
-fn read_journal(disk: &Disk, part: &File, manifest: &Manifest) -> io::Result<Option<ChunkSet>> {
+pub(super) fn read_journal(
+    disk: &Disk,
+    part: &File,
+    manifest: &Manifest,
+) -> io::Result<Option<ChunkSet>> {
     let Some(file) = disk.parts.file(&journal_entry(&manifest.root()))? else { return Ok(None) };
     let mut bytes = Vec::new();
-    // Longer than any journal: whatever that is, it need not be read to its end.
-    file.take(1 << 20).read_to_end(&mut bytes)?;
+    // Whatever is longer, it need not be read to its end.
+    file.take(config::MAX_JOURNAL).read_to_end(&mut bytes)?;
     Ok(journal::decode(manifest, part.metadata()?.ino(), &bytes))
 }
 

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -352,4 +352,18 @@ fn many_entries_and_deep_folders_are_listed_and_fetched() {
     eprintln!("{many} files and 200 levels took {:?}", begun.elapsed());
     assert_eq!(fs::read_dir(site.path("me/many")).unwrap().count(), many);
     assert_eq!(site.read("me", &format!("{deep}f")).unwrap(), b"deep");
+}
+
+#[test]
+fn a_folder_that_is_closed_to_others_is_not_opened_by_an_upload() {
+    let lab = Lab::of(&["a"]);
+    lab.put("a", "d/mine", b"mine");
+    lab.put("me", "d/e/theirs", b"theirs");
+    let closed = lab.folder("a").join("d");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(lab.folder("me").join("d"), fs::Permissions::from_mode(0o777)).unwrap();
+    lab.client().run("upload d/ a").succeeded();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&closed), 0o700);
+    assert_eq!(lab.read("a", "d/e/theirs").unwrap(), b"theirs");
 }
