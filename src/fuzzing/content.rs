@@ -91,7 +91,9 @@ pub(super) fn manifest(bytes: &[u8]) {
     let (Some(digests), Ok(name)) = (Digest::split(digests), "f".parse::<FileName>()) else {
         return;
     };
-    assert!(Manifest::new(name.clone(), layout, Root(Digest([7; 32])), digests.clone()).is_err());
+    // Nobody finds digests that lead to this one.
+    let other = Root(Digest::of(bytes));
+    assert!(Manifest::new(name.clone(), layout, other, digests.clone()).is_err());
     let Ok(manifest) = Manifest::from_digests(name.clone(), layout, digests.clone()) else {
         return;
     };
