@@ -376,4 +376,62 @@ mod tests {
         );
         assert!(folder.walk(Path::new("link/b/f"), READ).is_ok());
     }
+
+    #[test]
+    fn walking_part_by_part_never_leads_out_while_links_are_swapped() {
+        use std::io::Read;
+        use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        use std::time::Duration;
+
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+        let (top, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = Folder::open(top.path()).unwrap();
+        fs::create_dir(top.path().join("d")).unwrap();
+        for (place, bytes) in [(top.path().join("d"), b"ours"), (outside.path().into(), b"them")] {
+            fs::write(place.join("f"), bytes).unwrap();
+        }
+        fs::write(top.path().join("f"), b"ours").unwrap();
+        symlink(outside.path(), top.path().join("swap-d")).unwrap();
+        symlink(outside.path().join("f"), top.path().join("swap-f")).unwrap();
+        let over = AtomicBool::new(false);
+        let secret = outside.path().metadata().unwrap().ino();
+        let (mut inside, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Relaxed) {
+                    for name in ["d", "f"] {
+                        let (one, other) = (top.path().join(name), format!("swap-{name}"));
+                        let other = top.path().join(other);
+                        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+                    }
+                }
+            });
+            let begun = Instant::now();
+            // Both must be seen, however slow the machine is.
+            let is_tried = |inside, refused| inside > 0 && refused > 0;
+            while begun.elapsed() < Duration::from_millis(500)
+                || begun.elapsed() < Duration::from_secs(30) && !is_tried(inside, refused)
+            {
+                for name in ["d/f", "f", "d/../d/f"] {
+                    match folder.walk(Path::new(name), READ) {
+                        Ok(mut file) => {
+                            let mut bytes = Vec::new();
+                            file.read_to_end(&mut bytes).unwrap();
+                            assert_eq!(bytes, b"ours");
+                            inside += 1;
+                        }
+                        Err(_) => refused += 1,
+                    }
+                }
+                for flags in [ENTER, LOOK] {
+                    if let Ok(entered) = folder.walk(Path::new("d"), flags) {
+                        assert_ne!(entered.metadata().unwrap().ino(), secret);
+                    }
+                }
+            }
+            over.store(true, Relaxed);
+        });
+        assert!(inside > 0 && refused > 0, "{inside} and {refused}");
+    }
 }

@@ -195,8 +195,21 @@ fn complete_and_clean(site: &Site, peer: &str, files: &Files) {
     let all: u64 = files.values().map(|data| data.len() as u64).sum();
     assert_eq!(all_whole(site, peer, files), all, "{peer} lacks files");
     assert!(files.keys().all(|name| site.path(peer).join(name).is_file()), "{peer} lacks files");
-    let left = parts(site, peer);
-    assert!(left.iter().all(|entry| entry == "server"), "{peer} has {left:?} left");
+    // A living server may still be about to notice that the other side is gone.
+    let mut left = Vec::new();
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let now = parts(site, peer);
+        if now.iter().all(|entry| entry == "server") {
+            break;
+        }
+        assert!(Instant::now() < until, "{peer} has {now:?} left");
+        if now != left {
+            eprintln!("    {peer} still has {now:?}");
+            left = now;
+        }
+        thread::park_timeout(Duration::from_millis(5));
+    }
     assert!(!site.path(peer).join(".peershare/catalog.new").exists());
 }
 
