@@ -275,6 +275,13 @@ pub const OPEN_FOLDERS: usize = 64;
 /// Bytes of small files that are hashed at once for one page of a listing.
 pub const HASH_GROUP: u64 = 32 << 20;
 
+/// Files of a folder that could not be received of which it is kept which and why.
+pub const FAILURES_KEPT: usize = 1000;
+
+/// From so many files of a folder on, which takes some hundred megabytes of memory, the user is told
+/// how to have fewer at once.
+pub const MANY_FILES: u64 = 500_000;
+
 /// Most files that a peer may list before it counts as endless.
 pub const MAX_LISTED: usize = 4 << 20;
 

@@ -117,9 +117,10 @@ fn tell_download(
         audience.error(&format!("nothing of {wanted} can be copied"));
         return ExitStatus::Incomplete;
     }
+    let told = outcome.failures.iter().take(config::SHOWN_FAILURES);
     let failures: Vec<(FileName, String)> =
-        outcome.failures.iter().map(|(name, error)| (name.clone(), error.to_string())).collect();
-    tell_failures(work, "", &failures, outcome.failures.len() as u64);
+        told.map(|(name, error)| (name.clone(), error.to_string())).collect();
+    tell_failures(work, "", &failures, outcome.failed);
     let printed = match work.dry_run {
         true => tell_planned(work, wanted, outcome),
         false => tell_done(work, wanted, outcome, snapshot),
@@ -133,7 +134,7 @@ fn tell_download(
 }
 
 fn tell_planned(work: &Work<'_>, wanted: &str, outcome: &FolderOutcome) -> ExitStatus {
-    let failed = outcome.failures.len() as u64;
+    let failed = outcome.failed;
     let said = Transferred {
         direction: "download",
         name: wanted,
@@ -154,7 +155,7 @@ fn tell_done(
     outcome: &FolderOutcome,
     snapshot: &Snapshot,
 ) -> ExitStatus {
-    let failed = outcome.failures.len() as u64;
+    let failed = outcome.failed;
     let line = format!(
         "downloaded {wanted}: {}, {}{}{}{}{}",
         files(outcome.received),

@@ -18,6 +18,10 @@ pub(super) fn in_words(event: &Event) -> String {
         Event::Hashing { peer, done, total } => {
             format!("{peer} is hashing it first ({} of {})", size(*done), size(*total))
         }
+        Event::Many { files: many } => format!(
+            "{} are listed so far, which takes much memory; name a folder or a pattern to have fewer at once",
+            files(*many)
+        ),
         Event::Waiting { peer, reason } => {
             format!("waiting for {peer}: {}", shown(reason))
         }

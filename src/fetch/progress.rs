@@ -35,7 +35,12 @@ pub enum Event {
         /// Length of the file in bytes.
         total: u64,
     },
-    /// A source that was in use is away, and is waited for.
+    /// So many files are listed already that to keep them in mind takes much memory.
+    Many {
+        /// How many files.
+        files: u64,
+    },
+    /// A source that was in use is away, or busy, and is waited for.
     Waiting {
         /// Which peer.
         peer: PeerId,

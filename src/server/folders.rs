@@ -64,13 +64,12 @@ fn what(share: &Share) -> String {
 }
 
 fn tell_received(what: &str, who: &str, outcome: &FolderOutcome, tally: &Tally) {
-    let FolderOutcome { received, here, failures, .. } = outcome;
+    let FolderOutcome { received, here, failed, failures, .. } = outcome;
     let done = format!("{what} from {who}: {received} files, {tally}; {here} were here");
     match failures.first() {
         None => log::info!("received {done}"),
         Some((name, error)) => log::warn!(
-            "received a part of {done}, {} failed; the first: {}: {error}",
-            failures.len(),
+            "received a part of {done}, {failed} failed; the first: {}: {error}",
             named(name.as_str())
         ),
     }
@@ -89,7 +88,7 @@ fn report_folder(connection: &mut Framed, outcome: &FolderOutcome) -> Result<(),
         received: outcome.received,
         bytes: outcome.bytes,
         here: outcome.here,
-        failed: outcome.failures.len() as u64,
+        failed: outcome.failed,
     };
     connection.send(&Request::Report { report }, &serde_json::to_vec(&failures)?)?;
     if !outcome.lost.is_empty() {

@@ -160,3 +160,30 @@ fn files_of_others_are_shown_while_one_peer_still_lists() {
     );
     client.run("filelist").succeeded().prints("late");
 }
+
+#[test]
+fn thousands_of_listed_files_that_are_not_there_are_counted_and_the_first_are_named() {
+    let many = Rogue::new("x", b"", |request, _| match request {
+        Request::List { after: None, .. } => {
+            let entry = |i| format!(r#"{{"name":"d/{i:04}","length":9,"root":"{:064x}"}}"#, i + 1);
+            let page: Vec<String> = (0..1000).map(entry).collect();
+            let next = "d/0999".parse().ok();
+            Deed::Say(
+                Response::Listing { next, left_out: 0 },
+                format!("[{}]", page.join(",")).into(),
+            )
+        }
+        Request::List { .. } => {
+            let page =
+                r#"[{"name":"d/1000","length":9,"root":"ff"}]"#.replace("ff", &"f".repeat(64));
+            Deed::Say(Response::Listing { next: None, left_out: 0 }, page.into())
+        }
+        Request::Gather => Deed::Cut,
+        _ => refuse(ErrorCode::NotFound),
+    });
+    let (lab, mut client) = meet(&many);
+    lab.put("b", "d/good", b"good");
+    let outcome = client.run("download d/").is(ExitStatus::SomePeersFailed);
+    outcome.tells("and 901 files more failed").prints("1 file, 4 B").prints("1001 files failed");
+    lab.assert_has("me", "d/good", b"good");
+}

@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::engine::TransferError;
 use super::progress::{Event, Progress};
 use super::source::SourceError;
+use crate::config;
 use crate::content::{FileName, Omissions, Root};
 use crate::fetch::outage::Waits;
 use crate::store::{Store, StoreError};
@@ -69,7 +70,9 @@ pub struct FolderOutcome {
     pub bytes: u64,
     /// Files that were here already.
     pub here: u64,
-    /// Files that could not be received, and why.
+    /// Files that could not be received.
+    pub failed: u64,
+    /// Which, and why: the first of them, and one of each kind.
     pub failures: Vec<(FileName, FileError)>,
     /// What each source cannot serve, where that is anything.
     pub left_out: Vec<(PeerId, Omissions)>,
@@ -141,7 +144,15 @@ impl Record {
     }
 
     fn fail(&self, name: &FileName, error: FileError) {
-        self.outcome().failures.push((name.clone(), error));
+        let mut outcome = self.outcome();
+        outcome.failed += 1;
+        let kind = std::mem::discriminant(&error);
+        let is_known = |(_, known): &(FileName, FileError)| std::mem::discriminant(known) == kind;
+        // Whoever lists a million files and has none of them does not fill our memory.
+        if outcome.failures.len() < config::FAILURES_KEPT || !outcome.failures.iter().any(is_known)
+        {
+            outcome.failures.push((name.clone(), error));
+        }
     }
 
     fn lose(&self, peer: &PeerId, error: SourceError) {

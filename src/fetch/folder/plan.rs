@@ -2,11 +2,13 @@
 //! files one by one. What is here already, and what cannot be had, is sorted out.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::listing::COMPARED_AT_ONCE;
 use super::{FileError, FolderFetch, Record, Version};
 use crate::config;
-use crate::content::{Attributes, ChunkLayout, Entry, FileName, Root};
+use crate::content::{Attributes, ChunkLayout, Entry as Listed, FileName, Root};
+use crate::fetch::progress::Event;
 use crate::store::{Standing, Wanted};
 use crate::topology::PeerId;
 
@@ -89,8 +91,15 @@ impl<'a> Planner<'a> {
     }
 
     /// Takes the next name with what it is at each source that has it.
-    pub(super) fn add(&mut self, there: FileName, versions: Vec<(usize, Entry)>) {
-        self.record.outcome().listed += 1;
+    pub(super) fn add(&mut self, there: FileName, versions: Vec<(usize, Listed)>) {
+        let listed = {
+            let mut outcome = self.record.outcome();
+            outcome.listed += 1;
+            outcome.listed
+        };
+        if listed == config::MANY_FILES {
+            (self.fetch.observer)(Event::Many { files: listed });
+        }
         let name = match self.fetch.local(there.clone()) {
             Ok(name) => name,
             Err(bad) => return self.record.fail(&there, FileError::Store(bad.into())),
@@ -104,7 +113,7 @@ impl<'a> Planner<'a> {
         let length = first.length;
         if first.folder || disagree(&versions) {
             self.fetch.progress.announce(1, 0);
-            let version = |(source, entry): &(usize, Entry)| {
+            let version = |(source, entry): &(usize, Listed)| {
                 Some((self.peers.get(*source)?.clone(), entry.into()))
             };
             let versions = versions.iter().filter_map(version).collect();
@@ -113,7 +122,8 @@ impl<'a> Planner<'a> {
         self.fetch.progress.announce(1, length);
         let room = first.room();
         let root = versions.iter().find_map(|(_, entry)| entry.content());
-        let sources = versions.iter().map(|(source, _)| *source).collect();
+        let mut sources = Vec::with_capacity(versions.len());
+        sources.extend(versions.iter().map(|(source, _)| *source));
         self.waiting.push(Candidate { name, there, length, room, root, attributes, sources });
         if self.waiting.len() >= COMPARED_AT_ONCE {
             self.compare();
@@ -158,10 +168,15 @@ impl<'a> Planner<'a> {
             }
             Some(root) => {
                 let small = &mut self.plan.small;
-                let place = *self.places.entry((root, length)).or_insert_with(|| {
-                    small.push(Small { root, length, sources: Vec::new(), names: Vec::new() });
-                    small.len() - 1
-                });
+                let place = match self.places.entry((root, length)) {
+                    Entry::Occupied(place) => *place.get(),
+                    Entry::Vacant(place) => {
+                        place.insert(small.len());
+                        // As long as they have to be, for there may be a million of them.
+                        let names = vec![(name, attributes)];
+                        return small.push(Small { root, length, sources, names });
+                    }
+                };
                 let Some(content) = small.get_mut(place) else { return };
                 for source in sources {
                     if !content.sources.contains(&source) {
@@ -176,7 +191,7 @@ impl<'a> Planner<'a> {
 }
 
 /// Whether these certainly are not all the same file.
-fn disagree(versions: &[(usize, Entry)]) -> bool {
+fn disagree(versions: &[(usize, Listed)]) -> bool {
     let mut known = versions.iter().filter_map(|(_, entry)| entry.content());
     let first = known.next();
     let length = versions.first().map(|(_, entry)| entry.length);
@@ -184,8 +199,8 @@ fn disagree(versions: &[(usize, Entry)]) -> bool {
         || versions.iter().any(|(_, entry)| entry.folder || Some(entry.length) != length)
 }
 
-impl From<&Entry> for Version {
-    fn from(entry: &Entry) -> Self {
+impl From<&Listed> for Version {
+    fn from(entry: &Listed) -> Self {
         if entry.folder { Self::Folder } else { Self::File(entry.length, entry.content()) }
     }
 }
