@@ -43,7 +43,13 @@ impl Responder {
         peer: Option<&PeerId>,
         prefix: &RootPrefix,
     ) -> Result<(Response, Vec<u8>), Refusal> {
-        let found = self.store.by_prefix(prefix).map_err(|error| refusal_of(&error))?;
+        let look = || self.store.by_prefix(prefix).map_err(|error| refusal_of(&error));
+        let mut found = look()?;
+        let wait = Duration::from_millis(config::HASHING_WAIT_MS.into());
+        // It may have been put there a moment ago.
+        if found.is_empty() && self.store.hash_new(wait) {
+            found = look()?;
+        }
         let mut roots: Vec<Root> = found.into_iter().map(|(_, root)| root).collect();
         roots.sort();
         roots.dedup();

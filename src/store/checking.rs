@@ -16,7 +16,12 @@ pub enum Checked {
     /// It was not known, and is now.
     Fresh,
     /// It has been written to since, and is another now.
-    Changed,
+    Changed {
+        /// What it was.
+        was: Root,
+        /// What it is.
+        is: Root,
+    },
     /// Its content is another, though nothing says that it was written to.
     Damaged {
         /// What it was.
@@ -43,7 +48,7 @@ impl Store {
                 None => Checked::Fresh,
                 // Its time or mode alone is another, or it was written anew with the same bytes.
                 Some(was) if was == is => Checked::Same,
-                Some(_) => Checked::Changed,
+                Some(was) => Checked::Changed { was, is },
             });
         };
         let layout = *known.layout();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::disk::Disk;
 use super::identity::Identity;
@@ -23,6 +23,8 @@ pub(super) struct Hashing {
     register: Arc<Register>,
     /// Tells the backlog to end.
     closed: Arc<AtomicBool>,
+    /// When it was last looked for what is not hashed yet.
+    looked: Mutex<Option<Instant>>,
 }
 
 /// Files of the served folder that are being hashed, or could not be a moment ago.
@@ -41,7 +43,8 @@ enum Registered {
 impl Hashing {
     /// Nothing is hashed, and no thread started, before somebody asks.
     pub(super) fn new(disk: Arc<Disk>) -> Self {
-        Self { disk, pool: HashPool::new(), register: Arc::default(), closed: Arc::default() }
+        let (pool, register, closed) = (HashPool::new(), Arc::default(), Arc::default());
+        Self { disk, pool, register, closed, looked: Mutex::default() }
     }
 
     /// Has a file of the served folder hashed before those that nobody asked for. Says so if that
@@ -155,9 +158,24 @@ impl Hashing {
         self.run(Task { name: name.clone(), layout, chunks, open, end }, &mut |_, _| true)
     }
 
+    /// Hashes what came since everything was hashed, if it was not looked for a moment ago.
+    pub(super) fn hash_new(&self) -> Result<(), StoreError> {
+        let is_fresh = |looked: Instant| looked.elapsed() < config::HASH_AGAIN;
+        if self.pool.is_busy() || locked(&self.looked).is_some_and(is_fresh) {
+            return Ok(());
+        }
+        self.hash_all()
+    }
+
+    /// Waits until all of that is done, but no longer than that.
+    pub(super) fn wait_until_idle(&self, time: Duration) {
+        self.pool.wait_until_idle(time);
+    }
+
     /// Hashes whatever is not hashed yet, when there is nothing else to do: small files together
     /// while the backlog looks for the next large one.
     pub(super) fn hash_all(&self) -> Result<(), StoreError> {
+        *locked(&self.looked) = Some(Instant::now());
         let (disk, register, closed) =
             (Arc::clone(&self.disk), Arc::clone(&self.register), Arc::clone(&self.closed));
         let names = {

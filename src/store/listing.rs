@@ -258,6 +258,10 @@ impl Walk<'_> {
         };
         match kind {
             FileType::RegularFile => self.names.sorted.push(Named { name, folder: false }),
+            // That of another peer, whose folder lies in this one.
+            FileType::Directory if part == PRIVATE_FOLDER => {
+                self.leave_out(text, Reason::PrivateName);
+            }
             FileType::Directory => self.ahead.push(visit.below(&name, 0)),
             FileType::Symlink | FileType::Unknown => return self.look(visit, name),
             other => self.leave_out(text, reason_of_kind(other)),

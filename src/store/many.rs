@@ -1,6 +1,8 @@
 //! What the store does for many files at once: pages of a listing, answers to a gather, and what is
 //! here already of a folder that is to be received.
 
+use std::time::Duration;
+
 use rustix::fs::FileType;
 
 use super::disk::Disk;
@@ -104,6 +106,12 @@ impl Store {
         let files = found.iter().map(|(name, seen)| (name, &seen.identity));
         let mut roots = disk.catalog.roots(files);
         if !hashed {
+            let is_new = |(seen, root): (&Seen, &Option<Root>)| {
+                root.is_none() && seen.kind == FileType::RegularFile && seen.identity.length > 0
+            };
+            if found.iter().map(|(_, seen)| seen).zip(&roots).any(is_new) {
+                self.hash_new(Duration::ZERO);
+            }
             return roots;
         }
         let (mut places, mut unknown) = (Vec::new(), Vec::new());

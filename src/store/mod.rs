@@ -104,7 +104,7 @@ mod xdg;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -372,20 +372,6 @@ impl Store {
             log::warn!("{name} was received, but not hashed yet: {error}");
         }
         Ok(())
-    }
-
-    /// Hashes everything that is not hashed yet, when there is nothing else to do. Returns at once.
-    pub fn hash_all(&self) {
-        self.shared.hashes_all.store(true, Relaxed);
-        if let Err(error) = self.now().hashing.hash_all() {
-            log::warn!("cannot hash the served files in advance: {error}");
-        }
-    }
-
-    /// Stops hashing and joins its threads. What needs hashing afterwards ends with
-    /// [`StoreError::Interrupted`]; everything else still works.
-    pub fn close(&self) {
-        self.now().hashing.close();
     }
 
     fn lent(&self, root: &Root) -> Option<Lent> {

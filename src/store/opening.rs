@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::bounds::Bounds;
 use super::disk::{Disk, Found};
@@ -90,6 +90,34 @@ impl Store {
             Ok(_) => {}
             Err(error) => log::debug!("cannot see whether anything is begun: {error}"),
         }
+    }
+
+    /// Hashes everything that is not hashed yet, when there is nothing else to do. Returns at once.
+    pub fn hash_all(&self) {
+        self.shared.hashes_all.store(true, Relaxed);
+        if let Err(error) = self.now().hashing.hash_all() {
+            log::warn!("cannot hash the served files in advance: {error}");
+        }
+    }
+
+    /// Hashes what was put there since [`hash_all`](Self::hash_all), and waits for it up to that
+    /// long. Of stores that do not hash in advance nothing is; says whether this one does.
+    pub fn hash_new(&self, wait: Duration) -> bool {
+        if !self.shared.hashes_all.load(Relaxed) {
+            return false;
+        }
+        let inner = self.now();
+        if let Err(error) = inner.hashing.hash_new() {
+            log::debug!("cannot look for new files: {error}");
+        }
+        inner.hashing.wait_until_idle(wait);
+        true
+    }
+
+    /// Stops hashing and joins its threads. What needs hashing afterwards ends with
+    /// [`StoreError::Interrupted`]; everything else still works.
+    pub fn close(&self) {
+        self.now().hashing.close();
     }
 
     /// The served folder, as an absolute path without links.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::job::{Claim, Job};
 use super::{StoreError, locked};
@@ -46,12 +47,15 @@ impl HashPool {
     /// Whether anything is being hashed, or is to be.
     pub(super) fn is_busy(&self) -> bool {
         let mut busy = false;
-        let looked = self.queue.change(|state| {
-            busy = !state.asked_for.is_empty()
-                || state.current.is_some()
-                || !state.backlogs.is_empty();
-        });
+        let looked = self.queue.change(|state| busy = state.is_busy());
         looked.is_ok() && busy
+    }
+
+    /// Waits until nothing is to be hashed any more, but no longer than that.
+    pub(super) fn wait_until_idle(&self, time: Duration) {
+        let state = locked(&self.queue.state);
+        let is_busy = |state: &mut State| state.is_busy() && !state.closed;
+        drop(self.queue.changed.wait_timeout_while(state, time, is_busy));
     }
 
     /// Adds to what is hashed when nothing else is to be done.
@@ -182,6 +186,11 @@ impl Queue {
 }
 
 impl State {
+    /// Whether anything is being hashed or looked for, or is to be.
+    fn is_busy(&self) -> bool {
+        !self.asked_for.is_empty() || self.current.is_some() || !self.backlogs.is_empty()
+    }
+
     fn take_asked_for(&mut self) -> Option<Step> {
         while let Some(job) = self.asked_for.front() {
             if let Some(claim) = job.claim() {

@@ -147,9 +147,9 @@ fn a_file_that_is_not_what_it_was_though_its_time_says_so_is_found() {
     assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Fresh)));
     assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Same);
     served.write("f", b"rewritten");
-    assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Changed);
+    assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Changed { .. })));
     served.write("f", b"as it is");
-    assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Changed);
+    assert!(matches!(served.store.verify(&name, &mut |_, _| true), Ok(Checked::Changed { .. })));
     let file = fs::File::options().write(true).open(served.path("f")).unwrap();
     file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     let verified = served.store.verify(&name, &mut |_, _| true).unwrap();
