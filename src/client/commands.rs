@@ -12,7 +12,7 @@ use super::work::{Work, one_after_the_other, retried};
 use super::{ExitStatus, filelist, folder, local, meaning, ping, search, shown, torrent, upload};
 use crate::content::name::{PRIVATE_FOLDER, is_private};
 use crate::content::pattern::BadPattern;
-use crate::content::{FileName, Selection};
+use crate::content::{FileName, RootPrefix, Selection};
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
 
@@ -78,8 +78,8 @@ impl Transfers {
         manner: &Manner,
         topology: &Topology,
     ) -> Result<ExitStatus, UsageError> {
-        let chosen =
-            self.choose(&typed.words, &typed.choice, Names::InFront(&|_| false), topology)?;
+        let is_id = |word: &str| word.parse::<RootPrefix>().is_ok();
+        let chosen = self.choose(&typed.words, &typed.choice, Names::InFront(&is_id), topology)?;
         let (cancel, _watched) = self.begin();
         let name = Place::of(typed, &chosen.names)?.name;
         let left_out = LeftOut::of(&chosen.except)?;
@@ -127,7 +127,12 @@ impl Transfers {
         };
         match to {
             // What is fetched once into some folder leaves nothing of ours there.
-            Some(to) if !was_kept => to.leave_no_trace(),
+            Some(to) if !was_kept => {
+                to.leave_no_trace();
+                if !was_there {
+                    to.leave_nothing();
+                }
+            }
             Some(_) => {}
             None if !was_there => self.leave_nothing(),
             None => {}
@@ -174,11 +179,15 @@ impl Transfers {
 
     pub(super) fn ping(
         &self,
-        words: &[String],
+        (words, exclude): (&[String], &[String]),
         watch: bool,
         topology: &Topology,
     ) -> Result<ExitStatus, UsageError> {
-        let chosen = self.choose(words, &Choice::default(), Names::Nowhere, topology)?;
+        let choice = Choice { peers: Vec::new(), exclude: exclude.to_vec() };
+        let chosen = self.choose(words, &choice, Names::Nowhere, topology)?;
+        if let Some(word) = chosen.except.first() {
+            return Err(UsageError::NoPeer(format!("-x {}: no peer is called so", shown(word))));
+        }
         let (cancel, _watched) = self.begin();
         let work = self.work(chosen.peers, &cancel, &Manner::default(), topology);
         Ok(if watch { ping::watch(&work) } else { ping::run(&work) })

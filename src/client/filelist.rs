@@ -37,7 +37,7 @@ pub(super) fn run(
     (null, may_be_peer): (bool, bool),
 ) -> ExitStatus {
     let audience = &work.transfers.surroundings.audience;
-    let layout = if null { Layout::Null } else { audience.layout() };
+    let layout = audience.layout().with_null(null);
     let Some(typed) = typed else {
         let attempt = Attempt { work, pattern: None, except, within: Some(String::new()), layout };
         return attempt.run().end(work);
@@ -223,7 +223,8 @@ impl Shown {
             Ok(left_out) => omissions::tell(audience.as_ref(), peer.id.as_str(), left_out),
             Err(error) => ExitStatus::from(error),
         });
-        ExitStatus::of_peers(outcomes.collect::<Vec<_>>()).then(self.printed)
+        // What could not be written counts before what was not there to be written.
+        self.printed.then(ExitStatus::of_peers(outcomes.collect::<Vec<_>>()))
     }
 }
 

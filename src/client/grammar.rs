@@ -128,6 +128,9 @@ pub enum Command {
         /// Whom [default: all others]
         #[arg(value_name = "PEER")]
         words: Vec<String>,
+        /// Leave out a peer
+        #[arg(short = 'x', long, value_name = "PEER")]
+        exclude: Vec<String>,
     },
     /// Know a peer for this session that the settings do not list
     #[command(after_help = "Examples:\n  #CONNECT 192.168.1.7:7001\n  #CONNECT nas.local:7001 nas")]
@@ -221,6 +224,9 @@ pub struct Peers {
     /// Whom [default: all others]
     #[arg(value_name = "PEER")]
     pub words: Vec<String>,
+    /// Leave out a peer
+    #[arg(short = 'x', long, value_name = "PEER")]
+    pub exclude: Vec<String>,
     /// Go on, and say when one comes or goes, until Ctrl-C
     #[arg(long)]
     pub watch: bool,

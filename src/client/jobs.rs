@@ -14,7 +14,7 @@ use super::audience::{Audience, Gauge, Printer};
 use super::grammar::{Command, Manner};
 use super::progress::{Rate, in_one_line};
 use super::said::Said;
-use super::text::{clipped, span};
+use super::text::{span, wrapped};
 use super::transfers::Transfers;
 use super::{Execute, ExitStatus, Layout, Surroundings, shown};
 use crate::fetch::Snapshot;
@@ -130,11 +130,9 @@ impl Jobs {
                 shown(&job.line),
                 span(job.began.elapsed())
             )];
-            lines.extend(
-                transfers.iter().flat_map(|text| text.lines()).map(|line| format!("    {line}")),
-            );
+            lines.extend(transfers.iter().map(|line| format!("    {line}")));
             let lines: Vec<_> =
-                lines.iter().map(|line| clipped(line, audience.columns())).collect();
+                lines.iter().map(|line| wrapped(line, audience.columns())).collect();
             status = status.then(audience.result(&lines.join("\n"), &said));
         }
         status

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,11 @@ use crate::fetch::Snapshot;
 
 /// A program that reads. Clones are the same.
 #[derive(Clone)]
-pub struct Objects(Arc<Mutex<dyn Write + Send>>);
+pub struct Objects {
+    out: Arc<Mutex<dyn Write + Send>>,
+    /// Whether it was told that nothing can be written.
+    broken: Arc<AtomicBool>,
+}
 
 impl fmt::Debug for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +32,7 @@ impl fmt::Debug for Objects {
 impl Objects {
     /// Whoever reads stdout.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(io::stdout())))
+        Self { out: Arc::new(Mutex::new(io::stdout())), broken: Arc::default() }
     }
 }
 
@@ -63,10 +68,12 @@ impl Audience for Objects {
     }
 
     fn part(&self, rows: &[u8]) -> Result<bool, ExitStatus> {
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         output::write(&mut *out, rows).map_err(|error| {
-            // Whoever reads the objects cannot be told.
-            report(&mut io::stderr(), &error);
+            // Whoever reads the objects cannot be told; others are, once.
+            if !self.broken.swap(true, Relaxed) {
+                report(&mut io::stderr(), &error);
+            }
             ExitStatus::Failed
         })
     }
@@ -77,7 +84,8 @@ impl Audience for Objects {
     }
 
     fn beside(&self, printer: Printer) -> Arc<dyn Audience> {
-        Arc::new(Self(Arc::new(Mutex::new(Lines::to(printer)))))
+        let out = Arc::new(Mutex::new(Lines::to(printer)));
+        Arc::new(Self { out, broken: self.broken.clone() })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::grammar::Parts;
+use super::meaning::Near;
 use super::said::Said;
 use super::table::{self, Layout, Listed};
 use super::text::{clipped, files, quoted, size, span};
@@ -27,7 +28,7 @@ pub(super) fn list(
         Ok(listed) => listed,
         Err(error) => return fail(transfers, "list", &error),
     };
-    let layout = if null { Layout::Null } else { audience.layout() };
+    let layout = audience.layout().with_null(null);
     let mut rows = Vec::new();
     table::write(&listed, layout, &mut rows);
     let printed = audience.table(&rows);
@@ -68,10 +69,13 @@ fn listed(
         }
         outcomes.push(match name {
             Some(name) if listed.len() == before && !is_folder(&store, name) => {
-                transfers
-                    .surroundings
-                    .audience
-                    .error(&format!("nothing here is called {}", shown(name)));
+                let names = store.list(&ListQuery { limit: usize::MAX, ..ListQuery::default() })?;
+                let names = names.entries.iter().map(|entry| entry.name.as_str());
+                let near = Near::among(name, names);
+                let hint =
+                    near.meant().map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                let text = format!("nothing here is called {}{hint}", shown(name));
+                transfers.surroundings.audience.error(&text);
                 ExitStatus::NoSuchFile
             }
             _ => ExitStatus::Success,
@@ -254,16 +258,20 @@ impl Tally {
         match checked {
             Ok(Checked::Same) => self.same += 1,
             Ok(Checked::Fresh) => self.fresh += 1,
-            Ok(Checked::Changed) => self.changed += 1,
+            Ok(Checked::Changed { was, is }) => {
+                let (was_id, is_id) = (was.to_string(), is.to_string());
+                let said = Said::Changed { name: name.as_str(), was: &was_id, is: &is_id };
+                let ids = format!("id {}, was {}", is.short(), was.short());
+                let line = format!("{} was written to since: {ids}", quoted(name.as_str()));
+                transfers.surroundings.audience.result(&line, &said);
+                self.changed += 1;
+            }
             Ok(Checked::Damaged { was, is }) => {
                 let (was_id, is_id) = (was.to_string(), is.to_string());
                 let said = Said::Damaged { name: name.as_str(), was: &was_id, is: &is_id };
-                let line = format!(
-                    "{} is not what it was, though its time says so: id {}, was {}",
-                    quoted(name.as_str()),
-                    is.short(),
-                    was.short()
-                );
+                let ids = format!("id {}, was {}", is.short(), was.short());
+                let name = quoted(name.as_str());
+                let line = format!("{name} is not what it was, though its time says so: {ids}");
                 transfers.surroundings.audience.result(&line, &said);
                 self.failed += 1;
                 // Damage counts for more than what cannot be read.

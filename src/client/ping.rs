@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::said::Said;
 use super::table::Layout;
-use super::text::{clipped, files, pad, size, width};
+use super::text::{files, pad, size, width, wrapped};
 use super::work::Work;
 use super::{ExitStatus, folding, select, shown};
 use crate::config;
@@ -154,6 +154,10 @@ fn look_at_all(
     let each = Mutex::new(each);
     let look = |peer: &Peer| {
         let standing = look(work, peer);
+        // What was interrupted says nothing of the peer.
+        if work.cancel.is_cancelled() {
+            return standing;
+        }
         each.lock().unwrap_or_else(PoisonError::into_inner)(peer, &standing);
         standing
     };
@@ -228,9 +232,7 @@ fn show(work: &Work<'_>, columns: &Columns, peer: &Peer, standing: &Standing) {
         why: standing.why(),
     };
     let line = match audience.layout() {
-        Layout::Aligned => {
-            clipped(&in_words(columns, peer, standing), audience.columns()).into_owned()
-        }
+        Layout::Aligned => wrapped(&in_words(columns, peer, standing), audience.columns()),
         _ => in_tabs(peer, standing, trip, state),
     };
     // A pipe that was closed ends with the command.

@@ -51,7 +51,9 @@ pub fn run<E: Execute>(shell: &mut Shell<'_, E>, mut input: impl BufRead) -> Exi
         }
     }
     let now = outcome == ExitStatus::Interrupted;
-    outcome.then(shell.end(now))
+    let jobs = shell.end(now);
+    // The first failure counts, also before a job that was ended.
+    if outcome == ExitStatus::Success { jobs } else { outcome }
 }
 
 impl<'a, E: Execute> Shell<'a, E> {

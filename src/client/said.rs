@@ -159,6 +159,15 @@ pub enum Said<'a> {
         /// What it is.
         is: &'a str,
     },
+    /// A file here was written to since it was hashed last.
+    Changed {
+        /// Its name.
+        name: &'a str,
+        /// What it was.
+        was: &'a str,
+        /// What it is.
+        is: &'a str,
+    },
     /// Files were hashed again.
     Verified {
         /// Files that are what they were.

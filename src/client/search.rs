@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::said::Said;
 use super::table::Layout;
-use super::text::{clipped, quoted, size};
+use super::text::{quoted, size, wrapped};
 use super::work::Work;
 use super::{ExitStatus, classic, folding, shown};
 use crate::config;
@@ -74,12 +74,21 @@ fn pattern_of(wanted: &str) -> String {
 fn containing(wanted: &str) -> String {
     let mut text = String::new();
     for letter in wanted.chars() {
-        let (lower, upper) = (letter.to_ascii_lowercase(), letter.to_ascii_uppercase());
-        match lower == upper {
+        // A letter that is two in the other case, such as ß, is only found as it is typed.
+        let only = |mut letters: Box<dyn Iterator<Item = char>>| {
+            letters.next().filter(|_| letters.next().is_none())
+        };
+        let cases = [only(Box::new(letter.to_lowercase())), only(Box::new(letter.to_uppercase()))];
+        match cases {
+            [Some(lower), Some(upper)] if lower != upper && letter.is_ascii() => {
+                text.extend(['[', lower, upper, ']']);
+            }
+            [Some(lower), Some(upper)] if lower != upper => {
+                text.push_str(&format!("{{{lower},{upper}}}"));
+            }
             // It would end one of the two patterns below.
-            true if letter == ',' => text.push_str("[,]"),
-            true => text.push_str(&escaped(&letter.to_string())),
-            false => text.extend(['[', lower, upper, ']']),
+            _ if letter == ',' => text.push_str("[,]"),
+            _ => text.push_str(&escaped(&letter.to_string())),
         }
     }
     format!("**/*{text}*,**/*{text}*/**")
@@ -203,11 +212,8 @@ fn show(work: &Work<'_>, peer: &PeerId, found: &Found, percent: Option<u32>) {
     let line = match audience.layout() {
         Layout::Aligned => {
             let length = length.map_or("-".to_owned(), size);
-            clipped(
-                &format!("{peer}{part}  {length}  {id}  {}", quoted(name.as_str())),
-                audience.columns(),
-            )
-            .into_owned()
+            let line = format!("{peer}{part}  {length}  {id}  {}", quoted(name.as_str()));
+            wrapped(&line, audience.columns())
         }
         _ => {
             let length = length.map_or("-".to_owned(), |length| length.to_string());
@@ -247,6 +253,7 @@ mod tests {
         let fits = |wanted: &str, name: &str| {
             Selection::new(Some(&pattern_of(wanted)), &[]).unwrap().matches(&name.parse().unwrap())
         };
+        assert!(fits("CÖDÉ", "my cödé.txt") && fits("straße", "Straße 1"));
         for name in ["Report.txt", "a/old-REPORT", "my reports/x/y", "report"] {
             assert!(fits("report", name), "{name}");
         }

@@ -101,6 +101,11 @@ impl Layout {
     pub fn of_stdout() -> Self {
         if io::stdout().is_terminal() { Self::Aligned } else { Self::Tabs }
     }
+
+    /// With a NUL behind each line, if so; objects stay objects.
+    pub fn with_null(self, null: bool) -> Self {
+        if null && self != Self::Json { Self::Null } else { self }
+    }
 }
 
 /// Folds a peer's files, which come in the order of their names, into the files and folders that

@@ -93,9 +93,14 @@ fn sort(
             while let Some((word, [_, ..])) = words.get(..end).and_then(<[String]>::split_last) {
                 match Selector::parse(word).transpose()? {
                     Some(selector) if selector.is_known(topology) => to_peers.push(selector),
-                    // A plain word behind a name is rather a mistyped peer than a file.
-                    Some(Selector::Id(id)) if !word.contains('.') && !is_name(word) => {
-                        return Err(unknown(&id, topology));
+                    // A plain word at the end is rather a mistyped peer than a file; before a
+                    // peer it is a name.
+                    Some(Selector::Id(id))
+                        if to_peers.is_empty() && !word.contains('.') && !is_name(word) =>
+                    {
+                        let unknown = unknown(&id, topology);
+                        let hint = "where it is a file, say with --peers which words are peers";
+                        return Err(UsageError::NoPeer(format!("{unknown}; {hint}")));
                     }
                     _ => break,
                 }
@@ -182,7 +187,8 @@ mod tests {
         assert_eq!(in_front("*.iso @g").unwrap(), "*.iso; a c; ");
         assert_eq!(in_front("x all").unwrap(), "x; a b c; ");
         assert_eq!(in_front("x 10.1.1.1:80").unwrap(), "x; 10-1-1-1-80; ");
-        assert_eq!(in_front("x d").unwrap_err(), "unknown peer d; known: a, b, c");
+        assert_eq!(in_front("x d c").unwrap(), "x d; c; ", "what stands before a peer is a name");
+        assert!(in_front("x d").unwrap_err().starts_with("unknown peer d; known: a, b, c; where"));
         assert_eq!(in_front("x @h").unwrap_err(), "no peer is in group h; known: g");
     }
 

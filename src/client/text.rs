@@ -183,6 +183,30 @@ pub fn clipped(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(clipped)
 }
 
+/// A line of fields with two blanks between them, on several lines where it takes more than
+/// `columns`; those that follow are indented, and a field that is too long for any is clipped.
+pub fn wrapped(line: &str, columns: usize) -> String {
+    if width(line) <= columns {
+        return line.to_owned();
+    }
+    let indented = if line.starts_with("    ") { "    " } else { "" };
+    let (mut lines, mut last) = (String::new(), String::new());
+    for field in line.split("  ").filter(|field| !field.is_empty()) {
+        let field = field.trim_start();
+        if !last.is_empty() && width(&last) + 2 + width(field) > columns {
+            lines.push_str(&clipped(&last, columns));
+            lines.push('\n');
+            last = format!("{indented}    {field}");
+        } else if last.is_empty() {
+            last = format!("{indented}{field}");
+        } else {
+            last = format!("{last}  {field}");
+        }
+    }
+    lines.push_str(&clipped(&last, columns));
+    lines
+}
+
 /// Columns of the terminal that stdout is; many where it is none.
 pub fn columns_of_stdout() -> usize {
     columns_of(std::io::stdout())
@@ -272,6 +296,16 @@ mod tests {
     fn spans_have_two_units_at_most() {
         let spans = [0, 59, 61, 3_660, 90_000].map(|seconds| span(Duration::from_secs(seconds)));
         assert_eq!(spans, ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn a_line_of_fields_goes_on_below_where_it_is_too_long() {
+        assert_eq!(wrapped("p1  up     2 ms", 80), "p1  up     2 ms");
+        assert_eq!(
+            wrapped("peer1  19.5 KiB  7d9c  photos/a b.jpg", 24),
+            "peer1  19.5 KiB  7d9c\n    photos/a b.jpg"
+        );
+        assert_eq!(wrapped("peer1  photos/very long", 12), "peer1\n    photos/…");
     }
 
     #[test]

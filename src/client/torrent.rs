@@ -111,6 +111,9 @@ fn describe(
     if !path.is_dir() {
         let store = transfers.store_to_read()?;
         let manifest = store.lend(path, &mut progress)?;
+        if manifest.length() == 0 {
+            return Err(CreateError::Empty);
+        }
         let piece_length = torrent::piece_length(manifest.length());
         let executable = store::is_executable(path);
         let files =
@@ -132,7 +135,11 @@ fn describe(
     if listed.is_empty() {
         return Err(CreateError::Empty);
     }
-    let piece_length = torrent::piece_length(listed.iter().map(|file| file.length).sum());
+    let bytes = listed.iter().map(|file| file.length).sum();
+    if bytes == 0 {
+        return Err(CreateError::Empty);
+    }
+    let piece_length = torrent::piece_length(bytes);
     let mut files = Vec::with_capacity(listed.len());
     for listed in listed {
         let manifest = store.manifest(&listed.name, &mut progress)?;
@@ -165,7 +172,8 @@ pub(super) fn download(
     replace: bool,
 ) -> Option<ExitStatus> {
     let path = Path::new(typed);
-    if !typed.ends_with(SUFFIX) || !path.is_file() {
+    let is_name = || typed.parse::<FileName>().is_ok();
+    if !typed.ends_with(SUFFIX) || (!path.is_file() && is_name()) {
         return None;
     }
     let audience = &work.transfers.surroundings.audience;
@@ -178,6 +186,9 @@ pub(super) fn download(
             "--as does not go with a torrent, which says what its files are called",
             ExitStatus::Usage,
         );
+    }
+    if !path.is_file() {
+        return fail("there is no such file", ExitStatus::NoSuchFile);
     }
     let torrent = match store::read_small(path, config::MAX_TORRENT) {
         Err(error) => return fail(&error.to_string(), ExitStatus::from(&error)),

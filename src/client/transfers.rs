@@ -154,8 +154,10 @@ impl Execute for Transfers {
             Command::Upload(typed) => self.upload(typed, manner, topology),
             Command::Download(typed) => self.download(typed, manner, topology),
             Command::Search(typed) => self.search(typed, manner, topology),
-            Command::Peers(typed) => self.ping(&typed.words, typed.watch, topology),
-            Command::Ping { words } => self.ping(words, false, topology),
+            Command::Peers(typed) => {
+                self.ping((&typed.words, &typed.exclude), typed.watch, topology)
+            }
+            Command::Ping { words, exclude } => self.ping((words, exclude), false, topology),
             Command::Connect(typed) => self.connect(typed, topology),
             Command::Files { names, null } => {
                 let (cancel, _watched) = self.begin();

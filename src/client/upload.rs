@@ -160,11 +160,14 @@ impl Upload<'_> {
                     From::Served(_) => String::new(),
                     From::Elsewhere(_) => format!(" (from {})", self.file),
                 };
+                // What others gave in an earlier attempt is told by the target as well.
+                let missing = length.saturating_sub(came.before);
+                let from_others = came.now.from_others.min(missing);
                 Got {
                     text: format!("uploaded {name}{from}: {}", size(length)),
                     time: started.elapsed(),
-                    ours: length.saturating_sub(came.before).saturating_sub(came.now.from_others),
-                    from_others: came.now.from_others,
+                    ours: missing - from_others,
+                    from_others,
                     before: came.before,
                 }
             }

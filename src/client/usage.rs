@@ -92,6 +92,9 @@ impl UsageError {
                     (ErrorKind::MissingRequiredArgument, Some(missing)) => {
                         format!("{missing} is missing")
                     }
+                    (ErrorKind::UnknownArgument, Some(word)) if !word.starts_with('-') => {
+                        format!("{word:?} is a word too many")
+                    }
                     (ErrorKind::UnknownArgument, Some(flag)) => {
                         let near = text(ContextKind::SuggestedArg);
                         let near =

@@ -12,7 +12,7 @@ pub const BESIDE_LINES: usize = 10_000;
 pub const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How often the prompt looks in the background whether peers are there.
-pub const BACKGROUND_PEERS: Duration = Duration::from_secs(5);
+pub const BACKGROUND_PEERS: Duration = Duration::from_secs(3);
 
 /// How often peers that are watched are asked how they are.
 pub const WATCH_PEERS: Duration = Duration::from_secs(2);

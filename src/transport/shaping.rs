@@ -139,11 +139,12 @@ impl Bucket {
         }
     }
 
-    /// How long to wait after so many bytes. What was not used for a moment is not made up for
-    /// later.
+    /// How long to wait after so many bytes. What was not used is made up for only as far as
+    /// [`config::MADE_UP`]: that a thread wakes up late shall not make it slower.
     fn reserve(&self, bytes: usize, now: Instant) -> Duration {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-        *paid = (*paid).max(now) + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
+        let earliest = now.checked_sub(config::MADE_UP).unwrap_or(now);
+        *paid = (*paid).max(earliest) + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
         paid.saturating_duration_since(now)
     }
 }
@@ -166,12 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_takes_its_time_and_a_pause_earns_nothing() {
+    fn what_goes_takes_its_time_and_a_pause_earns_little() {
         let bucket = Bucket::new(1000);
         let start = Instant::now() + Duration::from_secs(1);
-        assert_eq!(bucket.reserve(500, start), Duration::from_millis(500));
-        assert_eq!(bucket.reserve(500, start), Duration::from_secs(1), "others wait behind it");
+        let made_up = config::MADE_UP;
+        assert_eq!(bucket.reserve(500, start), Duration::from_millis(500) - made_up);
+        let second = bucket.reserve(500, start);
+        assert_eq!(second, Duration::from_secs(1) - made_up, "others wait behind it");
         let later = start + Duration::from_secs(60);
-        assert_eq!(bucket.reserve(100, later), Duration::from_millis(100));
+        assert_eq!(bucket.reserve(500, later), Duration::from_millis(500) - made_up);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use peershare::client::ExitStatus;
 
 use super::client_program::{err_of, out_of};
-use super::lab::{Lab, bytes};
+use super::lab::{Lab, bytes, eventually};
 use super::programs::{Running, Server, Site};
 
 /// Three peers in two groups, with a file each.
@@ -286,6 +286,47 @@ fn what_nobody_has_is_no_peer_where_peers_are_named() {
     assert!(err_of(&both).contains("unknown peer nosuch"), "{}", err_of(&both));
     let name = site.client(&["filelist", "--peers", "a", "nosuch"]).code(4);
     assert!(err_of(&name).contains("no peer has nosuch"), "{}", err_of(&name));
+}
+
+#[test]
+fn what_comes_while_a_server_runs_has_an_id_too() {
+    let (site, _server) = served();
+    site.put("a", "later.bin", b"later");
+    let id = || {
+        let listed = out_of(&site.client(&["filelist", "later.bin"]).success()).to_owned();
+        listed.trim_end().split('\t').nth(2).map(str::to_owned).filter(|id| id != "-")
+    };
+    let mut found = None;
+    eventually("the server hashes what is new", || {
+        found = id();
+        found.is_some()
+    });
+    // What nobody has listed yet is looked for when it is asked for.
+    site.put("a", "latest.bin", b"latest");
+    site.put("me", "same.bin", b"latest");
+    site.client(&["verify", "same.bin"]).success();
+    let own = out_of(&site.client(&["files", "same.bin"]).success()).to_owned();
+    let id = own.trim_end().split('\t').nth(2).unwrap();
+    eventually("it is found by its id", || {
+        let found = assert_cmd::Command::from_std(site.client_command())
+            .args(["search", id])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&found.stdout).contains("latest.bin")
+    });
+}
+
+#[test]
+fn peers_may_be_left_out_where_they_are_asked_how_they_are() {
+    let site = Site::new();
+    site.list_peers(&[("a", 1), ("b", 2)]);
+    for command in ["peers", "ping"] {
+        let asked = site.client(&[command, "-x", "b"]).code(3);
+        assert!(out_of(&asked).starts_with("a\t"), "{}", out_of(&asked));
+        assert_eq!(out_of(&asked).lines().count(), 1);
+        let nobody = site.client(&[command, "-x", "c"]).code(2);
+        assert!(err_of(&nobody).contains("-x c: no peer is called so"), "{}", err_of(&nobody));
+    }
 }
 
 #[test]
