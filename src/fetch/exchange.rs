@@ -37,6 +37,11 @@ impl Exchange {
         let what = "the chunks that it is asked for";
         self.pace.check().map_err(|_| SourceError::Idles { what, after: self.idling })
     }
+    /// The bytes that the transfer had at its last word.
+    pub(super) fn done(&self) -> u64 {
+        self.last.0
+    }
+
     /// A chunk came.
     pub(super) fn came(&mut self) {
         self.news = Instant::now();

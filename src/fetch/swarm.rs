@@ -90,10 +90,8 @@ impl<'e, 'a> Worker<'e, 'a> {
         'a: 'scope,
     {
         let (mut asked, mut all) = (Asked::default(), false);
-        log::debug!(
-            "fetching together with others; {} bytes are here",
-            self.engine.progress.done()
-        );
+        let mut exchange = self.nothing_known();
+        log::debug!("fetching together with others; {} bytes are here", exchange.done());
         while !self.engine.is_over() && (!all || !asked.is_idle()) {
             if self.was_bad() {
                 return Err(SourceError::BadChunk);
@@ -104,6 +102,9 @@ impl<'e, 'a> Worker<'e, 'a> {
             let handed = source.await_next(self.engine.waits.stall)?;
             asked.answered(handed.seen);
             all |= handed.all;
+            if handed.chunk.is_none() {
+                exchange.still_waits(self.engine.progress.done(), Instant::now())?;
+            }
             self.take(source, handed, scope)?;
         }
         log::debug!("everything is handed out; {} bytes are here", self.engine.progress.done());

@@ -219,8 +219,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.joining.get() == Joining::Together {
             self.take_part(&mut *source, scope)?;
         }
-        let (idling, done) = (self.engine.waits.idling, self.engine.progress.done());
-        let mut exchange = Exchange::new(idling, done, Instant::now());
+        let mut exchange = self.nothing_known();
         loop {
             if self.was_bad() {
                 // The others need not wait for what this one says.
@@ -244,6 +243,11 @@ impl<'e, 'a> Worker<'e, 'a> {
                 }
             }
         }
+    }
+
+    /// What is known of a source that was connected to just now.
+    pub(super) fn nothing_known(&self) -> Exchange {
+        Exchange::new(self.engine.waits.idling, self.engine.progress.done(), Instant::now())
     }
 
     pub(super) fn was_bad(&self) -> bool {

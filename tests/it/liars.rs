@@ -3,14 +3,22 @@
 //!
 //! What the table in the docs of `fetch` says, row by row, with short limits.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 use peershare::client::ExitStatus;
-use peershare::fetch::Waits;
+use peershare::content::ChunkIndex;
+use peershare::fetch::source::{Handed, Next};
+use peershare::fetch::{Dial, Fetch, Progress, Source, SourceError, Swarm, TransferError, Waits};
+use peershare::store::{Reception, Store};
+use peershare::topology::PeerId;
+use peershare::transport::{Cancel, Closer};
 use peershare::wire::{ErrorCode, Request, Response};
 
-use super::lab::{CHUNK, Client, Lab, bytes};
+use super::lab::{CHUNK, Client, Lab, bytes, manifest};
 use super::rogue::{Deed, Rogue, refuse};
 
 /// Limits that pass soon.
@@ -43,7 +51,44 @@ fn at_reads(deed: fn() -> Deed) -> Rogue {
 }
 
 /// Of one file.
-const LIES: [Lie; 5] = [
+const LIES: [Lie; 12] = [
+    Lie {
+        rogue: || at_reads(|| Deed::Cut),
+        status: ExitStatus::Unreachable,
+        words: "the connection was lost",
+    },
+    Lie {
+        rogue: || at_reads(|| Deed::Half),
+        status: ExitStatus::Unreachable,
+        words: "the connection was lost",
+    },
+    Lie {
+        rogue: || at_reads(|| Deed::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())),
+        status: ExitStatus::Failed,
+        words: "it broke the protocol",
+    },
+    Lie {
+        rogue: || at_reads(|| Deed::Corrupt),
+        status: ExitStatus::Integrity,
+        words: "it sent a chunk that does not verify",
+    },
+    Lie {
+        rogue: || at_reads(|| refuse(ErrorCode::Changed)),
+        status: ExitStatus::Integrity,
+        words: "its file changed while reading",
+    },
+    Lie {
+        rogue: || at_reads(|| refuse(ErrorCode::NotFound)),
+        status: ExitStatus::NoSuchFile,
+        words: "it does not serve that file",
+    },
+    Lie {
+        rogue: || {
+            at_reads(|| Deed::Say(Response::Chunk { chunk: 77, shared: false }, vec![0; CHUNK]))
+        },
+        status: ExitStatus::Failed,
+        words: "it broke the protocol",
+    },
     Lie {
         rogue: || at_reads(|| Deed::Silence),
         status: ExitStatus::Unreachable,
@@ -71,25 +116,55 @@ const LIES: [Lie; 5] = [
     },
 ];
 
+/// Tries all lies at the same time.
+fn at_once(attempt: impl Fn(&Lie) + Sync) {
+    thread::scope(|scope| {
+        for lie in &LIES {
+            scope.spawn(|| attempt(lie));
+        }
+    });
+}
+
+/// All that is beside the folder of the client.
+fn outside(lab: &Lab) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut ahead = vec![lab.root().to_owned()];
+    while let Some(folder) = ahead.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path != lab.root().join("me") {
+                ahead.push(path.clone());
+            }
+            found.push(path);
+        }
+    }
+    found.retain(|path| !path.components().any(|part| part.as_os_str() == ".peershare"));
+    found.retain(|path| *path != lab.root().join("me"));
+    found.sort();
+    found
+}
+
 #[test]
 fn a_liar_alone_is_named_with_what_it_did_and_its_file_is_not_there() {
-    for Lie { rogue, status, words } in LIES {
+    at_once(|Lie { rogue, status, words }| {
         let (lab, mut client) = meet(&rogue());
-        client.run("download x a").is(status).tells(words);
+        let before = outside(&lab);
+        client.run("download x a").is(*status).tells(words);
         assert!(lab.visible("me").is_empty(), "{words}");
-    }
+        assert_eq!(outside(&lab), before, "{words}");
+    });
 }
 
 #[test]
 fn beside_a_liar_the_file_comes_from_elsewhere() {
-    for Lie { rogue, words, .. } in LIES {
+    at_once(|Lie { rogue, words, .. }| {
         let (mut lab, mut client) = meet(&rogue());
         // Nothing comes from the other one before the liar was named.
-        let said = client.err.clone();
+        let (said, words) = (client.err.clone(), *words);
         lab.rogue("b", &Rogue::good_after("x", &data(), move || said.wait_for(words)));
         client.run("download x").succeeded();
         lab.assert_has("me", "x", &data());
-    }
+    });
 }
 
 #[test]
@@ -186,4 +261,71 @@ fn thousands_of_listed_files_that_are_not_there_are_counted_and_the_first_are_na
     let outcome = client.run("download d/").is(ExitStatus::SomePeersFailed);
     outcome.tells("and 901 files more failed").prints("1 file, 4 B").prints("1001 files failed");
     lab.assert_has("me", "d/good", b"good");
+}
+
+/// The origin of a swarm that hands nothing out and says again and again that it is not done.
+struct Promises(PeerId);
+
+impl Dial for Promises {
+    fn peer(&self) -> &PeerId {
+        &self.0
+    }
+
+    fn dial(&mut self, _: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+}
+
+impl Source for Promises {
+    fn request(&mut self, _: ChunkIndex) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn await_chunk(&mut self, _: ChunkIndex, _: Duration) -> Result<(), SourceError> {
+        Err(SourceError::NotYet)
+    }
+
+    fn receive(&mut self, _: &mut [u8], _: Duration) -> Result<(), SourceError> {
+        Err(SourceError::NotYet)
+    }
+
+    fn request_next(&mut self, _: &Next<'_>) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn await_next(&mut self, _: Duration) -> Result<Handed, SourceError> {
+        // Those chunks are at somebody who is not there.
+        let others = vec![("nobody".parse().unwrap(), Vec::new())];
+        Ok(Handed { chunk: None, others, seen: 0, all: false })
+    }
+
+    fn excuse(&mut self) -> SourceError {
+        SourceError::BadChunk
+    }
+
+    fn closer(&self) -> Option<Closer> {
+        None
+    }
+}
+
+#[test]
+fn an_origin_that_only_promises_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let manifest = Arc::new(manifest("x", &data()));
+    let Reception::Part(part) = store.receive(manifest, false).unwrap() else { panic!("no part") };
+    let (progress, cancel) = (Progress::new(data().len() as u64), Cancel::new());
+    let meet = |_: &PeerId| None;
+    let fetch = Fetch {
+        part: &part,
+        sources: vec![Box::new(Promises("liar".parse().unwrap()))],
+        progress: &progress,
+        cancel: &cancel,
+        waits: short(),
+        observer: &|_| (),
+        swarm: Some(Swarm::Given(&meet)),
+    };
+    let error = fetch.run().unwrap_err();
+    assert!(matches!(error, TransferError::Incomplete { .. }), "{error}");
+    assert!(error.to_string().contains("liar: it made no progress with the chunks"), "{error}");
 }
