@@ -330,7 +330,7 @@ pub(super) fn sweep(disk: &Disk, entry: &str, is_old: impl Fn(&File) -> bool) ->
     let old = is_old(folder.dir());
     for file in folder.entries()? {
         let useless = |file: File| is_empty(&file) || has_its_name(&file);
-        if old || folder.file(&file)?.is_none_or(useless) {
+        if old || folder.file(&file).is_ok_and(|file| file.is_none_or(useless)) {
             folder.remove(&file)?;
         }
     }

@@ -4,9 +4,9 @@
 //! file between our opening and our locking it. Whoever locks one therefore looks afterwards
 //! whether the name still leads to it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::thread;
 use std::time::Duration;
 
@@ -156,7 +156,21 @@ impl PrivateFolder {
     }
 
     fn open_with(&self, entry: &str, flags: OFlags) -> io::Result<File> {
-        calls::open(&self.dir, entry, flags | OFlags::RDWR | OFlags::NONBLOCK, 0o666)
+        let flags = flags | OFlags::RDWR | OFlags::NONBLOCK;
+        match calls::open(&self.dir, entry, flags, 0o666) {
+            // What is received may have the permission bits of its source already.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.make_writable(entry).map_err(|_| error)?;
+                calls::open(&self.dir, entry, flags, 0o666)
+            }
+            opened => opened,
+        }
+    }
+
+    fn make_writable(&self, entry: &str) -> io::Result<()> {
+        let file = calls::open(&self.dir, entry, OFlags::RDONLY | OFlags::NONBLOCK, 0)?;
+        let mode = file.metadata()?.permissions().mode();
+        calls::set_permissions(&file, Permissions::from_mode(mode | 0o600))
     }
 }
 

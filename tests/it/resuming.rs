@@ -1,9 +1,15 @@
 //! What was verified stays: the same command continues where it stopped, whoever died.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+
 use peershare::client::ExitStatus;
 use peershare::wire::ErrorCode;
+use rustix::process::Signal;
 
-use super::lab::{CHUNK, Client, LONG, Lab, MESSAGES, bytes, manifest};
+use super::lab::{CHUNK, Client, DEADLINE, LONG, Lab, MESSAGES, bytes, manifest};
+use super::programs::{Running, Site, relay};
 use super::rogue::{Deed, Rogue, refuse};
 use super::speaker::Speaker;
 
@@ -143,4 +149,28 @@ fn bad_chunks_do_not_count_as_received() {
     let outcome = client.run_when_free("download x").succeeded();
     assert!(!outcome.err.contains("earlier attempt"), "{outcome:?}");
     lab.assert_has("me", "x", &data);
+}
+
+#[test]
+fn what_has_the_permission_bits_of_its_source_already_is_continued() {
+    // Larger than what sockets hold, so that not all of it is here.
+    let (site, data) = (Site::new(), bytes(1, 8 * LONG));
+    site.put("a", "x", &data);
+    let a = site.server("a");
+    let (held, holding) = crossbeam_channel::bounded(1);
+    let (resume, resumed) = crossbeam_channel::bounded::<()>(0);
+    let port = relay(Arc::new(Mutex::new(a.port)), 4 * CHUNK as u64, held, resumed);
+    site.list_peers(&[("a", port)]);
+    let mut client = Running::start(site.ordinary_client_command().args(["download", "x"]));
+    holding.recv_timeout(DEADLINE).unwrap();
+    client.signal(Signal::KILL);
+    client.ends();
+    drop(resume);
+    let part = site.path("me/.peershare/parts").join(manifest("x", &data).root().to_string());
+    // As if it had been killed while the complete file was synced.
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o400)).unwrap();
+    site.list_peers(&[("a", a.port)]);
+    let mut client = assert_cmd::Command::from_std(site.ordinary_client_command());
+    client.args(["download", "x"]).timeout(DEADLINE).assert().success();
+    assert!(site.read("me", "x").unwrap() == data);
 }
