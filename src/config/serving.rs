@@ -20,9 +20,9 @@ pub const IDLE_SPARED: Duration = Duration::from_secs(1);
 /// made room.
 pub const TRY_AGAIN_SECONDS: u64 = 2;
 
-/// Bytes of digests that all offers together may have in memory: the digests of 64 TiB in chunks of
+/// Bytes of digests that all offers together may have in memory: the digests of 32 TiB in chunks of
 /// the usual size.
-pub const OFFERS_HELD: usize = 128 << 20;
+pub const OFFERS_HELD: usize = 64 << 20;
 
 /// A payload that is longer than this counts as large: the digests of the usual chunks of 128 GiB.
 pub const LARGE_PAYLOAD: usize = 256 << 10;

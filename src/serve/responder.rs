@@ -127,19 +127,22 @@ impl Responder {
         match answer {
             Ok((response, payload)) => {
                 connection.send(&response, &payload)?;
-                if let Some(account) = &mut self.account {
-                    match &response {
-                        Response::Listing { next, .. } => account.listed(entries, next.is_none()),
-                        Response::Gathered { lengths } => {
-                            let files = lengths.iter().flatten().count() as u64;
-                            account.gave_small(files, payload.len() as u64, asked);
-                        }
-                        _ => {}
-                    }
-                }
+                self.note(&response, (entries, payload.len() as u64), asked);
                 Ok(())
             }
             Err(refusal) => self.refuse(connection, refusal),
+        }
+    }
+
+    /// Counts what an answer gave, asked for at `asked`: entries of a listing, or bytes.
+    fn note(&mut self, response: &Response, (entries, bytes): (u64, u64), asked: Instant) {
+        let Some(account) = &mut self.account else { return };
+        match response {
+            Response::Listing { next, .. } => account.listed(entries, next.is_none()),
+            Response::Gathered { lengths } => {
+                account.gave_small(lengths.iter().flatten().count() as u64, bytes, asked);
+            }
+            _ => {}
         }
     }
 

@@ -210,14 +210,7 @@ fn fetch(
     };
     let (of_offerer, of_others) = contributions(progress, &peer);
     tally.add(of_offerer, Instant::now());
-    let others =
-        if of_others > 0 { format!(", and {of_others} from other peers") } else { String::new() };
-    match &result {
-        Ok(()) => log::info!("received {quoted} from {who}: {tally}{others}"),
-        Err(error) => {
-            log::warn!("did not receive {quoted} from {who}: {error}; came: {tally}{others}")
-        }
-    }
+    tell(&result, &format!("{quoted} from {who}"), &tally, of_others);
     if result.is_ok() || progress.done() == 0 {
         shared.unfinished.end(connection.address(), &manifest.root());
     }
@@ -226,6 +219,16 @@ fn fetch(
     // Whoever hears of a failure may offer the file again at once.
     drop(place);
     report_end(connection, progress, &peer, outcome)
+}
+
+/// Tells the log how a reception ended, of which so many bytes came from others than the offerer.
+fn tell(result: &Result<(), TransferError>, what: &str, tally: &Tally, of_others: u64) {
+    let others =
+        if of_others > 0 { format!(", and {of_others} from other peers") } else { String::new() };
+    match result {
+        Ok(()) => log::info!("received {what}: {tally}{others}"),
+        Err(error) => log::warn!("did not receive {what}: {error}; came: {tally}{others}"),
+    }
 }
 
 /// How many bytes came from that peer, and how many from others.
