@@ -177,9 +177,8 @@ class Soak:
         begin, seen = time.monotonic(), {peer: [] for peer in STAY}
         try:
             while (now := time.monotonic() - begin) < SECONDS:
-                if now > SECONDS / 3:
-                    for peer in STAY:
-                        seen[peer].append((now, *figures(self.servers[peer], self.folders[peer])))
+                for peer in STAY:
+                    seen[peer].append((now, *figures(self.servers[peer], self.folders[peer])))
                 time.sleep(1)
         finally:
             self.over.set()
@@ -211,13 +210,18 @@ def main():
         after = {peer: soak.left(peer) for peer in STAY}
         rows = []
         for peer in STAY:
-            times, *columns = zip(*seen[peer])
+            times, *columns = zip(*(sample for sample in seen[peer] if sample[0] > SECONDS / 3))
             for figure, values, was, is_now in zip(FIGURES, columns, before[peer], after[peer]):
                 rows.append((peer, figure, f"{was:.1f}", f"{statistics.median(values):.1f}", f"{max(values):.1f}",
                              f"{slope(times, values):+.3f}", f"{is_now:.1f}"))
         total = sum(soak.done.values())
         table(f"{total} commands in {SECONDS} s", ("server", "figure", "before", "median", "most", "slope a minute",
                                                    "after"), rows)
+        for peer in STAY:
+            tenths = [[sample[1] for sample in seen[peer] if int(sample[0] * 10 / SECONDS) == tenth]
+                      for tenth in range(10)]
+            print(f"memory of {peer} in MiB, each tenth of the time:",
+                  *(f"{statistics.median(tenth):.2f}" for tenth in tenths if tenth))
         print(", ".join(f"{count} {kind}" for kind, count in sorted(soak.done.items())))
         for failure in soak.failed[:20]:
             print(f"failed: {failure}")

@@ -192,9 +192,11 @@ impl Store {
                 if read.is_some() && !who.is_empty() { who } else { "another server".to_owned() };
             return Err(StoreError::Held { folder: disk.folder.path().display().to_string(), who });
         };
-        calls::set_len(&file, 0)
-            .and_then(|()| calls::write(&file, who.as_bytes()))
-            .map_err(cannot())?;
+        // The lock is what counts; a full disk, from which files are to be fetched, may refuse this.
+        let written = calls::set_len(&file, 0).and_then(|()| calls::write(&file, who.as_bytes()));
+        if let Err(error) = written {
+            log::warn!("cannot write down who serves the folder: {error}");
+        }
         Ok(file)
     }
 

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use peershare::client::ExitStatus;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::process::Signal;
 
 use super::lab::{CHUNK, LONG, Lab, bytes, eventually};
+use super::programs::Site;
 
 /// A disk of eight megabytes at the folder of a peer.
 struct SmallDisk(PathBuf);
@@ -117,4 +119,25 @@ fn a_folder_onto_a_disk_that_becomes_full_ends_and_continues() {
         lab.assert_has("me", name, data);
         lab.assert_has("b", name, data);
     }
+}
+
+#[test]
+fn a_server_starts_on_a_full_disk_and_gives_what_is_there() {
+    let site = Site::new();
+    let Some(disk) = SmallDisk::at(&site.path("a")) else { return };
+    site.put("a", "x", b"x");
+    let mut server = site.server("a");
+    server.running.signal(Signal::TERM);
+    assert!(server.running.ends().success());
+    site.put("a", "y", b"not hashed");
+    SmallDisk::fill(&disk.filler());
+    let server = site.server("a");
+    site.list_peers(&[("a", server.port)]);
+    for name in ["x", "y"] {
+        site.client(&["download", name]).success();
+    }
+    site.put("me", "z", b"z");
+    let told = site.client(&["upload", "z", "a"]).code(9);
+    let err = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    assert!(err.contains("make room"), "{err}");
 }
