@@ -324,6 +324,11 @@ pub const MEMBER_WAIT_MS: u32 = 2000;
 /// that, chunks go by way of some of them.
 pub const SWARM_MEMBERS: usize = 16;
 
+/// Peers that one handout ever knows, or those that were expected: whoever comes later begins
+/// another one. Members come back, but one that comes under ever new names must not make it grow
+/// for as long as somebody keeps it.
+pub const HANDOUT_NAMES: usize = 1024;
+
 /// The base to which the ways of such chunks are reckoned. With 4, each of 64 members fetches from
 /// 9 others and each of 1000 from 15; a larger base makes the ways shorter and their number
 /// greater.

@@ -112,7 +112,13 @@ impl Company {
         let State { handouts, expected, lost, .. } = &mut *state;
         let all = handouts.entry((root, layout.chunk_size())).or_default();
         let most = config::SWARM_MEMBERS.max(expected.len());
-        let has_room = |handout: &&Weak<Mutex<Handout>>| handout.strong_count() <= most;
+        let names = config::HANDOUT_NAMES.max(2 * expected.len());
+        let is_worn = |handout: Arc<Mutex<Handout>>| {
+            handout.lock().unwrap_or_else(PoisonError::into_inner).names() >= names
+        };
+        let has_room = |handout: &&Weak<Mutex<Handout>>| {
+            handout.strong_count() <= most && !handout.upgrade().is_some_and(is_worn)
+        };
         let known = all.iter().find(has_room).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
             let mut handout = Handout::among(layout, expected);
@@ -186,5 +192,22 @@ mod tests {
         assert!(!Arc::ptr_eq(&company.handout(root, layout), &members[0]));
         members.pop();
         assert!(Arc::ptr_eq(&company.handout(root, layout), &members[0]));
+    }
+
+    #[test]
+    fn one_that_comes_under_ever_new_names_makes_no_handout_grow_for_ever() {
+        let (company, root) = (Company::default(), Root(Digest::of(b"x")));
+        let layout = ChunkLayout::new(1 << 20, 16384).unwrap();
+        let kept = company.handout(root, layout);
+        let mut worn = None;
+        for number in 0..3 * config::HANDOUT_NAMES {
+            let handout = company.handout(root, layout);
+            handout.lock().unwrap().join(&format!("peer{number}"), Instant::now());
+            if !Arc::ptr_eq(&handout, &kept) {
+                worn.get_or_insert(number);
+            }
+        }
+        assert_eq!(worn, Some(config::HANDOUT_NAMES));
+        assert_eq!(kept.lock().unwrap().names(), config::HANDOUT_NAMES);
     }
 }

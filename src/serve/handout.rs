@@ -102,6 +102,11 @@ impl Handout {
         &self.layout
     }
 
+    /// How many peers ever took part, or are expected.
+    pub fn names(&self) -> usize {
+        self.members.len()
+    }
+
     /// A peer takes part; the others are told, so that they can turn to it should we die. Says its
     /// number.
     pub fn join(&mut self, peer: &str, now: Instant) -> usize {

@@ -59,6 +59,11 @@ impl Members {
         members
     }
 
+    /// How many there are or were.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+
     /// The number of that member, which gets one where it has none.
     fn number(&mut self, name: &str) -> usize {
         if let Some(number) = self.numbers.get(name) {
