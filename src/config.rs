@@ -311,6 +311,11 @@ pub const MAX_LINKS: usize = 40;
 /// Linked folders within linked folders that a listing goes into.
 pub const MAX_LINKED_FOLDERS: usize = 4;
 
+/// Files that a catalog may know though they are gone. With more, those that are gone are forgotten
+/// once they are three of four; the others may be on a disk that is unplugged for a while, and would
+/// have to be hashed again.
+pub const NAMES_KEPT: usize = 10_000;
+
 /// Smallest catalog in bytes that is worth compacting.
 pub const CATALOG_COMPACTED: u64 = 64 << 10;
 

@@ -28,13 +28,13 @@ const FRESH_ENTRY: &str = "catalog.new";
 
 #[derive(Debug)]
 pub(super) struct Catalog {
-    private: PrivateFolder,
-    state: Mutex<State>,
+    pub(super) private: PrivateFolder,
+    pub(super) state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    index: Index,
+pub(super) struct State {
+    pub(super) index: Index,
     file: Option<File>,
     /// Up to here the file was read and is sound; 0 before its first line was seen.
     end: u64,
@@ -214,7 +214,7 @@ impl Catalog {
     }
 
     /// The same for those to whom a catalog that cannot be read at this moment is not an empty one.
-    fn readable(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+    pub(super) fn readable(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let (state, read) = self.refreshed();
         match read {
             Err(error) if error.is_passing() => return Err(error),
@@ -356,7 +356,7 @@ impl State {
     }
 
     /// Writes a catalog of the records that count and puts it in the place of the old one.
-    fn compact(&mut self, private: &PrivateFolder) -> io::Result<()> {
+    pub(super) fn compact(&mut self, private: &PrivateFolder) -> io::Result<()> {
         let _held = private.hold(ENTRY)?;
         self.refresh(private)?;
         private.remove(FRESH_ENTRY)?;

@@ -273,6 +273,9 @@ impl Register {
 
     fn ended(&self, name: &FileName, result: &Result<(), StoreError>) {
         let mut files = locked(&self.0);
+        let is_old = |file: &Registered| matches!(file, Registered::Failed { since, .. } if since.elapsed() >= config::HASH_FAILURE_KEPT);
+        // Not everybody comes back who asked for one that failed.
+        files.retain(|_, file| !is_old(file));
         match result {
             Ok(()) => files.remove(name),
             Err(error) => {

@@ -12,7 +12,7 @@
 //! * `many`: what is done for many files at once: pages, gathers, comparing
 //! * `small`, `group`: small files while they are hashed and received, many together
 //! * `sparse`: holes, which are neither read nor sent nor written
-//! * `identity`, `catalog`, `index`, `record`: what the files are, remembered
+//! * `identity`, `catalog`, `index`, `record`, `forgetting`: what the files are, remembered
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `certain`, `journal`, `donor`: a file while it is received chunk by chunk
@@ -67,6 +67,7 @@ mod early;
 mod elsewhere;
 mod error;
 mod folder;
+mod forgetting;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod group;

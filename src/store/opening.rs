@@ -66,10 +66,15 @@ impl Store {
         self.now().disk.check_size(name, length)
     }
 
-    /// Deletes part files that nobody continued for a long time, as opening does.
+    /// Deletes part files that nobody continued for a long time, as opening does, and forgets files
+    /// that are gone when they are most of all that are known.
     pub fn sweep(&self) {
-        if let Err(error) = leftovers::sweep(&self.now().disk, SystemTime::now()) {
+        let disk = &self.now().disk;
+        if let Err(error) = leftovers::sweep(disk, SystemTime::now()) {
             log::warn!("cannot look for what earlier receptions left: {error}");
+        }
+        if let Err(error) = disk.forget_gone() {
+            log::warn!("cannot forget files that are gone: {error}");
         }
     }
 

@@ -163,3 +163,24 @@ fn a_file_that_is_not_what_it_was_though_its_time_says_so_is_found() {
     assert_eq!(hashed(&served.store, "f").root(), is, "it is served as what it is");
     assert_eq!(served.store.verify(&name, &mut |_, _| true).unwrap(), Checked::Same);
 }
+
+#[test]
+fn files_that_are_long_gone_are_forgotten_when_they_are_most_of_all() {
+    let served = Served::new();
+    let files = |from: usize, to: usize| (from..to).map(|number| number.to_string());
+    let there = config::NAMES_KEPT / 5;
+    files(0, config::NAMES_KEPT).for_each(|file| served.write(&file, file.as_bytes()));
+    let query = ListQuery { hashed: true, limit: 2 * config::NAMES_KEPT, ..ListQuery::default() };
+    served.store.list(&query).unwrap();
+    let length = || fs::metadata(catalog(&served)).unwrap().len();
+    let before = length();
+    files(0, config::NAMES_KEPT / 2).for_each(|file| fs::remove_file(served.path(&file)).unwrap());
+    served.store.sweep();
+    assert_eq!(length(), before, "half of them may come back");
+    let gone = files(config::NAMES_KEPT / 2, config::NAMES_KEPT - there);
+    gone.for_each(|file| fs::remove_file(served.path(&file)).unwrap());
+    served.store.sweep();
+    assert!(length() < before / 4, "{before} → {}", length());
+    let listed = served.store.list(&ListQuery { hashed: false, ..query }).unwrap().entries;
+    assert_eq!(listed.iter().filter(|entry| entry.root.is_some()).count(), there);
+}
