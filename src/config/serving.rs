@@ -36,7 +36,7 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// How long an upload whose name another file is to have may take to end.
 pub const GIVE_WAY: Duration = Duration::from_secs(5);
 
-/// Files that one address may have begun to upload and not finished. What came of them is kept for
+/// Uploads that one address may have left unfinished. What came of them is kept for
 /// [`PART_KEPT`](super::PART_KEPT), so that they can go on.
 pub const UNFINISHED: usize = 64;
 

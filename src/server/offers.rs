@@ -137,7 +137,7 @@ fn begin(
     let refusal = match reception {
         Ok(Reception::Part(part)) => {
             let (from, root) = (connection.address(), offer.manifest.root());
-            match shared.unfinished.begin(from, root) {
+            match shared.unfinished.begin(from, &root) {
                 Ok(()) => {
                     let part = part.with(offer.attributes);
                     return fetch(shared, connection, part, (place, offer.swarm));
@@ -211,8 +211,8 @@ fn fetch(
     let (of_offerer, of_others) = contributions(progress, &peer);
     tally.add(of_offerer, Instant::now());
     tell(&result, &format!("{quoted} from {who}"), &tally, of_others);
-    if result.is_ok() || progress.done() == 0 {
-        shared.unfinished.end(connection.address(), &manifest.root());
+    if result.is_err() && progress.done() > 0 {
+        shared.unfinished.leave(connection.address(), manifest.root());
     }
     let outcome = result.map_err(|error| refusal_for(&error));
     place.end(outcome.clone());
