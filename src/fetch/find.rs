@@ -273,7 +273,7 @@ fn describe(
     loop {
         let asked = Instant::now();
         let request = Request::Describe { subject: subject.clone(), wait_ms, digests_up_to };
-        let wait = config::ANSWER_TIMEOUT + Duration::from_millis(wait_ms.into());
+        let wait = meanwhile.waits.answer + Duration::from_millis(wait_ms.into());
         let head = connection.ask_within(&request, &[], wait)??;
         let Response::Hashing { done, total } = head.message else {
             let outline = read_outline(connection, head)?;

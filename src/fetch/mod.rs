@@ -17,14 +17,15 @@
 //!
 //! # How long the asking side waits for what
 //!
-//! Each wait ends, whatever the other side does. `stall`, `outage` and `idling` are those of
-//! [`Waits`]; tests have shorter ones. A pace counts only the time in which this side waits.
+//! Each wait ends, whatever the other side does. `stall`, `answer`, `outage` and `idling` are those
+//! of [`Waits`]; tests have shorter ones. A pace counts only the time in which this side waits.
 //!
 //! | it waits for | no longer than | and at least | then |
 //! |---|---|---|---|
 //! | a connection | [`CONNECT_TIMEOUT`] | | unreachable |
 //! | the greeting | [`GREETING_TIMEOUT`] | | it may be a classic peer, or too busy; see `client/classic.rs` |
-//! | an answer to a small request | [`ANSWER_TIMEOUT`] | | stalled |
+//! | what a file is, which it may say while it hashes | `answer` | | stalled |
+//! | an answer to another small request | [`ANSWER_TIMEOUT`] | | stalled |
 //! | a chunk, small files | `stall` without a byte | [`LEAST_RATE`] over [`STALLS`] of them | stalled; others fetch it |
 //! | a chunk that is not there yet, or is promised by an origin | `idling`, when nothing comes from anybody | | it idles |
 //! | a file to be hashed | `idling` | [`SLOWEST_RATE`] over it | it idles |

@@ -15,6 +15,8 @@ use crate::wire::{ErrorCode, Refusal};
 pub struct Waits {
     /// How long a source may send nothing before its connection counts as stalled.
     pub stall: Duration,
+    /// How long the answer to a small request may take.
+    pub answer: Duration,
     /// How long a peer that was in use may be away.
     pub outage: Duration,
     /// How long a peer may take over what takes time (hashing, listing, chunks that it is still
@@ -31,7 +33,12 @@ impl Default for Waits {
 impl Waits {
     /// The usual ones.
     pub fn usual() -> Self {
-        Self { stall: config::STALL_TIMEOUT, outage: config::OUTAGE, idling: config::IDLING }
+        Self {
+            stall: config::STALL_TIMEOUT,
+            answer: config::ANSWER_TIMEOUT,
+            outage: config::OUTAGE,
+            idling: config::IDLING,
+        }
     }
 
     /// Stalls after so long, and no outage is waited for.

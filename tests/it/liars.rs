@@ -23,7 +23,8 @@ use super::rogue::{Deed, Rogue, refuse};
 
 /// Limits that pass soon.
 fn short() -> Waits {
-    Waits { idling: Duration::from_millis(300), ..Waits::brief(Duration::from_millis(100)) }
+    let (idling, stall) = (Duration::from_millis(300), Duration::from_millis(100));
+    Waits { idling, answer: idling, ..Waits::brief(stall) }
 }
 
 /// A client with these, and a liar at `a`.
@@ -165,6 +166,16 @@ fn beside_a_liar_the_file_comes_from_elsewhere() {
         client.run("download x").succeeded();
         lab.assert_has("me", "x", &data());
     });
+}
+
+#[test]
+fn a_peer_that_never_says_what_the_file_is_is_left() {
+    let silent = Rogue::new("x", &data(), |_, _| Deed::Silence);
+    let (lab, mut client) = meet(&silent);
+    client.run("download x a").is(ExitStatus::Unreachable).tells("it stopped answering");
+    lab.put("b", "x", &data());
+    client.run("download x").succeeded();
+    lab.assert_has("me", "x", &data());
 }
 
 #[test]
