@@ -116,7 +116,8 @@ pub struct Lab {
     dialled: Arc<Dialled>,
 }
 
-type Dialled = Mutex<BTreeMap<String, BTreeSet<String>>>;
+/// Whom each peer has dialled.
+pub type Dialled = Mutex<BTreeMap<String, BTreeSet<String>>>;
 
 impl Lab {
     /// These peers serve empty folders.
@@ -202,6 +203,11 @@ impl Lab {
     /// The peers that this one has dialled.
     pub fn dialled(&self, peer: &str) -> BTreeSet<String> {
         self.dialled.lock().unwrap().get(peer).cloned().unwrap_or_default()
+    }
+
+    /// The same of all peers, also later.
+    pub fn all_dialled(&self) -> Arc<Dialled> {
+        self.dialled.clone()
     }
 
     /// The peer itself, to end its sessions in the middle of something.

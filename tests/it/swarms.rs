@@ -350,14 +350,21 @@ fn a_target_without_space_refuses_before_any_byte_and_the_others_get_the_file() 
 /// How an upload of that length is cut for a swarm.
 const UNIT: u32 = 64 << 10;
 
-/// Uploads `x` from a client at `u`, which dies half-way, when all targets have begun.
+/// Uploads `x` from a client at `u`, which dies half-way, when all targets have begun and have
+/// turned to others.
 fn upload_and_die(lab: &Lab, manifest: &Manifest) {
     let mut dying = lab.client_at("u");
     let traffic = dying.traffic.clone();
     let part = |peer| lab.folder(peer).join(".peershare/parts").join(manifest.root().to_string());
     let places = ["a", "b", "c", "d"].map(|peer| (part(peer), lab.folder(peer).join("x")));
+    let dialled = lab.all_dialled();
     dying.traffic.after(manifest.length() / 2, move || {
-        let begun = || places.iter().all(|(part, whole)| part.exists() || whole.exists());
+        let has_met =
+            |peer: &str| dialled.lock().unwrap().get(peer).is_some_and(|met| !met.is_empty());
+        let begun = || {
+            places.iter().all(|(part, whole)| part.exists() || whole.exists())
+                && ["a", "b", "c", "d"].into_iter().all(has_met)
+        };
         eventually("all targets have begun", begun);
         traffic.cut();
     });
