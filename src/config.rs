@@ -3,6 +3,7 @@
 
 mod classic;
 mod client;
+mod disk;
 mod serving;
 
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use classic::*;
 pub use client::*;
+pub use disk::*;
 pub use serving::*;
 
 /// Where the peers are listed when nobody says otherwise.
@@ -169,13 +171,6 @@ pub const OFFER_SILENCE: Duration = Duration::from_secs(60);
 /// The pause after a connection could not be accepted.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long a file must have been left alone before it was hashed, where times are coarse, for its
-/// id to be believed later. FAT tells them in steps of two seconds.
-pub const COARSE_TIME: Duration = Duration::from_secs(3);
-
-/// Longest journal of a part file in bytes that is read.
-pub const MAX_JOURNAL: u64 = 1 << 20;
-
 /// How long it is believed how many files are served.
 pub const SUMMARY_KEPT: Duration = Duration::from_secs(10);
 
@@ -236,22 +231,6 @@ pub const DESCRIBE_GRACE: Duration = Duration::from_millis(20);
 /// How long a failed hashing is remembered for those who asked for it and come back.
 pub const HASH_FAILURE_KEPT: Duration = Duration::from_secs(10);
 
-/// After how long received chunks are synced to disk and entered in the journal.
-pub const JOURNAL_INTERVAL: Duration = Duration::from_secs(2);
-
-/// After how many received bytes the same happens.
-pub const JOURNAL_BYTES: u64 = 64 << 20;
-
-/// Files that are served as they were described, though they have grown since.
-pub const DESCRIBED_KEPT: usize = 64;
-
-/// How long a part file that nobody continues is kept.
-pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
-
-/// No part file is older than this date, told from 1970 on: 2024-01-01, before this program was
-/// written.
-pub const EARLIEST_PART: Duration = Duration::from_secs(1_704_067_200);
-
 /// How long the names of a listing are kept for those who ask for its next page.
 pub const LISTING_KEPT: Duration = Duration::from_secs(10);
 
@@ -310,14 +289,6 @@ pub const MAX_LINKS: usize = 40;
 
 /// Linked folders within linked folders that a listing goes into.
 pub const MAX_LINKED_FOLDERS: usize = 4;
-
-/// Files that a catalog may know though they are gone. With more, those that are gone are forgotten
-/// once they are three of four; the others may be on a disk that is unplugged for a while, and would
-/// have to be hashed again.
-pub const NAMES_KEPT: usize = 10_000;
-
-/// Smallest catalog in bytes that is worth compacting.
-pub const CATALOG_COMPACTED: u64 = 64 << 10;
 
 // Swarms
 

@@ -1,0 +1,34 @@
+//! What is kept on the disk, and for how long.
+
+use std::time::Duration;
+
+/// How long a file must have been left alone before it was hashed, where times are coarse, for its
+/// id to be believed later. FAT tells them in steps of two seconds.
+pub const COARSE_TIME: Duration = Duration::from_secs(3);
+
+/// Longest journal of a part file in bytes that is read.
+pub const MAX_JOURNAL: u64 = 1 << 20;
+
+/// After how long received chunks are synced to disk and entered in the journal.
+pub const JOURNAL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// After how many received bytes the same happens.
+pub const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Files that are served as they were described, though they have grown since.
+pub const DESCRIBED_KEPT: usize = 64;
+
+/// How long a part file that nobody continues is kept.
+pub const PART_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// No part file is older than this date, told from 1970 on: 2024-01-01, before this program was
+/// written.
+pub const EARLIEST_PART: Duration = Duration::from_secs(1_704_067_200);
+
+/// Files that a catalog may know though they are gone. With more, those that are gone are forgotten
+/// once they are three of four; the others may be on a disk that is unplugged for a while, and would
+/// have to be hashed again.
+pub const NAMES_KEPT: usize = 10_000;
+
+/// Smallest catalog in bytes that is worth compacting.
+pub const CATALOG_COMPACTED: u64 = 64 << 10;
