@@ -1,6 +1,7 @@
 //! Every default and every limit, in one place. Other documentation names them and does not repeat
 //! their values.
 
+mod asking;
 mod classic;
 mod client;
 mod disk;
@@ -10,6 +11,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+pub use asking::*;
 pub use classic::*;
 pub use client::*;
 pub use disk::*;
@@ -30,13 +32,6 @@ pub const SERVED_FOLDER: &str = "served_files";
 /// How long a client waits for a TCP connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a connection waits for room where this process may open no further file.
-pub const FILES_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Files that it may still open then, because connections leave them: for folders, part files,
-/// journal and catalog of a transfer, and what reads files for it.
-pub const FILES_KEPT: u64 = 16;
-
 /// How long after one address of a peer the next one is tried too (RFC 8305, section 5).
 pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
@@ -55,10 +50,6 @@ pub const OUTAGE: Duration = Duration::from_secs(120);
 /// The first pause before a peer that is away is tried again; each later one is twice as long, up
 /// to [`OUTAGE_LONGEST_PAUSE`].
 pub const OUTAGE_FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long a peer that is busy is asked the same question again, at most; where a user waits for
-/// the answers of many, the others are not to wait for one that is overrun.
-pub const BUSY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest such pause.
 pub const OUTAGE_LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -85,18 +76,6 @@ pub const STALLS: u32 = 3;
 
 /// How long an answer to a small request (listing, manifest, offer) may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long a peer may take over what takes time without getting on with it: hashing what was asked
-/// for, a page of a listing, for which it may have to hash files, or a chunk that it is still
-/// receiving. A disk that wakes up, or is busy with other things, needs no longer.
-pub const IDLING: Duration = Duration::from_secs(60);
-
-/// Names a second that a listing brings at least, over [`IDLING`].
-pub const LEAST_LISTED: u32 = 1;
-
-/// As so many of them counts a name for which a file was hashed, of up to [`SMALL_FILE`] bytes:
-/// slow disks read a quarter of a megabyte a second at least.
-pub const HASHED_COUNTS: usize = 15;
 
 /// Longest JSON header of a frame in bytes.
 pub const MAX_HEADER: u32 = 64 << 10;
@@ -261,13 +240,6 @@ pub const OPEN_FOLDERS: usize = 64;
 
 /// Bytes of small files that are hashed at once for one page of a listing.
 pub const HASH_GROUP: u64 = 32 << 20;
-
-/// Files of a folder that could not be received of which it is kept which and why.
-pub const FAILURES_KEPT: usize = 1000;
-
-/// From so many files of a folder on, which takes some hundred megabytes of memory, the user is told
-/// how to have fewer at once.
-pub const MANY_FILES: u64 = 500_000;
 
 /// Most files that a peer may list before it counts as endless.
 pub const MAX_LISTED: usize = 4 << 20;

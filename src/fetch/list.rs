@@ -62,8 +62,8 @@ pub(super) fn list_over(
     ask(connection, request, None)?;
     let (mut left_out, mut begun) = (0, false);
     let mut pace = Pace::new(config::LEAST_LISTED, request.waits.idling);
+    let mut since = Instant::now();
     loop {
-        let asked = Instant::now();
         let head = connection.answer(request.waits.idling)?;
         let (next, now_left_out) = match head.message {
             Response::Listing { next, left_out } => (next, left_out),
@@ -74,8 +74,6 @@ pub(super) fn list_over(
         };
         begun = true;
         let payload = connection.take_payload()?;
-        // What is done with a page here is not the peer's time.
-        let took = asked.elapsed();
         left_out = left_out.max(now_left_out);
         let more = next.is_some();
         checked.check_next(next.as_ref())?;
@@ -89,8 +87,12 @@ pub(super) fn list_over(
             .ok_or_else(|| misbehaved("a listing without end"))?;
         checked.check(&entries)?;
         let counts = if request.hashed { config::HASHED_COUNTS } else { 1 };
-        pace.moved(entries.len().saturating_mul(counts), took, request.waits.idling);
-        each(entries);
+        // What is done with its names here is not the peer's time; to look at a page without any is.
+        pace.moved(entries.len().saturating_mul(counts), since.elapsed(), request.waits.idling);
+        if !entries.is_empty() {
+            each(entries);
+        }
+        since = Instant::now();
         if more && pace.check().is_err() {
             let after = request.waits.idling;
             return Err(SourceError::Idles { what: "its list", after });

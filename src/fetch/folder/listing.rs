@@ -81,10 +81,6 @@ fn list(
     match result {
         Ok(omissions) if omissions.is_empty() => {}
         Ok(omissions) => record.outcome().left_out.push((peer, omissions)),
-        Err(SourceError::Refused(refusal)) => {
-            supply.hang_up();
-            record.lose(&peer, SourceError::Refused(refusal));
-        }
         Err(error) => {
             supply.hang_up();
             record.lose(&peer, error);
