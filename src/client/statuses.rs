@@ -11,6 +11,7 @@ impl From<&SourceError> for ExitStatus {
             SourceError::Unreachable(_)
             | SourceError::Lost(_)
             | SourceError::Stalled
+            | SourceError::Trickles
             | SourceError::Busy(_)
             | SourceError::Idles { .. }
             | SourceError::GaveUp { .. } => Self::Unreachable,

@@ -26,7 +26,7 @@
 //! | the greeting | [`GREETING_TIMEOUT`] | | it may be a classic peer, or too busy; see `client/classic.rs` |
 //! | what a file is, which it may say while it hashes | `answer` | | stalled |
 //! | an answer to another small request | [`ANSWER_TIMEOUT`] | | stalled |
-//! | a chunk, small files | `stall` without a byte | [`LEAST_RATE`] over [`STALLS`] of them | stalled; others fetch it |
+//! | a chunk, small files | `stall` without a byte | [`LEAST_RATE`] over [`STALLS`] of them | stalled, or it trickles; others fetch it |
 //! | a chunk that is not there yet, or is promised by an origin | `idling`, when nothing comes from anybody | | it idles |
 //! | a file to be hashed | `idling` | [`SLOWEST_RATE`] over it | it idles |
 //! | a page of a list | `idling` | [`LEAST_LISTED`] over it | it idles; the others' files are shown before |

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::connection::nothing_came;
 use crate::content::{ChunkIndex, ChunkSet};
 use crate::topology::PeerId;
-use crate::transport::{Cancel, Closer};
+use crate::transport::{Cancel, Closer, timed_out};
 use crate::wire::{ErrorCode, Refusal, WireError};
 
 /// Why one source is of no use, for now or for this file. Never the end of a transfer by itself.
@@ -27,6 +27,9 @@ pub enum SourceError {
     /// It has no place for us at the moment.
     #[error("it is busy ({})", .0.message)]
     Busy(Refusal),
+    /// What came was next to nothing, for too long.
+    #[error("it sends next to nothing")]
+    Trickles,
     /// It answers, but what it says leads nowhere.
     #[error("it made no progress with {what} in {}", in_words(*after))]
     Idles {
@@ -91,9 +94,12 @@ impl SourceError {
     /// Whether the source may work again after a pause.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Lost(_) | Self::Stalled | Self::Busy(_) | Self::NotYet => {
-                true
-            }
+            Self::Unreachable(_)
+            | Self::Lost(_)
+            | Self::Stalled
+            | Self::Trickles
+            | Self::Busy(_)
+            | Self::NotYet => true,
             // A server that was ending, perhaps.
             Self::Foreign(error) => matches!(error, WireError::NoGreeting(_)),
             Self::Refused(_)
@@ -119,6 +125,10 @@ fn in_words(time: Duration) -> String {
 impl From<WireError> for SourceError {
     fn from(error: WireError) -> Self {
         match error {
+            // The system says of a time-out no more than its kind, a pace that something came.
+            WireError::Io(error) if timed_out(&error) && error.get_ref().is_some() => {
+                Self::Trickles
+            }
             error if nothing_came(&error) => Self::Stalled,
             WireError::NotPeershare | WireError::NoGreeting(_) => Self::Foreign(error),
             WireError::Io(_) | WireError::Closed => Self::Lost(error),

@@ -188,8 +188,8 @@ impl<'e, 'a> Worker<'e, 'a> {
         if self.joining.get() != Joining::Together || error.is_integrity() {
             return false;
         }
-        let passing =
-            error.is_passing() && !matches!(error, SourceError::Stalled | SourceError::NotYet);
+        let passing = error.is_passing()
+            && !matches!(error, SourceError::Stalled | SourceError::Trickles | SourceError::NotYet);
         // One that was started anew may hand out again; one that always leaves when asked to does
         // not.
         let again = passing && !self.rejoined.replace(true);

@@ -42,7 +42,7 @@ impl Pace {
         }
         let due = self.waited.as_secs_f64() * f64::from(self.least);
         if self.still >= self.window || (self.moved as f64) < due {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing moves"));
         }
         (self.waited, self.moved) = (Duration::ZERO, 0);
         Ok(())

@@ -98,7 +98,7 @@ const LIES: [Lie; 12] = [
     Lie {
         rogue: || at_reads(|| Deed::Trickle(Duration::from_millis(20))),
         status: ExitStatus::Unreachable,
-        words: "it stopped answering",
+        words: "it sends next to nothing",
     },
     Lie {
         rogue: || at_reads(|| refuse(ErrorCode::NotYet)),
