@@ -200,6 +200,12 @@ impl Lab {
         }
     }
 
+    /// Has a file of a peer hashed, so that nothing of it is fetched while that is done.
+    pub fn hash(&self, peer: &str, name: &str) {
+        let store = Store::open(&self.folder(peer)).unwrap();
+        store.manifest(&name.parse().unwrap(), &mut |_, _| true).unwrap();
+    }
+
     /// The peers that this one has dialled.
     pub fn dialled(&self, peer: &str) -> BTreeSet<String> {
         self.dialled.lock().unwrap().get(peer).cloned().unwrap_or_default()

@@ -61,7 +61,17 @@ impl Site {
 
     /// Starts the server of a peer on a free port; returns after it said where it listens.
     pub fn server(&self, peer: &str) -> Server {
+        self.server_by(self.server_command(peer))
+    }
+
+    /// The same; its log has a line when a connection ends.
+    pub fn server_that_says_more(&self, peer: &str) -> Server {
         let mut command = self.server_command(peer);
+        command.env("RUST_LOG", "peershare=debug");
+        self.server_by(command)
+    }
+
+    fn server_by(&self, mut command: Command) -> Server {
         let running = Running::start(command.args(["--listen", "127.0.0.1:0"]));
         let line = running.wait_for(" listens on ");
         let port =

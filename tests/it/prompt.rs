@@ -210,13 +210,12 @@ fn lines_of_a_pipe_may_run_beside_one_another_and_all_are_awaited() {
 #[test]
 fn a_peer_that_goes_away_or_comes_is_told_at_the_prompt() {
     let site = Site::new();
-    let a = site.server("a");
+    let a = site.server_that_says_more("a");
     let port = a.port;
     site.list_peers(&[("a", port)]);
     let mut session = prompt(&site);
     // The first look tells nothing; after it the peer is known to be there.
-    session.send_line("ping").unwrap();
-    session.expect("up").unwrap();
+    a.running.wait_for(" left");
     drop(a);
     session.expect("a went away").unwrap();
     let mut again = site.server_command("a");

@@ -92,6 +92,7 @@ fn a_content_continues_under_another_name() {
     let data = bytes(1, LONG);
     let (lab, mut client) = eight_chunks_here(&data);
     std::fs::rename(lab.folder("a").join("x"), lab.folder("a").join("y")).unwrap();
+    lab.hash("a", "y");
     let outcome = client.run_when_free("download y").succeeded();
     assert!(outcome.received < 12 * CHUNK as u64 + MESSAGES, "{outcome:?}");
     lab.assert_has("me", "y", &data);
