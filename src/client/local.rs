@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::meaning::Near;
+use super::select::Selector;
 use super::text::quoted;
 use super::transfers::Transfers;
 use super::work::Work;
@@ -228,7 +229,9 @@ fn by_pattern(
         || format!("it is looked for in {folder} and where you stand"),
         |names| format!("did you mean {names}?"),
     );
-    Err(NotGiven::Missing(format!("{what} {}; {hint}", quoted(typed))))
+    let is_range = matches!(Selector::parse(typed), Some(Ok(Selector::Range(_))));
+    let no_peer = if is_range { "; no peer is called so, either" } else { "" };
+    Err(NotGiven::Missing(format!("{what} {}; {hint}{no_peer}", quoted(typed))))
 }
 
 /// The folder that the first parts of a pattern of paths lead to, and the pattern of names there;

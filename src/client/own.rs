@@ -131,9 +131,10 @@ pub(super) fn parts(transfers: &Transfers, typed: &Parts) -> ExitStatus {
         Ok(begun) => begun,
         Err(error) => return fail(transfers, "look for what is begun", &error),
     };
+    let any = !begun.is_empty();
     let chosen: Vec<Begun> = begun.into_iter().filter(is_chosen).collect();
     if chosen.is_empty() {
-        audience.note("nothing is begun");
+        audience.note(if any { "nothing that is begun fits" } else { "nothing is begun" });
     }
     let mut outcome = ExitStatus::Success;
     for begun in &chosen {

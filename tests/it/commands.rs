@@ -277,6 +277,8 @@ fn patterns_are_of_the_served_folder_or_of_where_one_stands() {
     assert_eq!(site.read("a", "own.log").unwrap(), b"own.log");
     let none = site.client(&["upload", "./no/*.log", "a"]).code(4);
     assert!(err_of(&none).contains("nothing here fits ./no/*.log"), "{}", err_of(&none));
+    let none = site.client(&["upload", "near.dat", "b[7-9]"]).code(4);
+    assert!(err_of(&none).contains("no peer is called so, either"), "{}", err_of(&none));
 }
 
 #[test]
