@@ -90,28 +90,16 @@ impl Transfers {
         }
         let audience = &self.surroundings.audience;
         not.iter().for_each(|name| audience.note(&format!("-x leaves out {}", shown(name))));
-        let folder = match &typed.to {
-            Some(to) => {
-                check_folder(to)?;
-                PathBuf::from(to)
-            }
-            None => self.surroundings.served_files.clone(),
-        };
-        let (was_there, was_kept) = (folder.exists(), folder.join(PRIVATE_FOLDER).exists());
-        let to = match typed.to.as_ref().map(|_| Store::open(&folder)).transpose() {
-            Ok(to) => to,
-            Err(error) => {
-                let why = match &error {
-                    StoreError::NoFolder { path } => format!("--to {path}: it is no folder"),
-                    error => error.to_string(),
-                };
-                audience.error(&shown(&why));
-                return Ok(ExitStatus::from(&error));
-            }
+        if let Some(to) = &typed.to {
+            check_folder(to)?;
+        }
+        let destination = match Destination::open(self, typed.to.as_deref()) {
+            Ok(destination) => destination,
+            Err(status) => return Ok(status),
         };
         let work = self.work(chosen.peers, &cancel, manner, topology);
-        let work =
-            Work { swarm: !typed.no_swarm, dry_run: typed.dry_run, to: to.clone(), name, ..work };
+        let (swarm, dry_run, to) = (!typed.no_swarm, typed.dry_run, destination.to.clone());
+        let work = Work { swarm, dry_run, to, name, ..work };
         let all_are_up = !typed.wait || ping::wait_for_all(&work);
         let retries = manner.retries.unwrap_or(0);
         let fetch = |name: &String| {
@@ -125,18 +113,7 @@ impl Transfers {
             true => one_after_the_other(names, &cancel, fetch),
             false => ExitStatus::Interrupted,
         };
-        match to {
-            // What is fetched once into some folder leaves nothing of ours there.
-            Some(to) if !was_kept => {
-                to.leave_no_trace();
-                if !was_there {
-                    to.leave_nothing();
-                }
-            }
-            Some(_) => {}
-            None if !was_there => self.leave_nothing(),
-            None => {}
-        }
+        destination.leave(self);
         Ok(status)
     }
 
@@ -224,6 +201,50 @@ fn found(
         }
     }
     Ok(given)
+}
+
+/// Where downloads go, and what was there before.
+struct Destination {
+    /// The folder that `--to` names.
+    to: Option<Store>,
+    was_there: bool,
+    /// Whether it had something of ours.
+    was_kept: bool,
+}
+
+impl Destination {
+    /// What was told is why it cannot be used.
+    fn open(transfers: &Transfers, to: Option<&str>) -> Result<Self, ExitStatus> {
+        let served = || transfers.surroundings.served_files.clone();
+        let folder = to.map_or_else(served, PathBuf::from);
+        let (was_there, was_kept) = (folder.exists(), folder.join(PRIVATE_FOLDER).exists());
+        match to.map(|_| Store::open(&folder)).transpose() {
+            Ok(to) => Ok(Self { to, was_there, was_kept }),
+            Err(error) => {
+                let why = match &error {
+                    StoreError::NoFolder { path } => format!("--to {path}: it is no folder"),
+                    error => error.to_string(),
+                };
+                transfers.surroundings.audience.error(&shown(&why));
+                Err(ExitStatus::from(&error))
+            }
+        }
+    }
+
+    /// What is fetched once into some folder leaves nothing of ours there, and a folder that was
+    /// made in vain goes again.
+    fn leave(&self, transfers: &Transfers) {
+        match &self.to {
+            Some(to) if !self.was_kept => {
+                to.leave_no_trace();
+                if !self.was_there {
+                    to.leave_nothing();
+                }
+            }
+            None if !self.was_there => transfers.leave_nothing(),
+            _ => {}
+        }
+    }
 }
 
 /// Whether downloads may go to this folder.

@@ -267,14 +267,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_named_shortly_is_read_back(numbers in prop::collection::btree_set(0_u32..300, 0..40), width in 1_usize..4) {
-            let ids: Vec<String> = numbers.iter().map(|number| format!("p{number:0width$}")).collect();
+        fn what_is_named_shortly_is_read_back(
+            numbers in prop::collection::btree_set(0_u32..300, 0..40),
+            width in 1_usize..4,
+        ) {
+            let ids: Vec<String> =
+                numbers.iter().map(|number| format!("p{number:0width$}")).collect();
             let texts: Vec<&str> = ids.iter().map(String::as_str).collect();
             let mut read = Vec::new();
             for word in folded(&texts) {
                 match Selector::parse(&word) {
                     Some(Ok(Selector::Id(id))) => read.push(id.to_string()),
-                    Some(Ok(Selector::Range(range))) => read.extend(range.iter().map(PeerId::to_string)),
+                    Some(Ok(Selector::Range(range))) => {
+                        read.extend(range.iter().map(PeerId::to_string));
+                    }
                     other => prop_assert!(false, "{word}: {other:?}"),
                 }
             }

@@ -10,7 +10,8 @@
 //! * `ledger`, `policy`: who fetches which chunk, and why; `pace`: how fast each source is;
 //!   `asked`: what a member of a swarm asks of its origin; pure
 //! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch
-//!   together, with what they know of one another (`exchange`); `late`: sources that come while it runs
+//!   together, with what they know of one another (`exchange`); `late`: sources that come while it
+//!   runs
 //! * [`outage`]: how long a peer is waited for that was in use and is away, or is busy; [`busy`]:
 //!   questions to one that is
 //! * [`progress`]: what a transfer tells about itself

@@ -2,7 +2,8 @@
 //!
 //! The first few failures are tried again soon, whoever it is. After that only a peer is waited for
 //! that has been of use in this transfer, or that says that it is busy: networks go away for a
-//! minute, servers are started anew, and a full house empties. The time counts from the last thing that came. Pure: what time it is, is told.
+//! minute, servers are started anew, and a full house empties. The time counts from the last thing
+//! that came. Pure: what time it is, is told.
 
 use std::time::{Duration, Instant};
 

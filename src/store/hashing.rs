@@ -273,7 +273,10 @@ impl Register {
 
     fn ended(&self, name: &FileName, result: &Result<(), StoreError>) {
         let mut files = locked(&self.0);
-        let is_old = |file: &Registered| matches!(file, Registered::Failed { since, .. } if since.elapsed() >= config::HASH_FAILURE_KEPT);
+        let is_old = |file: &Registered| match file {
+            Registered::Failed { since, .. } => since.elapsed() >= config::HASH_FAILURE_KEPT,
+            Registered::Running(..) => false,
+        };
         // Not everybody comes back who asked for one that failed.
         files.retain(|_, file| !is_old(file));
         match result {

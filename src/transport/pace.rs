@@ -3,8 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-/// Says when a stream is too slow: in every window of waiting, so many bytes a second have to move. Time in
-/// which nobody waits for the other side does not count. Pure: it is told how long a call took.
+/// Says when a stream is too slow: in every window of waiting, so many bytes a second have to move.
+/// Time in which nobody waits for the other side does not count. Pure: it is told how long a call
+/// took.
 #[derive(Debug)]
 pub struct Pace {
     window: Duration,
