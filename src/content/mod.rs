@@ -17,6 +17,7 @@
 //! * [`pattern`]: [`Selection`], which names somebody wants
 //! * [`manifest`]: [`Manifest`], and [`VerifiedChunk`], which only a manifest can make
 //! * [`whole`]: [`WholeFile`], a small file proven by its root alone
+//! * [`units`]: [`Units`], a folder cut for several that fetch it together
 
 pub mod digest;
 pub mod entry;
@@ -28,6 +29,7 @@ pub mod name;
 pub mod omission;
 pub mod pattern;
 pub mod torrent;
+pub mod units;
 pub mod whole;
 
 pub use digest::{Digest, Root, RootPrefix};
@@ -37,4 +39,5 @@ pub use manifest::{Manifest, VerifiedChunk};
 pub use name::{BadName, FileName};
 pub use omission::{Omission, Omissions, Reason};
 pub use pattern::Selection;
+pub use units::{Unit, UnitFile, Units};
 pub use whole::WholeFile;
