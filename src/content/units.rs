@@ -39,13 +39,21 @@ pub struct UnitFile {
 pub enum Unit<'a> {
     /// Whole files, one behind the other.
     Whole(&'a [UnitFile]),
-    /// One chunk of a large file, cut by the units' size.
+    /// One chunk of a large file, cut as files of its length usually are.
     Chunk {
         /// The file.
         file: UnitFile,
         /// The number of the chunk in it, from 0.
         chunk: u32,
     },
+}
+
+impl UnitFile {
+    /// How it is cut where it is a large one: as files of its length usually are, so that a
+    /// manifest and a part file of it need not be cut anew.
+    pub fn layout(&self) -> Result<ChunkLayout, BadLayout> {
+        ChunkLayout::usual(self.length)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +92,7 @@ impl Units {
         }
         let mut parts = Vec::new();
         for (place, file) in (0..).zip(&large) {
-            let count = ChunkLayout::new(file.length, size)?.count();
+            let count = file.layout()?.count();
             parts.extend((0..count).map(|chunk| Part::Chunk { file: place, chunk }));
         }
         let mut first = large.len() as u32;
@@ -141,8 +149,8 @@ impl Units {
             // No longer than bundles are.
             Some(Unit::Whole(files)) => files.iter().map(|file| file.length as usize).sum(),
             Some(Unit::Chunk { file, chunk }) => {
-                let layout = ChunkLayout::new(file.length, self.layout.chunk_size());
-                let index = layout.ok().and_then(|layout| Some((layout, layout.index(chunk)?)));
+                let layout = file.layout().ok();
+                let index = layout.and_then(|layout| Some((layout, layout.index(chunk)?)));
                 index.map_or(0, |(layout, index)| layout.chunk_len(index))
             }
         }
@@ -216,11 +224,11 @@ mod tests {
         let units = example();
         let all: Vec<_> = units.layout().indices().map(|index| units.get(index).unwrap()).collect();
         let file = |number, length| UnitFile { root: root(number), length };
-        assert_eq!(all[79], Unit::Chunk { file: file(2, 5 << 20), chunk: 79 });
-        assert_eq!(all[80], Unit::Whole(&[file(4, 1 << 20)]));
-        assert_eq!(all[81], Unit::Whole(&[file(1, 10_000)]), "the next one would not fit");
-        assert_eq!(all[82], Unit::Whole(&[file(5, 60_000), file(6, 1)]));
-        assert_eq!(all.len(), 83);
+        assert_eq!(all[19], Unit::Chunk { file: file(2, 5 << 20), chunk: 19 });
+        assert_eq!(all[20], Unit::Whole(&[file(4, 1 << 20)]));
+        assert_eq!(all[21], Unit::Whole(&[file(1, 10_000)]), "the next one would not fit");
+        assert_eq!(all[22], Unit::Whole(&[file(5, 60_000), file(6, 1)]));
+        assert_eq!(all.len(), 23);
         let lengths = units.layout().indices().map(|index| units.len(index)).sum::<usize>();
         assert_eq!(lengths, (5 << 20) + (1 << 20) + 10_000 + 60_001);
     }
