@@ -117,7 +117,7 @@ mod framing {
     #[divan::bench]
     fn write_list_page(bencher: Bencher) {
         let entries = page();
-        let message = Response::Listing { next: None, left_out: 0 };
+        let message = Response::Listing { next: None, left_out: 0, shared: false };
         bencher.counter(ItemsCount::new(PAGE)).bench(|| {
             let payload = serde_json::to_vec(black_box(&entries)).unwrap();
             let mut frame = encode(&message, payload.len()).unwrap();
@@ -130,7 +130,8 @@ mod framing {
     fn read_list_page(bencher: Bencher) {
         let payload = serde_json::to_vec(&page()).unwrap();
         let mut frame =
-            encode(&Response::Listing { next: None, left_out: 0 }, payload.len()).unwrap();
+            encode(&Response::Listing { next: None, left_out: 0, shared: false }, payload.len())
+                .unwrap();
         frame.extend_from_slice(&payload);
         bencher.counter(ItemsCount::new(PAGE)).bench(|| {
             let mut rest = black_box(&frame[..]);

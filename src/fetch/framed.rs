@@ -218,7 +218,7 @@ pub(super) fn await_next(
 ) -> Result<Handed, SourceError> {
     let misbehaved = |what: String| SourceError::Misbehaved(WireError::Unexpected(what));
     match connection.answer(stall)?.message {
-        Response::Handed { chunk, handed, seen, all } => {
+        Response::Handed { chunk, handed, seen, all, .. } => {
             let index = |number: u32| {
                 layout
                     .index(number)

@@ -66,7 +66,7 @@ pub(super) fn list_over(
     loop {
         let head = connection.answer(request.waits.idling)?;
         let (next, now_left_out) = match head.message {
-            Response::Listing { next, left_out } => (next, left_out),
+            Response::Listing { next, left_out, .. } => (next, left_out),
             // What was given already is not given again.
             Response::Error(refusal) if begun => return Err(SourceError::Refused(refusal)),
             Response::Error(refusal) => return Err(refusal.into()),

@@ -91,6 +91,6 @@ impl Responder {
         }
         let chunk = if next.want { handout.next(peer, now).map(|index| index.get()) } else { None };
         let News { handed, seen, all } = handout.news(peer, next.seen, now);
-        Ok((Response::Handed { chunk, handed, seen, all }, chunk))
+        Ok((Response::Handed { chunk, handed, whole: Vec::new(), seen, all }, chunk))
     }
 }

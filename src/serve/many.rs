@@ -16,7 +16,7 @@ pub(super) fn list(store: &Store, query: &ListQuery, entries: &mut u64) -> Answe
     let payload = serde_json::to_vec(&page.entries)
         .map_err(|error| refusal(ErrorCode::Internal, error.to_string()))?;
     *entries = page.entries.len() as u64;
-    Ok((Response::Listing { next: page.next, left_out: page.left_out }, payload))
+    Ok((Response::Listing { next: page.next, left_out: page.left_out, shared: false }, payload))
 }
 
 pub(super) fn left_out(store: &Store, pattern: Option<&str>, except: &[String]) -> Answer {
@@ -43,5 +43,5 @@ pub(super) fn gather(store: &Store, memory: &mut Grant, roots: &[u8]) -> Answer 
     let lengths = store.gather(&roots, config::GATHER_BYTES as usize, &mut payload);
     let lengths = lengths.map_err(|error| refusal_of(&error))?;
     memory.keep(payload.len());
-    Ok((Response::Gathered { lengths }, payload))
+    Ok((Response::Gathered { lengths, shared: false }, payload))
 }

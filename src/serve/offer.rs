@@ -122,7 +122,7 @@ pub fn offer_folder(
     progress: &mut dyn FnMut(&Report),
 ) -> Result<FolderReport, OfferError> {
     connection.introduce()?;
-    let request = Request::OfferFolder { share: share.clone(), replace };
+    let request = Request::OfferFolder { share: share.clone(), replace, chunk_size: 0 };
     let answer = connection.ask(&request, &[])?.map_err(OfferError::Refused)?;
     if !matches!(answer.message, Response::Accepted { .. }) {
         let what = format!("{:?} in answer to the offer of a folder", answer.message);

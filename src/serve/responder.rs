@@ -120,7 +120,7 @@ impl Responder {
             Request::Hello { .. } | Request::Offer { .. } | Request::OfferFolder { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
             }
-            Request::Unknown => {
+            Request::Cut { .. } | Request::Unknown => {
                 Err(refusal(ErrorCode::Unsupported, "this peer does not know that request"))
             }
         };
@@ -139,7 +139,7 @@ impl Responder {
         let Some(account) = &mut self.account else { return };
         match response {
             Response::Listing { next, .. } => account.listed(entries, next.is_none()),
-            Response::Gathered { lengths } => {
+            Response::Gathered { lengths, .. } => {
                 account.gave_small(lengths.iter().flatten().count() as u64, bytes, asked);
             }
             _ => {}

@@ -28,7 +28,7 @@ pub(super) fn receive(
     offer: Request,
 ) -> Result<Framed, WireError> {
     let offer = match offer {
-        Request::OfferFolder { share, replace } => {
+        Request::OfferFolder { share, replace, .. } => {
             folders::receive(shared, &mut connection, &share, replace)?;
             return Ok(connection);
         }

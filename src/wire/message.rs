@@ -103,6 +103,18 @@ pub enum Request {
     },
     /// Small files as a whole. The payload is their roots.
     Gather,
+    /// Cuts the files of a listing into units ([`Units`](crate::content::Units)), so that `next`,
+    /// `read` and `have` can speak of them.
+    Cut {
+        /// The pattern of the listing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pattern: Option<String>,
+        /// What the listing was not to have.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<String>,
+        /// How large units are, in bytes.
+        chunk_size: u32,
+    },
     /// Which chunks of a content are here.
     Have {
         /// Of which content.
@@ -139,6 +151,10 @@ pub enum Request {
         /// Whether other files of their names are to be replaced.
         #[serde(default)]
         replace: bool,
+        /// The size of units in bytes where it goes to several peers that are to fetch from one
+        /// another (`cut`, `next`); 0 where it does not.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        chunk_size: u32,
     },
     /// Is anybody there?
     Ping,
@@ -261,6 +277,9 @@ pub enum Response {
         /// How much of what was asked for cannot be served; `left_out` asks what.
         #[serde(default)]
         left_out: u64,
+        /// Whether others fetch the same files from here; see `Chunk`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        shared: bool,
     },
     /// What a listing left out; the payload is a JSON array of
     /// [`Omission`](crate::content::Omission).
@@ -305,6 +324,9 @@ pub enum Response {
     Gathered {
         /// The length of each file that was asked for, in bytes; null where it is not here.
         lengths: Vec<Option<u32>>,
+        /// Whether others fetch the files of the same listing from here; see `Chunk`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        shared: bool,
     },
     /// What was handed out; the payload is the chunk, if there is one.
     Handed {
@@ -314,10 +336,20 @@ pub enum Response {
         /// Which chunks went to which peers, in the order in which they went.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         handed: BTreeMap<String, Vec<u32>>,
+        /// Which peers have everything, and can be asked as the answering side is.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        whole: Vec<String>,
         /// How much of the log that makes.
         seen: u64,
         /// Whether every chunk was handed out, and told.
         all: bool,
+    },
+    /// What the files were cut into.
+    Cut {
+        /// The id of the units, which stands where the root of a content stands.
+        id: Root,
+        /// How many units there are.
+        count: u32,
     },
     /// Which chunks are here; the payload is the set.
     Have,

@@ -92,8 +92,10 @@ fn who_asks_again_and_again_for_what_is_refused_fills_no_disk() {
     let mut speaker = Speaker::over(stream).introduce();
     let share = Share { pattern: Some("n".repeat(2000)), except: vec![], beneath: None };
     for _ in 0..50 {
-        let answer =
-            speaker.ask(&Request::OfferFolder { share: share.clone(), replace: false }, &[]);
+        let answer = speaker.ask(
+            &Request::OfferFolder { share: share.clone(), replace: false, chunk_size: 0 },
+            &[],
+        );
         assert!(matches!(answer, Response::Error(_)), "{answer:?}");
     }
     drop(speaker);

@@ -422,7 +422,9 @@ fn an_upload_to_a_peer_that_has_some_of_it_moves_only_the_rest() {
 
 /// One page of a listing as a rogue peer has it.
 fn page(framed: &mut Framed, entries: &str) -> bool {
-    framed.send(&Response::Listing { next: None, left_out: 0 }, entries.as_bytes()).is_ok()
+    framed
+        .send(&Response::Listing { next: None, left_out: 0, shared: false }, entries.as_bytes())
+        .is_ok()
 }
 
 #[test]
@@ -463,9 +465,9 @@ fn a_file_beneath_a_file_and_lengths_beyond_all_bounds_fail_for_themselves() {
     );
     net.rogue("rogue", move |framed, request| match request {
         Request::List { .. } => page(framed, &list),
-        Request::Gather => {
-            framed.send(&Response::Gathered { lengths: vec![Some(3)] }, b"abc").is_ok()
-        }
+        Request::Gather => framed
+            .send(&Response::Gathered { lengths: vec![Some(3)], shared: false }, b"abc")
+            .is_ok(),
         _ => false,
     });
     let (result, _) = net.fetch("d/", false);
@@ -481,16 +483,25 @@ fn gathers_that_do_not_verify_are_fetched_from_others_and_nothing_bad_is_kept() 
     type Answer = (&'static str, ExitStatus, fn(&mut Framed) -> bool);
     let answers: [Answer; 4] = [
         ("bad bytes", ExitStatus::Integrity, |framed| {
-            framed.send(&Response::Gathered { lengths: vec![Some(1000)] }, &[7; 1000]).is_ok()
+            framed
+                .send(&Response::Gathered { lengths: vec![Some(1000)], shared: false }, &[7; 1000])
+                .is_ok()
         }),
         ("another length", ExitStatus::Failed, |framed| {
-            framed.send(&Response::Gathered { lengths: vec![Some(9)] }, &[7; 9]).is_ok()
+            framed
+                .send(&Response::Gathered { lengths: vec![Some(9)], shared: false }, &[7; 9])
+                .is_ok()
         }),
         ("more than asked", ExitStatus::Failed, |framed| {
-            framed.send(&Response::Gathered { lengths: vec![Some(1000); 2] }, &[7; 2000]).is_ok()
+            framed
+                .send(
+                    &Response::Gathered { lengths: vec![Some(1000); 2], shared: false },
+                    &[7; 2000],
+                )
+                .is_ok()
         }),
         ("nothing", ExitStatus::NoSuchFile, |framed| {
-            framed.send(&Response::Gathered { lengths: vec![None] }, &[]).is_ok()
+            framed.send(&Response::Gathered { lengths: vec![None], shared: false }, &[]).is_ok()
         }),
     ];
     for (what, status, answer) in answers {
@@ -532,7 +543,9 @@ fn a_hundred_thousand_names_are_listed_in_pages() {
             let end = start + config::LIST_PAGE >= 100_000;
             let next = names.last().filter(|_| !end).map(|name| name.parse().unwrap());
             let payload = format!("[{}]", entries.join(","));
-            framed.send(&Response::Listing { next, left_out: 0 }, payload.as_bytes()).is_ok()
+            framed
+                .send(&Response::Listing { next, left_out: 0, shared: false }, payload.as_bytes())
+                .is_ok()
         }
         _ => false,
     });

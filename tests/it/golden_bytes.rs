@@ -186,12 +186,16 @@ fn asking() -> Messages<Request> {
         ("request offer without more", offer(Attributes::default(), false, false), digests()),
         (
             "request offer_folder",
-            Request::OfferFolder { share: share(Some("p/"), &["*.tmp"], Some("q")), replace: true },
+            Request::OfferFolder {
+                share: share(Some("p/"), &["*.tmp"], Some("q")),
+                replace: true,
+                chunk_size: 0,
+            },
             none(),
         ),
         (
             "request offer_folder without more",
-            Request::OfferFolder { share: share(None, &[], None), replace: false },
+            Request::OfferFolder { share: share(None, &[], None), replace: false, chunk_size: 0 },
             none(),
         ),
         ("request ping", Request::Ping, none()),
@@ -311,6 +315,7 @@ fn answering() -> Messages<Response> {
         handed: handed.iter().map(|(id, chunks)| ((*id).to_owned(), chunks.to_vec())).collect(),
         seen,
         all,
+        whole: Vec::new(),
     };
     let state = State {
         files: Some(1),
@@ -323,6 +328,7 @@ fn answering() -> Messages<Response> {
     let listing = |next: Option<&str>, left_out| Response::Listing {
         next: next.map(|name| name.parse().unwrap()),
         left_out,
+        shared: false,
     };
     vec![
         ("response hello", hello(Some("b"), true), none()),
@@ -345,7 +351,10 @@ fn answering() -> Messages<Response> {
         ("response chunk of one reader", chunk(false), b"abc".to_vec()),
         (
             "response gathered",
-            Response::Gathered { lengths: vec![Some(3), None, Some(0), Some(u32::MAX)] },
+            Response::Gathered {
+                lengths: vec![Some(3), None, Some(0), Some(u32::MAX)],
+                shared: false,
+            },
             b"abc".to_vec(),
         ),
         (

@@ -108,7 +108,7 @@ fn a_peer_of_an_earlier_version_only_counts_and_that_is_told() {
     let mut lab = Lab::of(&["old"]);
     let old = Rogue::new("x", b"x", |request, _| match request {
         Request::List { .. } => {
-            Deed::Say(Response::Listing { next: None, left_out: 3 }, b"[]".to_vec())
+            Deed::Say(Response::Listing { next: None, left_out: 3, shared: false }, b"[]".to_vec())
         }
         Request::LeftOut { .. } => {
             Deed::Say(Response::error(ErrorCode::Unsupported, "what?"), vec![])

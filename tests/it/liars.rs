@@ -202,7 +202,7 @@ fn empty_pages() -> Rogue {
     Rogue::new("x", b"", move |request, _| match request {
         Request::List { .. } => {
             let next = format!("{:012}", page.fetch_add(1, SeqCst)).parse().ok();
-            Deed::Say(Response::Listing { next, left_out: 0 }, b"[]".to_vec())
+            Deed::Say(Response::Listing { next, left_out: 0, shared: false }, b"[]".to_vec())
         }
         _ => Deed::Silence,
     })
@@ -255,14 +255,14 @@ fn thousands_of_listed_files_that_are_not_there_are_counted_and_the_first_are_na
             let page: Vec<String> = (0..1000).map(entry).collect();
             let next = "d/0999".parse().ok();
             Deed::Say(
-                Response::Listing { next, left_out: 0 },
+                Response::Listing { next, left_out: 0, shared: false },
                 format!("[{}]", page.join(",")).into(),
             )
         }
         Request::List { .. } => {
             let page =
                 r#"[{"name":"d/1000","length":9,"root":"ff"}]"#.replace("ff", &"f".repeat(64));
-            Deed::Say(Response::Listing { next: None, left_out: 0 }, page.into())
+            Deed::Say(Response::Listing { next: None, left_out: 0, shared: false }, page.into())
         }
         Request::Gather => Deed::Cut,
         _ => refuse(ErrorCode::NotFound),

@@ -66,7 +66,10 @@ fn a_page_with_a_bad_name_is_a_broken_protocol() {
         lab.rogue(
             "a",
             &Rogue::new("x", b"", move |_, _| {
-                Deed::Say(Response::Listing { next: None, left_out: 0 }, payload.into())
+                Deed::Say(
+                    Response::Listing { next: None, left_out: 0, shared: false },
+                    payload.into(),
+                )
             }),
         );
         let listing = lab.client().run("filelist").is(ExitStatus::SomePeersFailed).prints("good");
@@ -76,7 +79,7 @@ fn a_page_with_a_bad_name_is_a_broken_protocol() {
 }
 
 fn stuck() -> Response {
-    Response::Listing { next: Some("x".parse().unwrap()), left_out: 0 }
+    Response::Listing { next: Some("x".parse().unwrap()), left_out: 0, shared: false }
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn harmful() -> Rogue {
         }
         Request::List { .. } => {
             let page = r#"[{"name":"evil\u202ex","length":1}]"#;
-            Deed::Say(Response::Listing { next: None, left_out: 2 }, page.into())
+            Deed::Say(Response::Listing { next: None, left_out: 2, shared: false }, page.into())
         }
         Request::LeftOut { .. } => {
             let told = r#"[{"name":"evil\u001b[2J","reason":"leads_out"},{"name":"e\u202e","reason":"no_file"}]"#;

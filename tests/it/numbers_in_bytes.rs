@@ -49,7 +49,7 @@ fn files_of_any_length_can_be_listed_and_are_not_there() {
     };
     let lab = lab(move |request| match request {
         Request::List { pattern, .. } => Deed::Say(
-            Response::Listing { next: None, left_out: u64::MAX },
+            Response::Listing { next: None, left_out: u64::MAX, shared: false },
             page(pattern.as_deref()),
         ),
         Request::LeftOut { .. } => Deed::Say(Response::LeftOut { count: u64::MAX }, b"[]".to_vec()),

@@ -279,7 +279,7 @@ impl Rogue {
                     root: Some(manifest.root()),
                 };
                 let payload = serde_json::to_vec(&[entry]).unwrap();
-                Some((Response::Listing { next: None, left_out: 0 }, payload))
+                Some((Response::Listing { next: None, left_out: 0, shared: false }, payload))
             }
             Request::Ping => plain(Response::Pong(Default::default())),
             Request::Gather => not_found(),
@@ -287,7 +287,7 @@ impl Rogue {
                 plain(Response::error(ErrorCode::Refused, "no offers"))
             }
             Request::Report { .. } => None,
-            Request::LeftOut { .. } | Request::Unknown => {
+            Request::LeftOut { .. } | Request::Cut { .. } | Request::Unknown => {
                 plain(Response::error(ErrorCode::Unsupported, "what?"))
             }
         }

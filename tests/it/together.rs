@@ -217,8 +217,13 @@ fn a_source_that_always_speaks_of_others_is_used_all_the_same() {
         let start = number as usize * CHUNK;
         data[start..data.len().min(start + CHUNK)].to_vec()
     };
-    let handed =
-        |number, all| Response::Handed { chunk: number, handed: [].into(), seen: u64::MAX, all };
+    let handed = |number, all| Response::Handed {
+        chunk: number,
+        handed: [].into(),
+        seen: u64::MAX,
+        all,
+        whole: Vec::new(),
+    };
     let refused = || Deed::Honest;
     let nothing = move || Deed::Say(handed(None, true), Vec::new());
     let beyond = move || Deed::Say(handed(Some(u32::MAX), false), Vec::new());

@@ -148,7 +148,7 @@ impl<'g, 'a> Worker<'g, 'a> {
         let connection = supply.connection()?;
         let head = connection.answer(self.gather.waits.stall)?;
         let lengths = match head.message {
-            Response::Gathered { lengths } => lengths,
+            Response::Gathered { lengths, .. } => lengths,
             Response::Error(refusal) => return Err(refusal.into()),
             other => return Err(misbehaved(format!("{other:?} in answer to gather"))),
         };
