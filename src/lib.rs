@@ -62,6 +62,7 @@
 //! | [`topology`] | peers, `peer_settings.txt` and what stands beside it, noticing an edit |
 //! | [`config`] | every default and every limit |
 //! | [`threads`] | how a thread is started, and what becomes of work for which there is none |
+//! | `locks` | how a lock is taken, and in which order several are |
 //! | `sync` | the primitives of hand-overs whose every order is tried |
 //! | [`logging`] | the log of both programs |
 //! | [`content`] | what a file is: names, digests, layouts, manifests, verified chunks; pure |
@@ -107,7 +108,7 @@
 //! session is given what may refuse a request, told as the request of the framed dialect that does
 //! the same.
 //!
-//! `config`, `threads` and `sync` stand below all of them. [`wire`] takes one thing from
+//! `config`, `threads`, `locks` and `sync` stand below all of them. [`wire`] takes one thing from
 //! [`transport`], how a system says that a time-out passed.
 //!
 //! # What is never there
@@ -134,6 +135,7 @@
 //!   told
 //! * a sleep that waits for another thread, and a thread that is started anywhere but in
 //!   [`threads`]
+//! * a question whether a lock is poisoned, anywhere but in `locks`
 //!
 //! [`Manifest::verify`]: content::Manifest::verify
 //!
@@ -301,6 +303,7 @@ pub mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod locks;
 pub mod logging;
 pub mod serve;
 pub mod server;

@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 use std::env;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
 use crate::config;
+use crate::locks::lock;
 
 mod tally;
 
@@ -105,7 +106,7 @@ impl Repeated {
 
     /// What to add to the line if it is to be said now; `None` when it is only counted.
     pub fn due(&self, now: Instant) -> Option<String> {
-        let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsaid = lock(&self.0);
         match &mut *unsaid {
             Some(Unsaid { since, times })
                 if now.saturating_duration_since(*since) < config::LOG_AGAIN =>

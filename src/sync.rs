@@ -5,6 +5,8 @@
 //! names in the place of these that try every order in which threads can come. Nothing of that is
 //! in a program.
 
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 pub(crate) use crossbeam_channel::{Sender, bounded};
+
+pub(crate) use crate::locks::lock;

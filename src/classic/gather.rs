@@ -5,7 +5,7 @@
 //! a peer may run ahead of the slowest is bounded, and so is what is kept in memory.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,6 +17,7 @@ use super::message::count;
 use crate::config;
 use crate::content::FileName;
 use crate::fetch::{Event, Progress, SourceError, TransferError};
+use crate::locks::{lock, wait_timeout};
 use crate::store::Incoming;
 use crate::threads;
 use crate::topology::PeerId;
@@ -190,8 +191,7 @@ impl Shares {
             if !run.is_empty() {
                 return Some(run);
             }
-            let waited = self.changed.wait_timeout(state, config::IDLE_POLL);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.changed, state, config::IDLE_POLL);
         }
     }
 
@@ -211,7 +211,7 @@ impl Shares {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,11 +5,12 @@
 //! name, and told when all are given, or when no more were asked for in a while.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use crate::config;
 use crate::content::FileName;
+use crate::locks::lock;
 use crate::logging::{Tally, named};
 
 /// Downloads that are not told yet, by the client's address without its port, and name.
@@ -60,7 +61,7 @@ impl Downloads {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, FileName), Download>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! A file as the dialect sees it: text, counted in characters, in chunks that cut none.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::message::{CHUNK, characters, is_continued};
 use crate::config;
 use crate::content::Root;
+use crate::locks::lock;
 use crate::store::{Content, StoreError};
 
 /// Bytes read at once to count the characters of a file.
@@ -45,7 +46,7 @@ impl Texts {
         }
         let root = content.manifest().root();
         let known = {
-            let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = lock(&self.0);
             kept.iter().find(|(known, _)| *known == root).map(|(_, marks)| marks.clone())
         };
         let marks = match known {
@@ -56,7 +57,7 @@ impl Texts {
     }
 
     fn keep(&self, root: Root, marks: Option<Arc<Marks>>) -> Option<Arc<Marks>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if kept.len() >= KEPT {
             kept.remove(0);
         }

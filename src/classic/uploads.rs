@@ -6,13 +6,14 @@
 //! its own, which is held while a chunk is written: nobody but its own sender waits for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::assembly::{Assembly, Verdict};
 use super::message::Ripeness;
 use crate::config;
 use crate::content::FileName;
+use crate::locks::{lock, wait_timeout};
 use crate::logging::Tally;
 use crate::store::{Incoming, Store, StoreError};
 use crate::transport::{Cancel, Closer, Pace};
@@ -68,10 +69,6 @@ pub(super) enum Spoiled {
     Store(#[from] StoreError),
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Uploads {
     /// Adds an upload, which lasts as long as what is returned.
     /// Its sender may say nothing for `silence`, and has to send enough in each such time.
@@ -93,20 +90,20 @@ impl Uploads {
         };
         let upload = Upload { name: name.clone(), state: Mutex::new(state), ended: Condvar::new() };
         let upload = Arc::new(upload);
-        locked(&self.0).insert(name, upload.clone());
+        lock(&self.0).insert(name, upload.clone());
         Offered { uploads: self.clone(), upload, here: false }
     }
 
     /// The upload of that name.
     pub(super) fn find(&self, name: &FileName) -> Option<Arc<Upload>> {
-        locked(&self.0).get(name).cloned()
+        lock(&self.0).get(name).cloned()
     }
 }
 
 impl Upload {
     /// Whether `data` is all of a chunk; `alone` on a connection that is not the offer's.
     pub(super) fn ripeness(&self, index: u32, data: &[u8], alone: bool) -> Ripeness {
-        let state = locked(&self.state);
+        let state = lock(&self.state);
         match alone {
             true => state.assembly.ripeness_alone(index, data),
             false => state.assembly.ripeness(index, data),
@@ -121,7 +118,7 @@ impl Upload {
         data: &[u8],
         alone: bool,
     ) -> Result<Taken, Spoiled> {
-        let (mut state, now) = (locked(&self.state), Instant::now());
+        let (mut state, now) = (lock(&self.state), Instant::now());
         let passed = now.saturating_duration_since(state.touched);
         state.touched = now;
         state.pace.moved(data.len(), passed, Duration::MAX);
@@ -152,12 +149,12 @@ impl Upload {
 
     /// Completes the file: no more chunks come. Says how much came.
     pub(super) fn finish(&self, store: &Store) -> Result<Tally, Spoiled> {
-        self.complete(locked(&self.state), store)
+        self.complete(lock(&self.state), store)
     }
 
     /// Whether a file of no bytes is all there with its offer.
     pub(super) fn is_complete(&self) -> bool {
-        locked(&self.state).assembly.is_complete()
+        lock(&self.state).assembly.is_complete()
     }
 
     fn complete(&self, mut state: MutexGuard<'_, State>, store: &Store) -> Result<Tally, Spoiled> {
@@ -177,7 +174,7 @@ impl Upload {
 
     /// Deletes what came, if it is not complete; says how much that was.
     fn give_up(&self) -> Option<Tally> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let (incoming, tally) = (state.incoming.take(), state.tally);
         drop(state);
         self.ended.notify_all();
@@ -205,19 +202,14 @@ impl Offered {
         let _registration = cancel.closes(Closer::new(move || {
             upload.give_up();
         }));
-        let mut state = locked(&self.upload.state);
+        let mut state = lock(&self.upload.state);
         while state.incoming.is_some() {
             let left =
                 (state.touched + config::CLASSIC_GRACE).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            state = self
-                .upload
-                .ended
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = wait_timeout(&self.upload.ended, state, left);
         }
         drop(state);
         self.upload.give_up()
@@ -226,7 +218,7 @@ impl Offered {
 
 impl Drop for Offered {
     fn drop(&mut self) {
-        let mut uploads = locked(&self.uploads.0);
+        let mut uploads = lock(&self.uploads.0);
         if uploads.get(&self.upload.name).is_some_and(|upload| Arc::ptr_eq(upload, &self.upload)) {
             uploads.remove(&self.upload.name);
         }

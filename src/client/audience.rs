@@ -6,13 +6,14 @@
 //! implements [`Audience`].
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::progress::in_words;
 use super::said::Said;
 use super::text::shown;
 use super::{ExitStatus, Layout};
 use crate::fetch::{Event, Snapshot};
+use crate::locks::lock;
 
 /// Whom commands speak to. All texts are for people and harmless at a terminal; each result comes
 /// in words and as an object, and an audience takes the one that it is for.
@@ -102,7 +103,7 @@ pub struct Bar {
 impl Bar {
     /// Shows where the transfer stands. Cheap enough to be called often.
     pub fn update(&self, snapshot: &Snapshot) {
-        let mut gauge = self.gauge.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gauge = lock(&self.gauge);
         if let Some(gauge) = &mut *gauge {
             gauge.update(snapshot);
         }
@@ -120,6 +121,6 @@ impl Bar {
 
     /// Takes it away.
     pub fn finish(&self) {
-        drop(self.gauge.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.gauge).take());
     }
 }

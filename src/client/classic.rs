@@ -3,7 +3,7 @@
 //! A peer counts as classic when the settings say so, or when it did not greet as a framed peer
 //! does and then answered `#FILELIST`; that is remembered for the session.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::done::say_downloaded;
 use super::download::status_of;
@@ -15,6 +15,7 @@ use crate::classic::{Asker, ClassicPeer, Gather, Served, Text, Upload};
 use crate::config;
 use crate::content::{FileName, Manifest};
 use crate::fetch::{Dial, Event, Progress, Snapshot, SourceError, TransferError, while_busy};
+use crate::locks::lock;
 use crate::store::{Arrival, Incoming, Store};
 use crate::threads;
 use crate::topology::Peer;
@@ -26,11 +27,11 @@ pub(super) struct Known(Mutex<Vec<Peer>>);
 
 impl Known {
     fn contains(&self, peer: &Peer) -> bool {
-        peer.classic || self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(peer)
+        peer.classic || lock(&self.0).contains(peer)
     }
 
     fn remember(&self, peer: &Peer) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(peer.clone());
+        lock(&self.0).push(peer.clone());
     }
 }
 

@@ -2,9 +2,11 @@
 //! meanwhile.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::locks::lock;
 
 /// The terminal as it was before the echo was turned off, for whoever ends the program meanwhile.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -20,7 +22,7 @@ impl NoEcho {
             let mut silent = before.clone();
             silent.local_modes.remove(LocalModes::ECHO);
             if tcsetattr(&stdin, OptionalActions::Now, &silent).is_ok() {
-                *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+                *lock(&BEFORE) = Some(before);
             }
         }
         Self(())
@@ -35,7 +37,7 @@ impl Drop for NoEcho {
 
 /// Makes the terminal what it was, if it is not.
 pub(super) fn restore() {
-    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let before = lock(&BEFORE).take();
     if let Some(before) = before {
         // A terminal that is gone needs nothing.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);

@@ -1,6 +1,6 @@
 //! One line for all peers of which the same is to be said.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::said::{Said, Transferred};
@@ -8,6 +8,7 @@ use super::text::{self, shown, size, span};
 use super::work::Work;
 use super::{Audience, ExitStatus, Layout, select};
 use crate::config;
+use crate::locks::lock;
 use crate::topology::Peer;
 
 /// Puts together the peers with the same text, in the order in which the texts come.
@@ -111,7 +112,7 @@ impl<'a> Targets<'a> {
     pub(super) fn well(&self, peer: &Peer, got: Got, said: Transferred<'_>) -> ExitStatus {
         match &self.later {
             Some(later) => {
-                let mut later = later.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut later = lock(later);
                 later.push((peer.clone(), Ended::Well(got)));
                 ExitStatus::Success
             }
@@ -126,7 +127,7 @@ impl<'a> Targets<'a> {
     pub(super) fn badly(&self, peer: &Peer, why: String) {
         match &self.later {
             Some(later) => {
-                let mut later = later.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut later = lock(later);
                 later.push((peer.clone(), Ended::Badly(why)));
             }
             None => self.audience.error(&format!("{peer}: {why}")),
@@ -136,7 +137,7 @@ impl<'a> Targets<'a> {
     /// Says what was not said yet. `order` is that of the targets.
     pub(super) fn end(&self, order: &[Peer]) -> ExitStatus {
         let Some(later) = &self.later else { return ExitStatus::Success };
-        let mut later = std::mem::take(&mut *later.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut later = std::mem::take(&mut *lock(later));
         later.sort_by_key(|(peer, _)| order.iter().position(|one| one == peer));
         let (mut well, mut badly) = (Vec::new(), Vec::new());
         for (peer, ended) in later {

@@ -1,12 +1,13 @@
 //! Ctrl-C: ends the command that runs; a second one ends the program at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{ExitStatus, echo};
+use crate::locks::lock;
 use crate::threads;
 use crate::transport::Cancel;
 
@@ -24,7 +25,7 @@ pub(super) struct Watched(Arc<Mutex<Option<Cancel>>>);
 impl Interrupts {
     /// Has a signal give `cancel`.
     pub(super) fn watch(&self, cancel: &Cancel) -> Watched {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
+        *lock(&self.current) = Some(cancel.clone());
         if !self.started.swap(true, Ordering::Relaxed) {
             self.start();
         }
@@ -36,7 +37,7 @@ impl Interrupts {
         let started = Signals::new([SIGINT, SIGTERM]).and_then(|mut signals| {
             let work = move || {
                 for _ in signals.forever() {
-                    let command = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    let command = lock(&current).clone();
                     match command {
                         Some(cancel) if !cancel.is_cancelled() => cancel.cancel(),
                         _ => {
@@ -56,6 +57,6 @@ impl Interrupts {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.0) = None;
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use super::text::{span, wrapped};
 use super::transfers::Transfers;
 use super::{Execute, ExitStatus, Layout, Surroundings, shown};
 use crate::fetch::Snapshot;
+use crate::locks::lock;
 use crate::threads;
 use crate::topology::Topology;
 use crate::transport::Cancel;
@@ -116,7 +117,7 @@ impl Jobs {
         let mut status = ExitStatus::Success;
         for job in &self.jobs {
             // Not held while the terminal is written to, which may take as long as somebody likes.
-            let board = job.board.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let board = lock(&job.board).clone();
             let transfers: Vec<&str> = board.values().map(String::as_str).collect();
             let said = Said::Job {
                 number: job.number,
@@ -252,14 +253,14 @@ struct Noted {
 impl Gauge for Noted {
     fn update(&mut self, snapshot: &Snapshot) {
         let line = in_one_line(snapshot, self.rate.update(snapshot));
-        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = lock(&self.board);
         board.insert(self.label.clone(), format!("{}  {line}", self.label));
     }
 }
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.label);
+        lock(&self.board).remove(&self.label);
     }
 }
 
@@ -280,7 +281,7 @@ impl Write for Lines {
         self.rest.extend_from_slice(bytes);
         if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
             let lines: Vec<u8> = self.rest.drain(..=end).collect();
-            let mut print = self.printer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut print = lock(&self.printer);
             print(String::from_utf8_lossy(&lines).into_owned());
         }
         Ok(bytes.len())

@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -17,6 +17,7 @@ use crate::content::pattern::{BadPattern, Selection, beneath, is_pattern};
 use crate::content::{Entry, FileName, RootPrefix};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
+use crate::locks::{self, lock};
 use crate::threads;
 use crate::topology::Peer;
 
@@ -361,7 +362,7 @@ pub(super) fn near(work: &Work<'_>, peers: &[Peer], wanted: &str) -> Near {
     let request = ListRequest { folders: true, waits: work.waits, ..ListRequest::default() };
     let ask = |peer: &Peer| {
         let mut each = |page: Vec<Entry>| {
-            let mut nearest = nearest.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut nearest = lock(&nearest);
             for Entry { name, folder, .. } in page {
                 let slash = if folder { "/" } else { "" };
                 nearest.look_at(&format!("{name}{slash}"));
@@ -373,7 +374,7 @@ pub(super) fn near(work: &Work<'_>, peers: &[Peer], wanted: &str) -> Near {
     };
     let asked: Vec<&Peer> = peers.iter().filter(|peer| !work.is_classic(peer)).collect();
     threads::for_all(&asked, |peer| format!("near-{}", peer.id), |peer| ask(peer));
-    nearest.into_inner().unwrap_or_else(PoisonError::into_inner).end()
+    locks::into_inner(nearest).end()
 }
 
 #[cfg(test)]

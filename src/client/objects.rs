@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::audience::{Audience, Gauge, Printer};
@@ -14,6 +14,7 @@ use super::said::Said;
 use super::{ExitStatus, Layout};
 use crate::config;
 use crate::fetch::Snapshot;
+use crate::locks::lock;
 
 /// A program that reads. Clones are the same.
 #[derive(Clone)]
@@ -68,7 +69,7 @@ impl Audience for Objects {
     }
 
     fn part(&self, rows: &[u8]) -> Result<bool, ExitStatus> {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = lock(&self.out);
         output::write(&mut *out, rows).map_err(|error| {
             // Whoever reads the objects cannot be told; others are, once.
             if !self.broken.swap(true, Relaxed) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::said::Said;
@@ -13,6 +13,7 @@ use super::{ExitStatus, folding, select, shown};
 use crate::config;
 use crate::connection::Framed;
 use crate::fetch::SourceError;
+use crate::locks::lock;
 use crate::threads;
 use crate::topology::{Peer, PeerId};
 use crate::wire::{Request, Response, State, WireError};
@@ -158,7 +159,7 @@ fn look_at_all(
         if work.cancel.is_cancelled() {
             return standing;
         }
-        each.lock().unwrap_or_else(PoisonError::into_inner)(peer, &standing);
+        lock(&each)(peer, &standing);
         standing
     };
     let standings = threads::for_all(&work.peers, |peer| format!("ping-{}", peer.id), look);

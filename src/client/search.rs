@@ -1,7 +1,7 @@
 //! `#SEARCH`: which peer has something that is called so, or has that id, and how much of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::said::Said;
 use super::table::Layout;
@@ -13,6 +13,7 @@ use crate::content::pattern::{escaped, is_pattern};
 use crate::content::{ChunkLayout, ChunkSet, Entry, FileName, Root, RootPrefix, Selection};
 use crate::fetch::SourceError;
 use crate::fetch::list::{ListRequest, list};
+use crate::locks::{self, lock};
 use crate::threads;
 use crate::topology::{Peer, PeerId};
 use crate::wire::{Request, Response, Subject};
@@ -55,7 +56,7 @@ pub(super) fn run(work: &Work<'_>, wanted: &str, except: &[String]) -> ExitStatu
     if work.cancel.is_cancelled() {
         return ExitStatus::Interrupted;
     }
-    ask_for_parts(work, &outcomes, contents.into_inner().unwrap_or_else(PoisonError::into_inner));
+    ask_for_parts(work, &outcomes, locks::into_inner(contents));
     end(work, wanted, &outcomes)
 }
 
@@ -106,7 +107,7 @@ fn search(
         count += 1;
         show(work, &peer.id, &entry, None);
         if let Some(root) = entry.root {
-            let mut contents = contents.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut contents = lock(contents);
             if contents.len() >= config::SEARCHED_PARTS && !contents.contains_key(&root) {
                 return;
             }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
@@ -17,6 +17,8 @@ use super::output::report;
 use super::said::Said;
 use super::text::harmless;
 use super::{ExitStatus, Layout, output, text};
+
+use crate::locks::lock;
 
 /// Somebody who reads. Clones are the same reader.
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ impl Sink {
     }
 
     fn with<R>(&self, write: impl FnOnce(&mut (dyn Write + Send)) -> R) -> R {
-        write(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        write(&mut *lock(&self.0))
     }
 }
 

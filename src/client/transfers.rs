@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::grammar::{Choice, Command, Manner};
 use super::interrupts::{Interrupts, Watched};
@@ -15,6 +15,7 @@ use super::{Execute, ExitStatus, Surroundings, classic, own, ping, publish, show
 use crate::config;
 use crate::connection::Identity;
 use crate::fetch::{Caller, Waits};
+use crate::locks::lock;
 use crate::store::{Store, StoreError};
 use crate::topology::{Peer, Topology};
 use crate::transport::Cancel;
@@ -66,7 +67,7 @@ impl Transfers {
 
     /// Remembers what a peer offers, for completing what is typed.
     pub(super) fn note_offered<'a>(&self, names: impl Iterator<Item = &'a str>) {
-        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut offered = lock(&self.offered);
         let room = config::OFFERED_KEPT.saturating_sub(offered.len());
         offered.extend(names.take(room).map(str::to_owned));
     }
@@ -98,7 +99,7 @@ impl Transfers {
     }
 
     fn opened(&self) -> MutexGuard<'_, Option<Store>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 }
 
@@ -140,7 +141,7 @@ impl Execute for Transfers {
     }
 
     fn offered(&self) -> Vec<String> {
-        self.offered.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        lock(&self.offered).iter().cloned().collect()
     }
 
     fn known(&self, topology: &Topology) -> Topology {

@@ -23,7 +23,7 @@ mod unfinished;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -33,6 +33,7 @@ pub use program::{Options, Serving, check, run, serve};
 use crate::classic;
 use crate::config;
 use crate::connection::{Framed, Identity};
+use crate::locks::lock;
 use crate::logging::Repeated;
 use crate::serve::{Budget, Company, Rights};
 use crate::store::Store;
@@ -154,7 +155,7 @@ impl Host {
 
 /// A connection and its seat, which either a new thread takes, or who could not start one.
 fn take<S: Stream>(visit: &Mutex<Option<(S, Seat)>>) -> Option<(S, Seat)> {
-    visit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    lock(visit).take()
 }
 
 impl Shared {
@@ -206,7 +207,7 @@ impl Server {
     /// logged, and the peers stay as they were.
     pub fn read_settings_again(&self) {
         if let Some(settings) = &self.settings {
-            settings.lock().unwrap_or_else(PoisonError::into_inner).read_again();
+            lock(settings).read_again();
         }
     }
 
@@ -274,7 +275,7 @@ impl AcceptLoop {
 
     fn look_at_settings(&self) {
         if let Some(settings) = &self.settings {
-            settings.lock().unwrap_or_else(PoisonError::into_inner).look();
+            lock(settings).look();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! An upload to us: check the offer, say yes, and fetch over the very connection it came on.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use crate::connection::Framed;
 use crate::content::{Attributes, ChunkLayout, Digest, Manifest};
 use crate::fetch::offered::{Offerer, progress_report};
 use crate::fetch::{Caller, Dial, Event, Fetch, FramedPeer, Progress, Swarm, TransferError, Waits};
+use crate::locks::lock;
 use crate::logging::{Tally, named};
 use crate::serve::{Grant, refusal_of};
 use crate::store::{PartFile, Reception, StoreError};
@@ -272,7 +273,7 @@ impl Shared {
     /// stranger.
     fn meet(&self, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
         let neighbours = self.neighbours.as_ref()?;
-        let topology = neighbours.topology.lock().unwrap_or_else(PoisonError::into_inner);
+        let topology = lock(&neighbours.topology);
         let peer = topology.find(id).filter(|_| self.identity.peer.as_ref() != Some(id))?.clone();
         let caller =
             Caller { identity: self.identity.clone(), network: neighbours.network.clone() };

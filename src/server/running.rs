@@ -7,7 +7,7 @@
 //! and its session begins again: then the file is here, or the next transfer is its own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -17,6 +17,7 @@ use crate::connection::Framed;
 use crate::content::{FileName, Manifest, Root};
 use crate::fetch::offered::{Joiner, Returned, progress_report};
 use crate::fetch::{Late, Progress};
+use crate::locks::{lock, wait_timeout_while};
 use crate::topology::PeerId;
 use crate::transport::Closer;
 use crate::wire::{ErrorCode, Refusal, Report, Request, WireError};
@@ -52,10 +53,6 @@ pub(super) enum Entry<'r> {
     Joins(Arc<Transfer>),
     /// Other content is being received under that name, or the content under another name.
     Clashes(Arc<Transfer>),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Running {
@@ -141,10 +138,8 @@ impl Transfer {
             self.manifest.name()
         );
         holder.close();
-        let outcome = lock(&self.outcome);
-        let waited =
-            self.ended.wait_timeout_while(outcome, config::GIVE_WAY, |outcome| outcome.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
+        let runs = |outcome: &mut Option<_>| outcome.is_none();
+        !wait_timeout_while(&self.ended, lock(&self.outcome), config::GIVE_WAY, runs).1
     }
 
     /// Has the transfer fetch from this connection too, and tells the other side how it ended.
@@ -180,10 +175,11 @@ impl Transfer {
             if let Some(outcome) = &*outcome {
                 return Ok(outcome.clone());
             }
-            let waited = self.ended.wait_timeout(outcome, config::HEARTBEAT);
-            let (locked, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            outcome = locked;
-            if timeout.timed_out() && outcome.is_none() {
+            let runs = |outcome: &mut Option<_>| outcome.is_none();
+            let (after, still_runs) =
+                wait_timeout_while(&self.ended, outcome, config::HEARTBEAT, runs);
+            outcome = after;
+            if still_runs {
                 drop(outcome);
                 let report = progress_report(&self.progress, peer);
                 connection.send(&Request::Report { report }, &[])?;

@@ -19,10 +19,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::config;
+use crate::locks::{lock, wait_timeout, wait_timeout_while};
 use crate::transport::Closer;
 
 /// The seats of one house.
@@ -119,14 +120,13 @@ impl Seats {
 
     /// Waits until a session ends, but no longer than `time`.
     pub(super) fn wait_for_one(&self, time: Duration) {
-        drop(self.freed.wait_timeout(self.table(), time));
+        drop(wait_timeout(&self.freed, self.table(), time));
     }
 
     /// Waits until all sessions have ended, but no longer than `time`; says whether they have.
     pub(super) fn wait_for_none(&self, time: Duration) -> bool {
         let busy = |table: &mut Table| !table.seats.is_empty() || table.leaving > 0;
-        let waited = self.freed.wait_timeout_while(self.table(), time, busy);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !wait_timeout_while(&self.freed, self.table(), time, busy).1
     }
 
     fn now(&self) -> u64 {
@@ -134,7 +134,7 @@ impl Seats {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

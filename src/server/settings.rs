@@ -1,7 +1,8 @@
 //! The settings while a server runs: read again when the file was edited, or when somebody asks.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::locks::lock;
 use crate::topology::{Peer, PeerId, Topology, TopologyFile};
 
 /// The file with the peers, and who follows its edits.
@@ -43,7 +44,7 @@ impl Settings {
             Ok(Some(why)) => {
                 let current = self.file.current();
                 if let Some(followed) = &self.followed {
-                    *followed.lock().unwrap_or_else(PoisonError::into_inner) = current.clone();
+                    *lock(followed) = current.clone();
                 }
                 let peers: Vec<String> =
                     current.peers().iter().map(|peer| peer.to_string()).collect();

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::seats::counted;
 use crate::config;
 use crate::content::Root;
+use crate::locks::lock;
 use crate::wire::{ErrorCode, Refusal};
 
 /// What was left.
@@ -25,7 +26,7 @@ impl Unfinished {
     /// no address may leave any number.
     pub(super) fn begin(&self, from: Option<IpAddr>, root: &Root) -> Result<(), Refusal> {
         let Some(address) = from.map(counted) else { return Ok(()) };
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.0);
         if left.begin(address, root, Instant::now()) {
             return Ok(());
         }
@@ -39,7 +40,7 @@ impl Unfinished {
     /// It has ended, and what came of it is kept.
     pub(super) fn leave(&self, from: Option<IpAddr>, root: Root) {
         let Some(address) = from.map(counted) else { return };
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.0);
         left.leave(address, root, Instant::now());
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Closer;
-use crate::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, bounded};
+use crate::sync::{Arc, Mutex, MutexGuard, Weak, bounded, lock};
 
 /// A wish to end, shared by all that work towards one thing. Once given it stays.
 #[derive(Clone, Default)]
@@ -77,7 +77,7 @@ impl Cancel {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -92,7 +92,7 @@ impl Drop for Registration {
         if let Some((key, state)) = self.0.take()
             && let Some(state) = state.upgrade()
         {
-            state.lock().unwrap_or_else(PoisonError::into_inner).closers.remove(&key);
+            lock(&state).closers.remove(&key);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,6 +21,7 @@ use super::lookup::Names;
 use super::tcp::{TcpLink, is_short_of_files};
 use super::{Cancel, Network, Stream};
 use crate::config;
+use crate::locks::lock;
 use crate::topology::Peer;
 
 /// The network that peers' addresses lead to. Clones share what was learnt of names and addresses.
@@ -86,7 +87,7 @@ impl Tcp {
     }
 
     fn best(&self) -> std::sync::MutexGuard<'_, HashMap<(String, u16), SocketAddr>> {
-        self.best.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.best)
     }
 }
 

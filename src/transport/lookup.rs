@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Cancel;
 use crate::config;
+use crate::locks::{lock, wait_timeout};
 use crate::threads;
 
 /// The names that were looked up. Clones share what they know.
@@ -105,12 +106,7 @@ impl Names {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, what));
             }
             let moment = left.min(CANCEL_POLL);
-            known = self
-                .0
-                .changed
-                .wait_timeout(known, moment)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            known = wait_timeout(&self.0.changed, known, moment);
         }
     }
 
@@ -139,7 +135,7 @@ impl Names {
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::{Cancel, Closer, Network, Pace, Stream};
 use crate::config;
+use crate::locks::{lock, wait_timeout};
 use crate::topology::{Peer, PeerId};
 
 /// Bytes that one direction holds before its writer must wait.
@@ -49,12 +50,12 @@ type Accept = Arc<dyn Fn(MemoryStream) + Send + Sync>;
 impl MemoryNetwork {
     /// Has `accept` given every connection to `peer`; it returns at once.
     pub fn attach(&self, peer: PeerId, accept: impl Fn(MemoryStream) + Send + Sync + 'static) {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner).insert(peer, Arc::new(accept));
+        lock(&self.peers).insert(peer, Arc::new(accept));
     }
 
     /// Further connections to `peer` are refused.
     pub fn detach(&self, peer: &PeerId) {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+        lock(&self.peers).remove(peer);
     }
 }
 
@@ -65,8 +66,7 @@ impl Network for MemoryNetwork {
         _timeout: Duration,
         _cancel: &Cancel,
     ) -> io::Result<Box<dyn Stream>> {
-        let accept =
-            self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(&peer.id).cloned();
+        let accept = lock(&self.peers).get(&peer.id).cloned();
         let accept = accept.ok_or(io::ErrorKind::ConnectionRefused)?;
         let (near, far) = pair();
         accept(far);
@@ -88,7 +88,7 @@ struct PipeState {
 
 impl Pipe {
     fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        lock(&self.state).closed = true;
         self.changed.notify_all();
     }
 
@@ -99,7 +99,7 @@ impl Pipe {
         ready: impl Fn(&PipeState) -> bool,
     ) -> io::Result<MutexGuard<'_, PipeState>> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         while !ready(&state) && !state.closed {
             let left = deadline.map_or(Duration::from_secs(3600), |at| {
                 at.saturating_duration_since(Instant::now())
@@ -107,8 +107,7 @@ impl Pipe {
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            state =
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.changed, state, left);
         }
         Ok(state)
     }

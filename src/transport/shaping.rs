@@ -4,11 +4,12 @@
 //! rate by turns. Who receives too slowly closes its window, which slows the sender.
 
 use std::str::FromStr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config;
+use crate::locks::lock;
 
 /// Bytes a second up and down; `None` is as fast as it goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -142,7 +143,7 @@ impl Bucket {
     /// How long to wait after so many bytes. What was not used is made up for only as far as
     /// [`config::MADE_UP`]: that a thread wakes up late shall not make it slower.
     fn reserve(&self, bytes: usize, now: Instant) -> Duration {
-        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = lock(&self.paid);
         let earliest = now.checked_sub(config::MADE_UP).unwrap_or(now);
         *paid = (*paid).max(earliest) + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
         paid.saturating_duration_since(now)

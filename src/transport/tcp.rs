@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Closer, Pace, Stream, shaping};
 use crate::config;
+use crate::locks::lock;
 
 /// Connections that may wait to be accepted; a peer of the classic dialect opens one a chunk, all
 /// at once.
@@ -314,7 +315,7 @@ impl Listener {
     }
 
     fn reserve(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reserve)
     }
 
     /// Ends the waiting from any thread.

@@ -10,13 +10,17 @@
 /// In the place of `crate::sync`.
 mod sync {
     pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, Weak};
-    pub(crate) use std::sync::PoisonError;
 
+    use std::sync::PoisonError;
     use std::time::{Duration, Instant};
 
     use shuttle::sync::mpsc::{self, RecvError};
 
     pub(crate) use shuttle::sync::mpsc::SyncSender as Sender;
+
+    pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// As the channel of `crossbeam`, but no time passes.
     pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
@@ -171,11 +175,11 @@ mod store {
     use shuttle::thread;
 
     use self::waiting::Waiting;
-    use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use crate::sync::{Arc, Mutex, MutexGuard, lock};
     use crate::{in_every_order, in_many_orders};
 
     fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(mutex)
     }
 
     fn layout() -> ChunkLayout {

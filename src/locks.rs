@@ -1,0 +1,82 @@
+//! Locks: the one place where a poisoned one is passed over, and where their order is written.
+//!
+//! # Poison
+//!
+//! A mutex is poisoned when a thread panics while it holds it. Nothing here panics on purpose, so
+//! that is a fault of ours, and it must cost no more than the work of that one thread: a server
+//! goes on with all other peers. It may go on because nothing is believed for having been locked.
+//! What a lock guards is small, and changed by single steps between which it is good at any moment
+//! (an entry is put into a map, or is not); and where more depends on it, that is looked at again
+//! before it is used: a chunk is verified whatever the books say of it, a file is compared with
+//! what was hashed, the catalog is read from its file. So [`lock`] and the two ways of waiting give
+//! what is there, and nobody else asks whether a lock is poisoned.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Waits for the lock, and takes it.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the lock guarded, when nobody else can have it any more.
+pub(crate) fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives the lock away until somebody notifies, the time is over, or for no reason at all. So the
+/// caller looks again at what it waits for.
+pub(crate) fn wait_timeout<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    time: Duration,
+) -> MutexGuard<'a, T> {
+    changed.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// Gives the lock away while `waits` says so of what it guards, but no longer than the time; says
+/// whether it was so to the end of it.
+pub(crate) fn wait_timeout_while<'a, T>(
+    changed: &Condvar,
+    guard: MutexGuard<'a, T>,
+    time: Duration,
+    waits: impl FnMut(&mut T) -> bool,
+) -> (MutexGuard<'a, T>, bool) {
+    let waited = changed.wait_timeout_while(guard, time, waits);
+    let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+    (guard, timeout.timed_out())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::threads;
+
+    /// Left by a thread that panicked while it held it.
+    fn poisoned() -> Arc<Mutex<u32>> {
+        let mutex = Arc::new(Mutex::new(1));
+        let held = mutex.clone();
+        let fails = move || {
+            let mut held = held.lock().unwrap();
+            *held = 2;
+            panic!("this test wants it so");
+        };
+        assert!(threads::start("fails", fails).unwrap().join().is_err());
+        assert!(mutex.is_poisoned());
+        mutex
+    }
+
+    #[test]
+    fn a_thread_that_panics_costs_the_others_nothing() {
+        let (mutex, changed) = (poisoned(), Condvar::new());
+        assert_eq!(*lock(&mutex), 2);
+        let guard = wait_timeout(&changed, lock(&mutex), Duration::ZERO);
+        let (guard, timed_out) = wait_timeout_while(&changed, guard, Duration::ZERO, |n| *n == 2);
+        assert!(timed_out);
+        drop(guard);
+        assert!(!wait_timeout_while(&changed, lock(&mutex), Duration::MAX, |n| *n != 2).1);
+        assert_eq!(into_inner(Arc::into_inner(mutex).unwrap()), 2);
+    }
+}
