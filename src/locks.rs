@@ -10,6 +10,36 @@
 //! before it is used: a chunk is verified whatever the books say of it, a file is compared with
 //! what was hashed, the catalog is read from its file. So [`lock`] and the two ways of waiting give
 //! what is there, and nobody else asks whether a lock is poisoned.
+//!
+//! # Order
+//!
+//! Who holds a lock of this table may take one that stands further right in its row or further down,
+//! and no other. The locks of a room come before those of the rooms that it names, as its calls go
+//! there; only what shows and logs comes last, because anybody may have something to say.
+//!
+//! | room | in this order |
+//! |---|---|
+//! | `client` | `Transfers::store` → those of the store that is opened |
+//! | `server` | `Server::settings` → the topology that is followed |
+//! | `classic` | `Upload::state` → those of the store that the chunk is written to |
+//! | `fetch` | `Engine::members` → `Engine::ledger`, the counters of progress, the topology |
+//! | `fetch` | `Progress::within` → `Progress::sources` of the file → `sources` of its folder → `Counter::away` |
+//! | `serve` | `Company::state` → each `Handout` |
+//! | `store` | `Shared::current` → `Inner::lent` of the folder before → `lent` of the new one |
+//! | `store` | `HashPool::threads` → `Queue::state` → `Register` → `Job::state` |
+//! | `store` | `Counted::counting` → `Counted::last` |
+//! | `store` | `Disk::naming` → the lock file `naming`, `Folder::free`, `LIFTING`, `Catalog::state` |
+//! | `store` | `Catalog::state` → the lock of the catalog's file |
+//! | `store` | `Part::synced`, `Waiting` → `Part::have` |
+//! | `store` | `LiveFile::unread` → `Part::deliveries` |
+//! | `client` | `Bar::gauge`, who hears pongs → a job's board, `Objects::out`, the bars, `Sink` → `Printer` |
+//!
+//! `Counted::counting` and `Part::synced` are only tried: who does not get them does without.
+//!
+//! All others are leaves: while one is held no lock is taken, no other room is called, and nothing
+//! is waited for but its own condition variable. What has to be closed, told or logged is taken out
+//! first, and the lock given back. A lock that is held while something is awaited from a peer would
+//! be held for as long as that peer likes, so none is.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
