@@ -1,16 +1,39 @@
 //! Starting threads: the one place where that is done, so that every thread has a name and nobody
 //! forgets that the system may refuse one.
 //!
-//! A refused thread is an error of the command that wanted it, or an answer to the peer that it was
-//! for; where others can do the work, they do. Never is it a panic, or a part of the work that is
-//! silently left out.
+//! # A thread that the system refuses
+//!
+//! Never is it a panic, or a part of the work that is silently left out. It is one of three:
+//!
+//! * others do the work: threads of the same kind that were started before, or the calling one, as
+//!   in [`for_all`]
+//! * nobody can: an error of the command, or of the one peer, that wanted it, or an answer to the
+//!   peer that it was for
+//! * it was a comfort, and the work goes on without: a bar, a sign of life, a head start. The log
+//!   says so
+//!
+//! # Who joins a thread
+//!
+//! What is started [in a scope](start_in) ends with it. Of the others, whoever keeps the handle
+//! joins them when it ends, in its `Drop` too. These are not joined by a handle:
+//!
+//! | thread | what ends it, and who knows |
+//! |---|---|
+//! | `session` | its server's `Cancel`; it gives back its seat at the end, and the server waits for all seats |
+//! | `sweep`, `printer` | its work is over; [`Awaited`], as a disk or terminal may keep it for ever |
+//! | `lookup` | the system's resolver answers, which nothing can hurry; it holds no more than the name |
+//! | `signals` | the process, which it may end |
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::{self, Builder, JoinHandle, Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 /// Starts a thread of that name, of which Linux shows the first fifteen bytes. An error when the
 /// system refuses it; `work` is dropped then.
@@ -34,6 +57,47 @@ pub fn start_in<'scope, T: Send + 'scope>(
     Ration::take(ration.as_ref())
         .and_then(|()| builder(name).spawn_scoped(scope, move || Ration::pass_on(ration, work)))
         .map_err(refused)
+}
+
+/// A thread that may take longer than anybody wants to wait for it.
+#[derive(Debug)]
+pub struct Awaited {
+    thread: JoinHandle<()>,
+    /// Closes when the work is over.
+    ended: Receiver<Infallible>,
+}
+
+/// Starts a thread like [`start`] does, to be joined as far as there is time for that.
+pub fn start_awaited(
+    name: impl Into<String>,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<Awaited> {
+    let (ends, ended) = bounded(0);
+    let work = move || {
+        // Dropped also where the work panics.
+        let _ends = ends;
+        work();
+    };
+    start(name, work).map(|thread| Awaited { thread, ended })
+}
+
+impl Awaited {
+    /// Whether it has ended, so that joining it takes no time.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Joins it if it ends within that time; says whether it did. Otherwise it goes on by itself.
+    pub fn join_within(self, time: Duration) -> bool {
+        if self.ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        let name = self.thread.thread().name().unwrap_or_default().to_owned();
+        if self.thread.join().is_err() {
+            log::error!("the thread {name} had failed");
+        }
+        true
+    }
 }
 
 /// Does the same for all of `items` at once, each in a thread of its own; the results are in the
@@ -140,6 +204,19 @@ mod tests {
         let error = Ration::refusing(0..1).during(|| start("one", || ()).unwrap_err());
         assert!(error.to_string().contains("ulimit -u"), "{error}");
         assert!(start("one", || ()).is_ok(), "it counts for its thread alone");
+    }
+
+    #[test]
+    fn one_that_takes_long_is_joined_as_far_as_there_is_time() {
+        let (go, gone) = bounded::<()>(0);
+        let thread = start_awaited("waits", move || gone.iter().for_each(drop)).unwrap();
+        assert!(!thread.has_ended());
+        assert!(!thread.join_within(Duration::ZERO));
+        drop(go);
+        let thread = start_awaited("ends", || ()).unwrap();
+        assert!(thread.join_within(Duration::from_secs(60)));
+        let thread = start_awaited("fails", || panic!("this test wants it so")).unwrap();
+        assert!(thread.join_within(Duration::from_secs(60)));
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! The prompt on a terminal: line editing, and a history that is kept between runs.
 
-use std::convert::Infallible;
 use std::io::ErrorKind;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::bounded;
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
 use rustyline::{CompletionType, Config, Editor, ExternalPrinter};
@@ -15,7 +14,7 @@ use super::outcome::ExitStatus;
 use super::prompt::{Shell, Step};
 use crate::config;
 use crate::store;
-use crate::threads;
+use crate::threads::{self, Awaited};
 
 const PROMPT: &str = "peershare> ";
 
@@ -54,7 +53,7 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
     shell.end(true);
     if let Some(printed) = printed {
         // What ended jobs said last; a terminal that takes nothing is not waited for.
-        let _ = printed.recv_timeout(config::LAST_LINES);
+        printed.join_within(config::LAST_LINES);
     }
     if let Some(kept) = &kept
         && !editor.history().is_empty()
@@ -66,22 +65,20 @@ fn converse_through<E: Execute>(shell: &mut Shell<'_, E>) -> Result<(), Readline
 }
 
 /// Has what runs beside the prompt print above it. The editor prints only while somebody types, and
-/// nobody waits for that: what comes meanwhile is kept, up to a limit. What is given closes when all
-/// was printed and nobody has anything to print any more.
+/// nobody waits for that: what comes meanwhile is kept, up to a limit. The thread that is given ends
+/// when all was printed and nobody has anything to print any more.
 fn print_beside<E: Execute>(
     shell: &mut Shell<'_, E>,
     mut printer: impl ExternalPrinter + Send + 'static,
-) -> Option<Receiver<Infallible>> {
+) -> Option<Awaited> {
     let (give, lines) = bounded::<String>(config::BESIDE_LINES);
-    let (ends, ended) = bounded(0);
     let print = move || {
-        let _ends = ends;
         lines.into_iter().take_while(|lines| printer.print(lines.clone()).is_ok()).for_each(drop);
     };
-    match threads::start("printer", print) {
-        Ok(_) => {
+    match threads::start_awaited("printer", print) {
+        Ok(thread) => {
             shell.print_to(move |lines| drop(give.try_send(lines)));
-            Some(ended)
+            Some(thread)
         }
         Err(error) => {
             log::warn!("what runs beside the prompt may tear the line that is typed: {error}");

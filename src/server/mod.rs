@@ -25,7 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use limits::{Limits, length};
 pub use program::{Options, Serving, check, run, serve};
@@ -37,7 +37,7 @@ use crate::locks::lock;
 use crate::logging::Repeated;
 use crate::serve::{Budget, Company, Rights};
 use crate::store::Store;
-use crate::threads;
+use crate::threads::{self, Awaited};
 use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
 use crate::transport::{Cancel, Closer, Network, Stream};
@@ -52,7 +52,8 @@ pub struct Server {
     closer: Closer,
     host: Host,
     settings: Option<Arc<Mutex<Settings>>>,
-    accepting: Option<JoinHandle<()>>,
+    /// Gives the sweep that it started last.
+    accepting: Option<JoinHandle<Option<Awaited>>>,
 }
 
 /// A peer that answers: what all its sessions share. Clones are the same peer.
@@ -160,11 +161,12 @@ fn take<S: Stream>(visit: &Mutex<Option<(S, Seat)>>) -> Option<(S, Seat)> {
 
 impl Shared {
     /// Looks for what uploads left long ago; a slow disk keeps nobody waiting.
-    fn sweep(&self) {
+    fn sweep(&self) -> Option<Awaited> {
         let store = self.store.clone();
-        if let Err(error) = threads::start("sweep", move || store.sweep()) {
-            log::debug!("cannot look for what earlier uploads left: {error}");
-        }
+        let started = threads::start_awaited("sweep", move || store.sweep());
+        started
+            .inspect_err(|error| log::debug!("cannot look for what earlier uploads left: {error}"))
+            .ok()
     }
 
     /// Turns a connection away because the system gives this process no more of something, and ends
@@ -224,10 +226,14 @@ impl Server {
     fn end(&mut self) -> bool {
         let Some(accepting) = self.accepting.take() else { return true };
         self.closer.close();
-        if accepting.join().is_err() {
+        let sweep = accepting.join().unwrap_or_else(|_| {
             log::error!("the accept loop had failed");
-        }
-        self.host.end_sessions()
+            None
+        });
+        let began = Instant::now();
+        let ended = self.host.end_sessions();
+        let left = config::SHUTDOWN_DEADLINE.saturating_sub(began.elapsed());
+        sweep.is_none_or(|sweep| sweep.join_within(left)) && ended
     }
 }
 
@@ -244,15 +250,17 @@ struct AcceptLoop {
 }
 
 impl AcceptLoop {
-    fn run(self) {
+    /// Gives the sweep that was started last, for the caller to join.
+    fn run(self) -> Option<Awaited> {
         let (mut looked, unaccepted) = (Instant::now(), Repeated::new());
         let mut swept = looked;
+        let mut sweep: Option<Awaited> = None;
         loop {
             match self.listener.accept(config::SETTINGS_POLL) {
                 Ok(Accepted::Link(link)) => self.host.serve(link),
                 Ok(Accepted::Unserved(mut link)) => self.host.0.lacks("open files", &mut link),
                 Ok(Accepted::Nobody) => {}
-                Ok(Accepted::Closed) => return,
+                Ok(Accepted::Closed) => return sweep,
                 Err(error) => {
                     if let Some(more) = unaccepted.due(Instant::now()) {
                         log::warn!("cannot accept a connection: {error}{more}");
@@ -268,7 +276,11 @@ impl AcceptLoop {
             }
             if swept.elapsed() >= self.host.0.limits.sweep {
                 swept = Instant::now();
-                self.host.0.sweep();
+                // While a disk keeps the last one waiting, another one would wait beside it.
+                if sweep.as_ref().is_none_or(Awaited::has_ended) {
+                    sweep.take().map(|ended| ended.join_within(Duration::ZERO));
+                    sweep = self.host.0.sweep();
+                }
             }
         }
     }
