@@ -32,3 +32,17 @@ pub const NAMES_KEPT: usize = 10_000;
 
 /// Smallest catalog in bytes that is worth compacting.
 pub const CATALOG_COMPACTED: u64 = 64 << 10;
+
+/// How long others find a folder by the id of its units after it has come, since somebody asked for
+/// it last. Those who fetch it together end within a few seconds of one another.
+pub const UNITS_KEPT: Duration = Duration::from_secs(60);
+
+/// Folders of which that is so at once, at most.
+pub const UNITS_KEPT_AT_MOST: usize = 8;
+
+/// Longest file in bytes that says what the units of a folder are: those of 1.6 million files.
+pub const MAX_UNITS: u64 = 64 << 20;
+
+/// How long a small file may be nowhere to be found while another process gives it its name: a group
+/// of 1,000 takes some milliseconds, and a disk that is busy longer.
+pub const SETTLING: Duration = Duration::from_millis(500);

@@ -53,3 +53,14 @@ pub const FILES_A_CONNECTION: usize = 2;
 /// How long a new connection may say nothing. Clients speak as soon as they are connected; this
 /// leaves time for a packet that is sent again twice.
 pub const FIRST_WORD: Duration = Duration::from_secs(5);
+
+/// How long a folder that was cut into units is believed to be the same for others who ask for it:
+/// those who begin to fetch it at once, from the same command or script.
+pub const CUT_KEPT: Duration = Duration::from_secs(5);
+
+/// Folders as they were cut that are remembered, at most, and their files all together, which take
+/// 40 bytes each.
+pub const CUTS_KEPT: usize = 16;
+
+/// See there.
+pub const CUT_FILES_KEPT: usize = 1 << 20;

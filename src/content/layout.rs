@@ -219,6 +219,17 @@ impl ChunkSet {
         (0..self.count).map(ChunkIndex).filter(|index| self.contains(*index))
     }
 
+    /// The chunks in this set that the other one lacks, in order; quick where these are few.
+    pub fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = ChunkIndex> + 'a {
+        let other = other.bits.iter().copied().chain(std::iter::repeat(0));
+        let bytes = (0..).zip(self.bits.iter().zip(other).map(|(own, other)| own & !other));
+        bytes.filter(|(_, bits)| *bits != 0).flat_map(|(byte, bits): (u32, u8)| {
+            (0..8)
+                .filter(move |bit| bits >> bit & 1 == 1)
+                .map(move |bit| ChunkIndex(byte * 8 + bit))
+        })
+    }
+
     fn place(index: ChunkIndex) -> (usize, u8) {
         (index.as_usize() / 8, 1 << (index.0 % 8))
     }

@@ -34,7 +34,7 @@ pub mod whole;
 
 pub use digest::{Digest, Root, RootPrefix};
 pub use entry::{Attributes, Entry};
-pub use layout::{ChunkIndex, ChunkLayout, ChunkSet};
+pub use layout::{BadLayout, ChunkIndex, ChunkLayout, ChunkSet};
 pub use manifest::{Manifest, VerifiedChunk};
 pub use name::{BadName, FileName};
 pub use omission::{Omission, Omissions, Reason};

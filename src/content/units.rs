@@ -93,6 +93,10 @@ impl Units {
         let mut parts = Vec::new();
         for (place, file) in (0..).zip(&large) {
             let count = file.layout()?.count();
+            // Before they take memory: a listing may say anything.
+            if parts.len() + count as usize > ChunkLayout::MAX_CHUNKS as usize {
+                return Err(BadLayout::TooManyChunks { length: file.length, chunk_size: size });
+            }
             parts.extend((0..count).map(|chunk| Part::Chunk { file: place, chunk }));
         }
         let mut first = large.len() as u32;
@@ -241,6 +245,8 @@ mod tests {
         assert_ne!(finer.unwrap().id(), units.id());
         assert_eq!(Units::from_bytes(&units.to_bytes()[1..]), None);
         assert!(Units::cut([(root(1), 1)], 3).is_err());
+        let endless = (0..=255).map(|number| (root(number), 1 << 44));
+        assert!(Units::cut(endless, SIZE).is_err());
     }
 
     #[test]

@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use super::budget::Budget;
+use super::cuts::Cuts;
 use super::gate::Gate;
 use super::handout::Handout;
 use crate::config;
-use crate::content::{ChunkLayout, Root};
+use crate::content::{ChunkLayout, Digest, Root};
 use crate::topology::PeerId;
 
 /// Who reads what, and what is handed out, by content and chunk size; shared by all connections
@@ -24,6 +25,10 @@ pub struct Company {
     transfers: Arc<AtomicU64>,
     /// Memory for answers that are made as a whole.
     pub(super) answers: Answers,
+    /// Folders as they were cut for those who fetch them together.
+    cuts: Arc<Mutex<Cuts>>,
+    /// Where our handouts begin; see [`Handout::starting_at`].
+    start: u64,
 }
 
 /// See [`config::ANSWERS_HELD`].
@@ -53,6 +58,8 @@ struct State {
     /// Who is expected to take part in all of them, and who of these will not.
     expected: Vec<String>,
     lost: Vec<String>,
+    /// Who has all of what is handed out.
+    whole: Vec<String>,
 }
 
 /// Content and chunk size in bytes.
@@ -72,6 +79,14 @@ impl Company {
         Self { state, ..Self::default() }
     }
 
+    /// The same of the peer of that id: each peer begins to hand out at another place, so that of
+    /// several that have the same, two rarely hand out the same.
+    #[must_use]
+    pub fn of(self, me: &str) -> Self {
+        let Digest([a, b, c, d, e, f, g, h, ..]) = Digest::of(me.as_bytes());
+        Self { start: u64::from_be_bytes([a, b, c, d, e, f, g, h]), ..self }
+    }
+
     /// Something is being transferred from now on.
     pub fn transferring(&self) -> Transferring {
         self.transfers.fetch_add(1, Relaxed);
@@ -85,31 +100,55 @@ impl Company {
 
     /// That peer does not have what is handed out, and will not have it.
     pub fn lost(&self, peer: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        state.whole.retain(|whole| whole != peer);
         state.lost.push(peer.to_owned());
-        for handout in state.handouts.values().flatten().filter_map(Weak::upgrade) {
-            handout.lock().unwrap_or_else(PoisonError::into_inner).leave(peer);
+        state.each_handout(|handout| handout.leave(peer));
+    }
+
+    /// That peer has all of what is handed out, and can be asked as we are; all who take part are
+    /// told.
+    pub fn whole(&self, peer: &str) {
+        let mut state = self.state();
+        if !state.whole.iter().any(|whole| whole == peer) {
+            state.whole.push(peer.to_owned());
         }
+        state.each_handout(|handout| handout.whole(peer));
     }
 
     /// Notes that the peer reads that content; says whether others do so too, or have it handed
     /// out.
     pub(super) fn reads(&self, root: Root, chunk_size: u32, peer: &PeerId) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let handed_out =
-            state.handouts.get(&(root, chunk_size)).is_some_and(|all| all.iter().any(is_used));
+        let mut state = self.state();
+        let handed_out = state.hands_out(&(root, chunk_size));
         state.readers.note((root, chunk_size), peer, Instant::now()) || handed_out
+    }
+
+    /// The same of all files of a selection.
+    pub(super) fn selects(&self, selection: Root, peer: &PeerId) -> bool {
+        let cuts = self.cuts_of(&selection);
+        let mut state = self.state();
+        let handed_out = cuts.iter().any(|cut| state.hands_out(cut));
+        state.readers.note((selection, 0), peer, Instant::now()) || handed_out
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cuts(&self) -> MutexGuard<'_, Cuts> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The handout of that content with the least members that has room for one more; a new one
     /// where there is none.
     pub(super) fn handout(&self, root: Root, layout: ChunkLayout) -> Arc<Mutex<Handout>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.handouts.retain(|_, all| {
             all.retain(is_used);
             !all.is_empty()
         });
-        let State { handouts, expected, lost, .. } = &mut *state;
+        let State { handouts, expected, lost, whole, .. } = &mut *state;
         let all = handouts.entry((root, layout.chunk_size())).or_default();
         let most = config::SWARM_MEMBERS.max(expected.len());
         let names = config::HANDOUT_NAMES.max(2 * expected.len());
@@ -121,12 +160,25 @@ impl Company {
         };
         let known = all.iter().find(has_room).and_then(Weak::upgrade);
         known.unwrap_or_else(|| {
-            let mut handout = Handout::among(layout, expected);
+            let mut handout = Handout::among(layout, expected).starting_at(self.start);
             lost.iter().for_each(|peer| handout.leave(peer));
+            whole.iter().for_each(|peer| handout.whole(peer));
             let handout = Arc::new(Mutex::new(handout));
             all.push(Arc::downgrade(&handout));
             handout
         })
+    }
+}
+
+impl State {
+    fn hands_out(&self, cut: &Cut) -> bool {
+        self.handouts.get(cut).is_some_and(|all| all.iter().any(is_used))
+    }
+
+    fn each_handout(&self, act: impl Fn(&mut Handout)) {
+        for handout in self.handouts.values().flatten().filter_map(Weak::upgrade) {
+            act(&mut handout.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 }
 

@@ -1,18 +1,19 @@
-//! Hands out the chunks of a file to the members of its swarm.
+//! Hands out the chunks of a file, or the units of a folder, to the members of its swarm.
 
-use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::handout::News;
+use super::open::{Open, Place};
 use super::refusals::{refusal, refusal_of};
-use super::responder::{Open, Responder};
+use super::responder::Responder;
 use crate::config;
 use crate::connection::Framed;
-use crate::content::{ChunkLayout, ChunkSet, Root};
+use crate::content::{ChunkSet, Root};
 use crate::wire::{ErrorCode, Refusal, Response, WireError};
 
 /// A request for what was handed to nobody yet.
+#[derive(Clone, Copy)]
 pub(super) struct Next {
     pub(super) root: Root,
     pub(super) chunk_size: u32,
@@ -28,26 +29,17 @@ impl Responder {
         match self.hand_out(connection, &next, &have) {
             Ok((response, None)) => connection.send(&response, &[]),
             Ok((response, Some(chunk))) => {
-                let now = Instant::now();
-                let extent = self.open(next.root, now).and_then(|open| match open {
-                    Open::Whole(content) => content.cut(chunk, next.chunk_size),
-                    Open::Part(part) => part.cut(chunk, next.chunk_size, now),
-                });
-                match extent {
-                    Ok(extent) => {
-                        let bytes = extent.len;
+                let (now, Next { root, chunk_size, .. }) = (Instant::now(), next);
+                match self.piece(Place { root, chunk, chunk_size }, now) {
+                    Ok(piece) => {
+                        let bytes = piece.len();
                         let turn = peer.as_ref().map(|peer| gate.turn(peer.as_str(), bytes));
-                        connection.send_file(
-                            &response,
-                            extent.file.as_fd(),
-                            extent.offset,
-                            bytes,
-                        )?;
+                        piece.send(connection, &response)?;
                         drop(turn);
-                        self.gave(bytes, now);
+                        self.gave(chunk, bytes, now);
                         Ok(())
                     }
-                    Err(error) => self.refuse(connection, refusal_of(&error)),
+                    Err(refusal) => self.refuse(connection, refusal),
                 }
             }
             Err(refusal) => self.refuse(connection, refusal),
@@ -62,17 +54,12 @@ impl Responder {
     ) -> Result<(Response, Option<u32>), Refusal> {
         let nobody = || refusal(ErrorCode::Refused, "only a peer with an id takes part in a swarm");
         let peer = connection.peer().cloned().ok_or_else(nobody)?;
-        let manifest = match self
-            .open(next.root, Instant::now())
-            .map_err(|error| refusal_of(&error))?
-        {
-            Open::Whole(content) => content.manifest().clone(),
-            Open::Part(_) => {
-                return Err(refusal(ErrorCode::NotYet, "the file is still being received here"));
-            }
-        };
-        let bad = |error| refusal(ErrorCode::BadRequest, format!("{error}"));
-        let layout = ChunkLayout::new(manifest.length(), next.chunk_size).map_err(bad)?;
+        let open = self.open(next.root, Instant::now()).map_err(|error| refusal_of(&error))?;
+        // Whoever has received all of a folder can hand it out.
+        if matches!(open, Open::Part(part) if part.units().is_none() || !part.is_complete()) {
+            return Err(refusal(ErrorCode::NotYet, "that is still being received here"));
+        }
+        let layout = open.cut(next.chunk_size)?;
         let cut = (next.root, next.chunk_size);
         if self.handout.as_ref().is_none_or(|(other, _)| *other != cut) {
             // One that is slow to take its chunks must not have many of them queued.
@@ -90,7 +77,7 @@ impl Responder {
             handout.brings(peer, &have, now);
         }
         let chunk = if next.want { handout.next(peer, now).map(|index| index.get()) } else { None };
-        let News { handed, seen, all } = handout.news(peer, next.seen, now);
-        Ok((Response::Handed { chunk, handed, whole: Vec::new(), seen, all }, chunk))
+        let News { handed, whole, seen, all } = handout.news(peer, next.seen, now);
+        Ok((Response::Handed { chunk, handed, whole, seen, all }, chunk))
     }
 }

@@ -8,10 +8,14 @@
 //! which stands in for it; and those who would have had a chunk by way of it are told another way.
 //! So not everybody has to turn to us for what it took along.
 //!
+//! Several peers that have the same may hand it out at once: each begins at another place, and learns
+//! from the members what they had from the others, which it does not hand out once more. A member
+//! that has everything is handed nothing; the others are told that they can turn to it as to us.
+//!
 //! **Invariant:** a chunk is handed to at most one peer that is not lost, and the log has a line
 //! for each that was, and for each peer before it is handed anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::routes::Members;
@@ -33,7 +37,9 @@ pub fn chunk_size(usual: &ChunkLayout, targets: usize) -> u32 {
 pub struct Handout {
     layout: ChunkLayout,
     handed: ChunkSet,
-    /// Every chunk before this one was handed out.
+    /// The first one to be handed out.
+    start: u32,
+    /// So many from there on, and round to the beginning, were handed out.
     cursor: u32,
     /// Chunks whose holders are lost, to be handed out once more.
     lost: Vec<ChunkIndex>,
@@ -44,6 +50,8 @@ pub struct Handout {
     /// Who came, and what was handed out or must be told anew, in the order in which that was.
     log: Vec<Line>,
     members: Members,
+    /// Who has everything.
+    whole: BTreeSet<usize>,
 }
 
 /// Whom a chunk was handed to.
@@ -60,6 +68,8 @@ struct Owner {
 enum Line {
     /// That member takes part.
     Came(usize),
+    /// That one has everything.
+    Whole(usize),
     /// That chunk is to be had. With `lost`, it matters to those alone who expected it from that
     /// one.
     Chunk { index: ChunkIndex, lost: Option<usize> },
@@ -71,6 +81,8 @@ pub struct News {
     /// Which chunks to have from whom, each in the order in which they went; none from who has only
     /// come.
     pub handed: BTreeMap<String, Vec<u32>>,
+    /// Who has everything.
+    pub whole: Vec<String>,
     /// Give this when asking again.
     pub seen: u64,
     /// Whether every chunk was handed out.
@@ -88,13 +100,22 @@ impl Handout {
         Self {
             layout,
             handed: ChunkSet::none(&layout),
+            start: 0,
             cursor: 0,
             lost: Vec::new(),
             stand_ins: BTreeMap::new(),
             owners: BTreeMap::new(),
             log: Vec::new(),
             members: Members::new(expected),
+            whole: BTreeSet::new(),
         }
+    }
+
+    /// The same, in an order that begins at the chunk of that number, modulo all of them.
+    #[must_use]
+    pub fn starting_at(self, number: u64) -> Self {
+        let start = (number % u64::from(self.layout.count()).max(1)) as u32;
+        Self { start, ..self }
     }
 
     /// How the file is cut.
@@ -120,6 +141,9 @@ impl Handout {
 
     /// A peer takes part no more, or never will, and does not have the file.
     pub fn leave(&mut self, peer: &str) {
+        if let Some(number) = self.members.find(peer) {
+            self.whole.remove(&number);
+        }
         if let Some(gone) = self.members.leave(peer) {
             self.lose(gone);
         }
@@ -139,11 +163,33 @@ impl Handout {
         self.log.extend(lines.map(|(index, _)| Line::Chunk { index: *index, lost: Some(gone) }));
     }
 
-    /// A peer has these chunks already.
+    /// A peer has everything, whether it takes part or not; the others are told.
+    pub fn whole(&mut self, peer: &str) {
+        let number = self.members.settled(peer);
+        if self.whole.insert(number) {
+            self.log.push(Line::Whole(number));
+        }
+    }
+
+    /// A peer has these chunks, wherever it had them from. Those that were handed to nobody, or lost,
+    /// count as handed to it; not so when it has all of them, or all others would turn to it alone.
     pub fn brings(&mut self, peer: &str, have: &ChunkSet, now: Instant) {
-        let peer = self.join(peer, now);
-        for index in have.iter() {
-            self.hand(peer, index);
+        let number = self.join(peer, now);
+        if have.is_full() {
+            return self.whole(peer);
+        }
+        self.whole.remove(&number);
+        let fresh: Vec<ChunkIndex> = have.without(&self.handed).collect();
+        for index in fresh {
+            self.hand(number, index);
+        }
+        let found: Vec<ChunkIndex> =
+            self.lost.extract_if(.., |index| have.contains(*index)).collect();
+        for index in found {
+            if let Some(owner) = self.owners.get_mut(&index) {
+                owner.holder = number;
+                self.log.push(Line::Chunk { index, lost: Some(owner.root) });
+            }
         }
     }
 
@@ -151,10 +197,13 @@ impl Handout {
     /// none.
     pub fn next(&mut self, peer: &str, now: Instant) -> Option<ChunkIndex> {
         let peer = self.join(peer, now);
+        if self.whole.contains(&peer) {
+            return None;
+        }
         if let Some(index) = self.lost_by_another(peer) {
             return Some(index);
         }
-        while let Some(index) = self.layout.index(self.cursor) {
+        while let Some(index) = self.at_cursor() {
             self.cursor += 1;
             if self.hand(peer, index) {
                 self.members.handed(peer).into_iter().for_each(|slow| self.tell_another_way(slow));
@@ -162,6 +211,13 @@ impl Handout {
             }
         }
         None
+    }
+
+    /// The chunk whose turn it is; none after all of them.
+    fn at_cursor(&self) -> Option<ChunkIndex> {
+        let (count, place) = (self.layout.count(), self.cursor);
+        let number = (u64::from(self.start) + u64::from(place)) % u64::from(count).max(1);
+        self.layout.index(number as u32).filter(|_| place < count)
     }
 
     fn hand(&mut self, holder: usize, index: ChunkIndex) -> bool {
@@ -177,7 +233,7 @@ impl Handout {
     /// around. All keep the way that they were told, up to where it ends.
     fn lost_by_another(&mut self, peer: usize) -> Option<ChunkIndex> {
         let (owners, stand_ins) = (&self.owners, &self.stand_ins);
-        let hurry = self.layout.index(self.cursor).is_none();
+        let hurry = self.at_cursor().is_none();
         let stands_in = |index: &ChunkIndex| {
             let stand_in = owners.get(index).and_then(|owner| stand_ins.get(&owner.holder));
             hurry || stand_in.is_none_or(|stand_in| *stand_in == peer)
@@ -200,10 +256,16 @@ impl Handout {
         let from = usize::try_from(seen).unwrap_or(usize::MAX).min(self.log.len());
         let fresh = self.log.get(from..).unwrap_or_default();
         let told = fresh.get(..MOST).unwrap_or(fresh);
-        let mut handed: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let (mut handed, mut whole) = (BTreeMap::<String, Vec<u32>>::new(), Vec::new());
         for line in told {
             let (owner, index, lost) = match *line {
                 Line::Came(member) => (Owner { root: member, holder: member }, None, None),
+                Line::Whole(member) => {
+                    if member != me && self.whole.contains(&member) {
+                        whole.push(self.members.name(member).to_owned());
+                    }
+                    continue;
+                }
                 Line::Chunk { index, lost } => match self.owners.get(&index) {
                     Some(owner) => (*owner, Some(index), lost),
                     None => continue,
@@ -219,7 +281,7 @@ impl Handout {
         if all {
             self.members.knows_all(me);
         }
-        News { handed, seen, all }
+        News { handed, whole, seen, all }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * [`Responder`]: answers one request after the other (`describe`, `many`: about one file, about
 //!   many)
+//! * `open`: what is kept open between two requests, and its chunks; `cuts`: folders cut into units
 //! * [`Account`]: what one session gave, for the log
 //! * [`Budget`]: memory for payloads, of all connections together
 //! * `company`: what all connections know together: who reads what, and the handouts
@@ -16,12 +17,14 @@
 mod account;
 mod budget;
 mod company;
+mod cuts;
 mod describe;
 pub mod gate;
 mod handing;
 pub mod handout;
 mod many;
 pub mod offer;
+mod open;
 mod refusals;
 pub mod responder;
 pub mod rights;

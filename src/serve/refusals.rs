@@ -27,14 +27,16 @@ pub fn refusal_of(error: &StoreError) -> Refusal {
             ErrorCode::Refused
         }
         StoreError::Changed { .. } => ErrorCode::Changed,
-        StoreError::NotYet { .. } => ErrorCode::NotYet,
+        StoreError::NotYet { .. } | StoreError::NoUnitYet { .. } => ErrorCode::NotYet,
         error if error.is_no_space() => ErrorCode::NoSpace,
         StoreError::TooLarge { .. } => ErrorCode::NoSpace,
         StoreError::InTheWay { .. }
         | StoreError::Blocked { .. }
         | StoreError::NotAFolder { .. } => ErrorCode::InTheWay,
         StoreError::Interrupted => ErrorCode::Busy,
-        StoreError::BadPattern { .. } | StoreError::NoSuchChunk { .. } => ErrorCode::BadRequest,
+        StoreError::BadPattern { .. }
+        | StoreError::NoSuchChunk { .. }
+        | StoreError::NoSuchUnit { .. } => ErrorCode::BadRequest,
         _ => ErrorCode::Internal,
     };
     refusal(code, error.to_string())

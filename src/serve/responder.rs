@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use super::account::Account;
 use super::budget::Grant;
 use super::company::{Company, Cut, Transferring};
+use super::cuts;
 use super::describe::without_more;
 use super::handing::Next;
 use super::handout::Handout;
 use super::many;
+use super::open::{Open, Place, Slot};
 use super::refusals::{refusal, refusal_of};
 use crate::config;
 use crate::connection::{Framed, agent};
-use crate::content::{ChunkLayout, ChunkSet, FileName, Root};
-use crate::store::{Content, ListQuery, Opened, Partial, Store, StoreError};
+use crate::content::{ChunkSet, FileName, Root};
+use crate::store::{ListQuery, Opened, Store};
 use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Refusal, Request, Response, State, WireError};
 
@@ -23,7 +25,9 @@ use crate::wire::{ErrorCode, Refusal, Request, Response, State, WireError};
 /// open.
 pub struct Responder {
     pub(super) store: Store,
-    open: Option<(Root, Open)>,
+    pub(super) open: Slot,
+    /// The large file that a unit was read from last.
+    pub(super) beside: Slot,
     /// The same of one that is still being hashed.
     named: Option<(FileName, Opened)>,
     /// Who reads from a file that is being received.
@@ -32,24 +36,11 @@ pub struct Responder {
     /// The handout that this connection takes part in; while anybody does, it lives.
     pub(super) handout: Option<(Cut, Arc<Mutex<Handout>>)>,
     /// Where it is counted what is given; not for what the user of this machine gives himself.
-    account: Option<Account>,
+    pub(super) account: Option<Account>,
     /// Chunks were given.
-    transferring: Option<Transferring>,
-}
-
-/// What is read from: a whole file, or one that is being received.
-pub(super) enum Open {
-    Whole(Content),
-    Part(Partial),
-}
-
-/// A request for one chunk.
-struct Read {
-    root: Root,
-    chunk: u32,
-    chunk_size: u32,
-    /// How long the answer may wait.
-    wait_ms: u32,
+    pub(super) transferring: Option<Transferring>,
+    /// Which files were listed last by whoever is about to fetch them.
+    selection: Option<Root>,
 }
 
 impl Responder {
@@ -59,12 +50,14 @@ impl Responder {
         Self {
             store,
             open: None,
+            beside: None,
             named: None,
             reader: None,
             company,
             handout: None,
             account: None,
             transferring: None,
+            selection: None,
         }
     }
 
@@ -88,7 +81,7 @@ impl Responder {
         let mut memory = None;
         let answer = match request {
             Request::Read { root, chunk, chunk_size, wait_ms } => {
-                return self.read(connection, Read { root, chunk, chunk_size, wait_ms });
+                return self.read(connection, Place { root, chunk, chunk_size }, wait_ms);
             }
             Request::ReadNamed { name, chunk, chunk_size } => {
                 return self.read_named(connection, name, (chunk, chunk_size));
@@ -102,16 +95,25 @@ impl Responder {
             Request::List { pattern, except, folders, hashed, after, limit } => {
                 let limit = limit.map_or(config::LIST_PAGE, |limit| limit as usize);
                 let limit = limit.clamp(1, config::LIST_PAGE);
+                if hashed {
+                    self.selection = Some(cuts::selection(pattern.as_deref(), &except));
+                }
+                let shared = hashed && self.selects(connection.peer());
                 let query = ListQuery { pattern, except, folders, hashed, after, limit };
-                many::list(&self.store, &query, &mut entries)
+                many::list(&self.store, &query, &mut entries, shared)
             }
             Request::LeftOut { pattern, except } => {
                 many::left_out(&self.store, pattern.as_deref(), &except)
             }
             Request::Gather => {
                 let roots = connection.take_payload()?;
-                self.memory()
-                    .and_then(|grant| many::gather(&self.store, memory.insert(grant), &roots))
+                let shared = self.selects(connection.peer());
+                self.memory().and_then(|grant| {
+                    many::gather(&self.store, memory.insert(grant), &roots, shared)
+                })
+            }
+            Request::Cut { pattern, except, chunk_size } => {
+                self.cut(pattern, except, chunk_size).map(|response| (response, Vec::new()))
             }
             Request::Have { root, chunk_size } => self.have(connection.peer(), root, chunk_size),
             Request::Ping => Ok((Response::Pong(Box::new(self.state())), Vec::new())),
@@ -120,7 +122,7 @@ impl Responder {
             Request::Hello { .. } | Request::Offer { .. } | Request::OfferFolder { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "that request does not fit here"))
             }
-            Request::Cut { .. } | Request::Unknown => {
+            Request::Unknown => {
                 Err(refusal(ErrorCode::Unsupported, "this peer does not know that request"))
             }
         };
@@ -182,16 +184,31 @@ impl Responder {
         connection.send(&Response::Error(refusal), &[])
     }
 
-    /// Counts what was given of the file that is open, asked for at `asked`.
-    pub(super) fn gave(&mut self, bytes: usize, asked: Instant) {
-        self.transferring.get_or_insert_with(|| self.company.transferring());
-        if let (Some(account), Some((_, open))) = (&mut self.account, &self.open) {
-            account.gave(open.file(), bytes as u64, asked);
-        }
+    /// Notes that the peer reads the files that it listed last; says whether others do so too.
+    fn selects(&self, peer: Option<&PeerId>) -> bool {
+        let selection = self.selection.zip(peer);
+        selection.is_some_and(|(selection, peer)| self.company.selects(selection, peer))
     }
 
-    fn read(&mut self, connection: &mut Framed, read: Read) -> Result<(), WireError> {
-        let Read { root, chunk, chunk_size, wait_ms } = read;
+    /// Cuts a folder into units.
+    fn cut(
+        &self,
+        pattern: Option<String>,
+        except: Vec<String>,
+        chunk_size: u32,
+    ) -> Result<Response, Refusal> {
+        let selection = cuts::selection(pattern.as_deref(), &except);
+        let make = || cuts::cut(&self.store, pattern, except, chunk_size);
+        let units = self.company.cut(selection, chunk_size, make)?;
+        Ok(Response::Cut { id: units.id(), count: units.layout().count() })
+    }
+
+    fn read(
+        &mut self,
+        connection: &mut Framed,
+        place: Place,
+        wait_ms: u32,
+    ) -> Result<(), WireError> {
         let asked = Instant::now();
         let deadline = asked + Duration::from_millis(wait_ms.min(config::MEMBER_WAIT_MS).into());
         if self.reader.is_none() && wait_ms > 0 {
@@ -200,33 +217,36 @@ impl Responder {
             self.reader = connection.peer().cloned();
         }
         // One that waits is a member of a swarm, and told nothing new.
-        let peer = connection.peer().filter(|_| wait_ms == 0).cloned();
+        let shared = wait_ms == 0 && self.is_shared(connection.peer(), place);
         let (company, reader) = (self.company.clone(), self.reader.clone());
-        let extent = self.open(root, deadline).and_then(|open| match open {
-            Open::Whole(content) => {
-                let extent = content.cut(chunk, chunk_size)?;
-                Ok((extent, peer.is_some_and(|peer| company.reads(root, chunk_size, &peer))))
-            }
-            Open::Part(part) => Ok((part.cut(chunk, chunk_size, deadline)?, false)),
-        });
-        match extent {
-            Ok((extent, shared)) => {
-                let head = Response::Chunk { chunk, shared };
-                let turn =
-                    reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), extent.len));
-                connection.send_file(&head, extent.file.as_fd(), extent.offset, extent.len)?;
+        match self.piece(place, deadline) {
+            Ok(piece) => {
+                let head = Response::Chunk { chunk: place.chunk, shared };
+                let bytes = piece.len();
+                let turn = reader.as_ref().map(|reader| company.gate.turn(reader.as_str(), bytes));
+                piece.send(connection, &head)?;
                 drop(turn);
-                let bytes = extent.len;
-                self.count(connection, chunk);
-                self.gave(bytes, asked);
+                self.count(connection, place.chunk);
+                self.gave(place.chunk, bytes, asked);
                 Ok(())
             }
-            Err(error) => {
-                let refusal = refusal_of(&error);
-                self.open = None;
+            Err(refusal) => {
+                (self.open, self.beside) = (None, None);
                 self.refuse(connection, refusal)
             }
         }
+    }
+
+    /// Notes that the peer reads a file, and perhaps more that it listed; says whether others do so
+    /// too.
+    fn is_shared(&mut self, peer: Option<&PeerId>, place: Place) -> bool {
+        let Some(peer) = peer else { return false };
+        // What is still being received is not shared, but passed on.
+        if !matches!(self.open(place.root, Instant::now()), Ok(Open::Whole(_))) {
+            return false;
+        }
+        let others = self.company.reads(place.root, place.chunk_size, peer);
+        self.selects(Some(peer)) || others
     }
 
     /// Sends a chunk of a file of which it is not known yet what it is.
@@ -267,31 +287,6 @@ impl Responder {
         }
     }
 
-    /// The content, kept open from the last request where it is the same. One that is not here at
-    /// all may take until `deadline` to be received.
-    pub(super) fn open(&mut self, root: Root, deadline: Instant) -> Result<&Open, StoreError> {
-        if self.open.as_ref().is_none_or(|(open, what)| *open != root || what.is_over()) {
-            self.open = None;
-            let open = match self.whole(&root) {
-                Ok(whole) => whole,
-                Err(_) => match self.store.partial(&root, deadline) {
-                    Some(part) => Open::Part(part),
-                    // It may have become complete between the two looks.
-                    None => self.whole(&root)?,
-                },
-            };
-            self.open = Some((root, open));
-        }
-        match &self.open {
-            Some((_, open)) => Ok(open),
-            None => Err(StoreError::NoSuchContent { root }),
-        }
-    }
-
-    fn whole(&self, root: &Root) -> Result<Open, StoreError> {
-        self.store.open_content(root).map(Open::Whole)
-    }
-
     fn have(
         &mut self,
         peer: Option<&PeerId>,
@@ -299,13 +294,8 @@ impl Responder {
         chunk_size: u32,
     ) -> Result<(Response, Vec<u8>), Refusal> {
         let open = self.open(root, Instant::now()).map_err(|error| refusal_of(&error))?;
-        let own = match open {
-            Open::Part(part) => part.layout(),
-            Open::Whole(content) => content.manifest().layout(),
-        };
-        let chunk_size = if chunk_size == 0 { own.chunk_size() } else { chunk_size };
-        let asked = ChunkLayout::new(own.length(), chunk_size)
-            .map_err(|error| refusal(ErrorCode::BadRequest, error.to_string()))?;
+        let own = open.layout().chunk_size();
+        let asked = open.cut(if chunk_size == 0 { own } else { chunk_size })?;
         let chunks = match open {
             Open::Part(part) => {
                 peer.into_iter().for_each(|peer| part.asked(peer.as_str()));
@@ -317,22 +307,9 @@ impl Responder {
                 content.check_unchanged().map_err(|error| refusal_of(&error))?;
                 ChunkSet::all(&asked)
             }
+            Open::Units(_) => ChunkSet::all(&asked),
         };
         Ok((Response::Have, chunks.as_bytes().to_vec()))
-    }
-}
-
-impl Open {
-    fn file(&self) -> (&FileName, u64) {
-        match self {
-            Self::Whole(content) => (content.manifest().name(), content.manifest().length()),
-            Self::Part(part) => (part.name(), part.layout().length()),
-        }
-    }
-
-    /// Whether a file that was being received is not any more, and has to be looked for again.
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Part(part) if part.is_over())
     }
 }
 

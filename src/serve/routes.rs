@@ -92,6 +92,22 @@ impl Members {
         (number, true)
     }
 
+    /// The number of a member that is here for good, though it may say nothing; it gets one where it
+    /// has none.
+    pub(super) fn settled(&mut self, name: &str) -> usize {
+        let number = self.number(name);
+        if let Some(state @ (State::Expected | State::Gone)) = self.states.get_mut(number) {
+            *state = State::Here;
+        }
+        self.knows_all(number);
+        number
+    }
+
+    /// The number of that member, if it has one.
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.numbers.get(name).copied()
+    }
+
     /// A member was told all that there is to know, and need not ask any more.
     pub(super) fn knows_all(&mut self, number: usize) {
         if let Some(heard) = self.heard.get_mut(number) {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::part::{Part, PartFile, journal_entry, part_entry};
 use super::watched::live_entry;
-use super::{StoreError, calls, journal, locked, reception};
+use super::{StoreError, calls, journal, reception};
 use crate::config;
 use crate::content::ChunkSet;
 
@@ -76,9 +76,8 @@ impl PartFile {
 
     /// Whether anything was received, or taken over; zeros that are holes were not.
     fn has_anything(&self) -> bool {
-        let have = locked(&self.part.have);
         let zeros = self.part.manifest.zeros();
-        have.iter().any(|index| !zeros.contains(index))
+        self.part.arrivals.look(|have| have.iter().any(|index| !zeros.contains(index)))
     }
 }
 
@@ -108,7 +107,7 @@ impl PartFile {
 impl Drop for PartFile {
     fn drop(&mut self) {
         self.disk.live.leave(&self.manifest().root());
-        self.part.waiting.end();
+        self.part.arrivals.end();
         if self.live.take().is_some()
             && let Err(error) = self.disk.parts.remove(&live_entry(&self.manifest().root()))
         {

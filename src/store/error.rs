@@ -208,6 +208,18 @@ pub enum StoreError {
         /// The size in bytes that was asked for.
         chunk_size: u32,
     },
+    /// The folder is being received, and the unit is not here yet.
+    #[error("unit {number} of that folder is not here yet")]
+    NoUnitYet {
+        /// Which unit.
+        number: u32,
+    },
+    /// A unit that the folder does not have was asked for.
+    #[error("that folder has no unit {number}")]
+    NoSuchUnit {
+        /// The number that was asked for.
+        number: u32,
+    },
     /// The caller gave up, or the store was closed.
     #[error("interrupted")]
     Interrupted,

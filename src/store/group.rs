@@ -1,7 +1,8 @@
 //! Many small files received together, so that what makes one file safe is paid for once a group.
 //!
 //! A file of a group is written to a folder of the group's own,
-//! `.peershare/parts/<…>.group/<root>.<n>`, with its time and permissions. When enough of them are
+//! `.peershare/parts/<…>.group/<root>`, with its time and permissions, or `<root>.<n>` where the
+//! group has that content already. Others may have it from there at once (`unsettled`). When enough of them are
 //! there, the group is *settled*: one `syncfs` brings all of them to the disk, each is renamed to
 //! its name without overwriting, and one write enters them in the catalog.
 //!
@@ -34,6 +35,7 @@ use super::limits::open_folders;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
+use super::unsettled::Unsettled;
 use super::{StoreError, attributes, calls, locked, small, sparse};
 use crate::config;
 use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
@@ -47,11 +49,11 @@ pub(super) const GROUP: &str = ".group";
 pub struct Group {
     disk: Arc<Disk>,
     entry: String,
-    folder: PrivateFolder,
+    folder: Arc<PrivateFolder>,
     waiting: Vec<Waiting>,
     bytes: u64,
     since: Instant,
-    /// Number of the next file.
+    /// Number of the next file whose content is there already.
     next: u64,
     replace: bool,
     folders: HashMap<String, File>,
@@ -77,7 +79,7 @@ impl Group {
         Ok(Self {
             disk,
             entry,
-            folder,
+            folder: Arc::new(folder),
             waiting,
             bytes: 0,
             since: Instant::now(),
@@ -97,14 +99,22 @@ impl Group {
         if self.waiting.is_empty() {
             self.since = Instant::now();
         }
-        let entry = format!("{}.{}", whole.root(), self.next);
-        self.next += 1;
-        let written = self.frugally(|group| group.write(&entry, whole.bytes(), attributes));
+        let mut entry = whole.root().to_string();
+        let mut written = self.frugally(|group| group.write(&entry, whole.bytes(), attributes));
+        if matches!(&written, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            entry = format!("{}.{}", whole.root(), self.next);
+            self.next += 1;
+            written = self.frugally(|group| group.write(&entry, whole.bytes(), attributes));
+        }
         let identity = written.map_err(|error| {
             // What is left of it would only be in the way of nobody.
             let _ = self.folder.remove(&entry);
             unwritable(&self.disk, name, whole.bytes().len() as u64, error)
         })?;
+        let folder = Arc::downgrade(&self.folder);
+        let length = whole.bytes().len() as u64;
+        let file = Unsettled { folder, entry: entry.clone(), name: name.clone(), length };
+        self.disk.live.small.enter(whole.root(), file);
         let (head, digests) = small::record_of(name.clone(), identity, whole);
         self.bytes += whole.bytes().len() as u64;
         self.waiting.push(Waiting { entry, identity, head, digests });
@@ -126,6 +136,7 @@ impl Group {
         }
         let waiting = std::mem::take(&mut self.waiting);
         self.bytes = 0;
+        let roots: Vec<Root> = waiting.iter().map(|waiting| waiting.head.root).collect();
         let synced = self.disk.sync().map_err(StoreError::io("cannot sync what was received"));
         if let Err(error) = synced.and_then(|()| self.disk.check_in_force()) {
             return waiting
@@ -160,6 +171,8 @@ impl Group {
         }
         drop(naming);
         self.disk.catalog.remember_all(known, SystemTime::now());
+        // Only now: in between, others find them under either name.
+        self.disk.live.small.leave(&self.folder, roots.into_iter());
         settled
     }
 
@@ -230,6 +243,8 @@ fn folder_of<'a>(
 
 impl Drop for Group {
     fn drop(&mut self) {
+        let roots = self.waiting.iter().map(|waiting| waiting.head.root);
+        self.disk.live.small.leave(&self.folder, roots);
         // Only an empty folder goes.
         let _ = self.disk.parts.remove_folder(&self.entry);
     }

@@ -9,7 +9,7 @@
 //! | `<root>.journal` | what is good of a part file | with that file, or at once if there is none |
 //! | `<root>.journal.new` | a journal while it is written | at once |
 //! | `….group/` | small files that have no names yet | after [`config::PART_KEPT`]; an empty file or folder, or a file that has its name already, at once |
-//! | `….live`, `….live.new`, `….name` | notes and locks that mean something while somebody has them | at once |
+//! | `….live`, `….live.new`, `….units`, `….name` | notes and locks that mean something while somebody has them | at once |
 //! | `….unproven`, `….published`, `try…` | what nobody can continue | at once |
 //! | `server`, `naming` | locks | after [`config::PART_KEPT`]; they are made again |
 //! | `../catalog.new` | a catalog while it is compacted | at once |
@@ -25,7 +25,7 @@ use super::incoming::UNPROVEN;
 use super::part::{JOURNAL, part_entry};
 use super::placing::TRY;
 use super::publish::PUBLISHED;
-use super::watched::{FRESH_LIVE, LIVE, live_entry};
+use super::watched::{FRESH_LIVE, LIVE, UNITS, live_entry};
 use super::{calls, group, journal};
 use crate::config;
 use crate::content::{Digest, FileName, Manifest, Root};
@@ -37,7 +37,7 @@ const UNFINISHED_JOURNAL: &str = ".journal.new";
 pub(super) const NAME_LOCK: &str = ".name";
 
 /// Ends of the names of entries that are of no use once nobody has them locked.
-const PASSING: [&str; 5] = [NAME_LOCK, LIVE, FRESH_LIVE, UNPROVEN, PUBLISHED];
+const PASSING: [&str; 6] = [NAME_LOCK, LIVE, FRESH_LIVE, UNITS, UNPROVEN, PUBLISHED];
 
 /// Deletes what killed processes left that nobody can continue, and what could be continued but was
 /// not for a long time.

@@ -8,6 +8,7 @@ use rustix::fs::FileType;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::looking::{Looker, Seen};
+use super::unsettled::Groups;
 use super::{
     Group, ListPage, ListQuery, Salvage, Store, StoreError, attributes, reception, small, way,
 };
@@ -146,21 +147,17 @@ impl Store {
         payload: &mut Vec<u8>,
     ) -> Result<Vec<Option<u32>>, StoreError> {
         let inner = self.now();
-        let places = inner.disk.catalog.places_of(roots)?;
-        let mut lengths = Vec::with_capacity(roots.len());
+        let disk = &inner.disk;
+        let places = disk.catalog.places_of(roots)?;
+        let (mut lengths, mut groups) = (Vec::with_capacity(roots.len()), Groups::default());
         for (root, places) in roots.iter().zip(places) {
             let before = payload.len();
-            let mut served = false;
-            for (name, identity) in &places {
-                let length = usize::try_from(identity.length).unwrap_or(usize::MAX);
-                let fits =
-                    small::is_small(identity.length) && before.saturating_add(length) <= most;
-                served = fits && append(&inner.disk, name, identity, root, payload)?;
-                if served {
-                    break;
-                }
-            }
-            let here = served || self.append_lent(root, most, payload);
+            let left = most.saturating_sub(before);
+            let here = append_known(disk, &places, (root, left), payload)?
+                || self.append_lent(root, most, payload)
+                || groups.append(disk, root, left, payload).is_some()
+                // It may have been given its name between the two looks.
+                || append_known(disk, &disk.catalog.places_of(&[*root])?.concat(), (root, left), payload)?;
             lengths.push(here.then(|| u32::try_from(payload.len() - before).ok()).flatten());
         }
         Ok(lengths)
@@ -293,6 +290,23 @@ impl Store {
             Err(_) => self.lent(root).map(|lent| lent.attributes()).unwrap_or_default(),
         }
     }
+}
+
+/// Appends the bytes of a small file that is in one of these places and no longer than `most`.
+fn append_known(
+    disk: &Disk,
+    places: &[(FileName, Identity)],
+    (root, most): (&Root, usize),
+    payload: &mut Vec<u8>,
+) -> Result<bool, StoreError> {
+    for (name, identity) in places {
+        let length = usize::try_from(identity.length).unwrap_or(usize::MAX);
+        let fits = small::is_small(identity.length) && length <= most;
+        if fits && append(disk, name, identity, root, payload)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Appends the bytes of a small file to `payload`, if it still is, or begins with, that content.

@@ -16,9 +16,10 @@
 //! * `hashing`, `pool`, `job`: finding it out, with all cores
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `certain`, `journal`, `donor`: a file while it is received chunk by chunk
+//! * `units`: the units of a folder while they are received; `unsettled`: small files without names
 //! * `early`: a file while it is fetched from a peer that still hashes it
-//! * `live`, `watched`, `deliveries`: such files while others are served from them, by this process
-//!   or another
+//! * `live`, `watched`, `arrivals`, `deliveries`: all these while others are served from them, by this
+//!   process or another
 //! * `summary`: how much is served
 //! * `begun`: what is not complete, shown and cleared
 //! * `elsewhere`: small files outside that are read or written whole
@@ -50,6 +51,7 @@
 //! Nothing here waits while it holds a lock, but for the catalog, which is read and appended to
 //! under its own.
 
+mod arrivals;
 mod attributes;
 mod begun;
 mod bounds;
@@ -97,6 +99,8 @@ mod sparse;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod units;
+mod unsettled;
 mod waiting;
 mod watched;
 mod way;
@@ -129,6 +133,7 @@ pub use part::PartFile;
 pub use publish::{Publication, Published};
 pub use reception::Reception;
 pub use summary::Summary;
+pub use units::UnitsPart;
 pub use way::FOLDER;
 pub use xdg::state_file;
 
@@ -306,8 +311,8 @@ impl Store {
             .map_err(|_| StoreError::Changed { name: name.clone() })
     }
 
-    /// A file with that content while it is received here, by this process or another one; it may
-    /// take until `deadline` to appear.
+    /// A file with that content, or the units of that id, while they are received here, by this
+    /// process or another one; it may take until `deadline` to appear.
     pub fn partial(&self, root: &Root, deadline: Instant) -> Option<Partial> {
         live::find(&self.now().disk, root, deadline)
     }

@@ -13,13 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
-use super::deliveries::Deliveries;
+use super::arrivals::Arrivals;
 use super::disk::Disk;
 use super::identity::Identity;
 use super::placing::{Placed, Placing, unplaceable, unwritable};
-use super::waiting::Waiting;
 use super::watched::LiveFile;
-use super::{StoreError, attributes, calls, leftovers, locked, sparse};
+use super::{StoreError, attributes, calls, leftovers, sparse};
 use crate::content::{Attributes, ChunkIndex, ChunkSet, Manifest, Root, VerifiedChunk};
 
 /// A file that is being received. Nobody else can receive the same content or the same name into
@@ -44,10 +43,7 @@ pub struct PartFile {
 pub(super) struct Part {
     pub(super) file: File,
     pub(super) manifest: Arc<Manifest>,
-    pub(super) have: Mutex<ChunkSet>,
-    /// Who waits for which chunk.
-    pub(super) waiting: Waiting,
-    pub(super) deliveries: Mutex<Deliveries>,
+    pub(super) arrivals: Arrivals,
     /// Bytes written since the journal was.
     pub(super) unsynced: AtomicU64,
     /// When the journal was written; locked by the one thread that writes it.
@@ -106,17 +102,8 @@ impl PartFile {
         let (unsynced, synced) = (AtomicU64::new(0), Mutex::new(Instant::now()));
         let live = begin_live(&name.disk, &file, &manifest, &have);
         let doubtful = AtomicBool::new(false);
-        let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
-        let part = Arc::new(Part {
-            file,
-            manifest,
-            have,
-            waiting,
-            deliveries,
-            unsynced,
-            synced,
-            doubtful,
-        });
+        let arrivals = Arrivals::new(*manifest.layout(), have);
+        let part = Arc::new(Part { file, manifest, arrivals, unsynced, synced, doubtful });
         name.disk.live.enter(&part);
         Self {
             disk: Arc::clone(&name.disk),
@@ -143,13 +130,14 @@ impl PartFile {
 
     /// The chunks that are here already.
     pub fn have(&self) -> ChunkSet {
-        locked(&self.part.have).clone()
+        self.part.arrivals.have()
     }
 
     /// Bytes of the chunks that are here already.
     pub fn received(&self) -> u64 {
         let layout = self.part.manifest.layout();
-        locked(&self.part.have).iter().map(|index| layout.chunk_len(index) as u64).sum()
+        let length = |index| layout.chunk_len(index) as u64;
+        self.part.arrivals.look(|have| have.iter().map(length).sum())
     }
 
     /// Bytes of the chunks that are zeros, and were there without being fetched.
@@ -162,51 +150,35 @@ impl PartFile {
     /// longer to sync the disk. A chunk that is here already is not written again.
     pub fn write(&self, chunk: &VerifiedChunk<'_>) -> Result<(), StoreError> {
         self.part.check_layout(chunk)?;
-        if locked(&self.part.have).contains(chunk.index()) {
+        if self.part.arrivals.has(chunk.index()) {
             return Ok(());
         }
         let written = sparse::write_all_at(&self.part.file, chunk.bytes(), chunk.offset());
         written.map_err(|error| self.unwritable(error))?;
-        locked(&self.part.have).insert(chunk.index());
-        self.part.waiting.wake(chunk.index());
-        if let Some(live) = &self.live
-            && let Err(error) = live.mark(chunk.index())
-        {
-            log::debug!(
-                "cannot tell other processes of a chunk of {}: {error}",
-                self.manifest().name()
-            );
-        }
+        self.part.arrivals.came(chunk.index(), self.live.as_ref(), self.manifest().name());
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
         self.sync_if_due()
     }
 
     /// Notes that a chunk was given to us before anybody else, so that others wait for it at us.
     pub fn own(&self, index: ChunkIndex) {
-        locked(&self.part.deliveries).own(self.manifest().layout(), index);
+        self.part.arrivals.own(index);
     }
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
-        let others = self
-            .live
-            .as_ref()
-            .map(|live| live.sent(|reader, number| self.part.sent(&reader, number)));
-        if let Some(Err(error)) = others {
-            log::debug!("cannot see what was passed on of {}: {error}", self.manifest().name());
-        }
-        locked(&self.part.deliveries).keeps_up()
+        self.part.arrivals.keeps_up(self.live.as_ref(), self.manifest().name())
     }
 
     /// Says whether readers may wait for chunks that are not here: not when nobody is left who
     /// would bring them.
     pub fn expects_more(&self, more: bool) {
-        self.part.waiting.allow(more);
+        self.part.arrivals.expects_more(more);
     }
 
     /// Who asked what is here since this was called last.
     pub fn take_askers(&self) -> BTreeSet<String> {
-        locked(&self.part.deliveries).take_askers()
+        self.part.arrivals.take_askers()
     }
 
     /// Makes the received file visible under its name, synced to disk and entered in the catalog,
@@ -217,7 +189,7 @@ impl PartFile {
     pub fn complete(mut self) -> Result<Arc<Manifest>, StoreError> {
         let manifest = Arc::clone(self.manifest());
         let name = manifest.name();
-        let missing = manifest.layout().count() - locked(&self.part.have).len();
+        let missing = manifest.layout().count() - self.part.arrivals.look(ChunkSet::len);
         if missing > 0 {
             return Err(StoreError::Incomplete { name: name.clone(), missing });
         }

@@ -8,6 +8,16 @@
 //! <eight bytes for each chunk that was passed on: to whom, and which>
 //! ```
 //!
+//! That of the units of a folder has another beginning, and beside it lies `<id>.units` with what the
+//! units are ([`Units::to_bytes`]):
+//!
+//! ```text
+//! peershare units 1
+//! {"id":…,"count":…}
+//! <one byte a unit>
+//! <as above>
+//! ```
+//!
 //! Whoever receives the file makes it anew, keeps it locked, and sets a byte after the chunk was
 //! written. The lock is what makes it count: a killed process leaves the file, but not the lock. It
 //! is never synced, as it says nothing about the disk; that is the journal's.
@@ -19,23 +29,28 @@
 //! A reader keeps both files open, so a part file that becomes complete, and is renamed, loses it
 //! no chunk.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
 use rustix::fs::{OFlags, fcntl_setfl};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::journal::Head;
 use super::part::part_entry;
 use super::private::PrivateFolder;
 use super::{calls, locked};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root};
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, Units};
 
 const MAGIC: &[u8] = b"peershare live 1\n";
+
+const UNITS_MAGIC: &[u8] = b"peershare units 1\n";
 
 /// Longest magic and header in bytes that are looked at.
 const MAX_HEAD: u64 = 16 << 10;
@@ -55,12 +70,27 @@ pub(super) const LIVE: &str = ".live";
 /// What it is called while it is made.
 pub(super) const FRESH_LIVE: &str = ".live.new";
 
+/// What the file is called, behind their id, that says what units are.
+pub(super) const UNITS: &str = ".units";
+
 /// What the live file of that content is called.
 pub(super) fn live_entry(root: &Root) -> String {
     format!("{root}{LIVE}")
 }
 
-/// The live file of a part file of ours.
+/// What the file is called that says what the units of that id are.
+pub(super) fn units_entry(id: &Root) -> String {
+    format!("{id}{UNITS}")
+}
+
+/// What a live file of units is about.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnitsHead {
+    pub(super) id: Root,
+    pub(super) count: u32,
+}
+
+/// The live file of something that we receive.
 #[derive(Debug)]
 pub(super) struct LiveFile {
     /// Locked as long as this lives.
@@ -79,16 +109,32 @@ impl LiveFile {
         manifest: &Manifest,
         have: &ChunkSet,
     ) -> io::Result<Self> {
-        let entry = live_entry(&manifest.root());
-        let fresh = format!("{}{FRESH_LIVE}", manifest.root());
+        let head = Head::of(manifest, part.metadata()?.ino());
+        Self::make(parts, &manifest.root(), &beginning(MAGIC, &head)?, (manifest.layout(), have))
+    }
+
+    /// The same for units, of which so many are there already. The file that says what they are must
+    /// be written, and locked by us.
+    pub(super) fn begin_units(
+        parts: &PrivateFolder,
+        units: &Units,
+        have: &ChunkSet,
+    ) -> io::Result<Self> {
+        let head = UnitsHead { id: units.id(), count: units.layout().count() };
+        Self::make(parts, &units.id(), &beginning(UNITS_MAGIC, &head)?, (units.layout(), have))
+    }
+
+    fn make(
+        parts: &PrivateFolder,
+        root: &Root,
+        head: &[u8],
+        (layout, have): (&ChunkLayout, &ChunkSet),
+    ) -> io::Result<Self> {
+        let (entry, fresh) = (live_entry(root), format!("{root}{FRESH_LIVE}"));
         let file = parts.claim(&fresh)?.ok_or(io::ErrorKind::WouldBlock)?;
-        let mut bytes = MAGIC.to_vec();
-        serde_json::to_writer(&mut bytes, &Head::of(manifest, part.metadata()?.ino()))?;
-        bytes.push(b'\n');
-        let first = bytes.len() as u64;
-        bytes.extend(
-            manifest.layout().indices().map(|index| u8::from(have.contains(index)) * THERE),
-        );
+        let first = head.len() as u64;
+        let there = layout.indices().map(|index| u8::from(have.contains(index)) * THERE);
+        let bytes: Vec<u8> = head.iter().copied().chain(there).collect();
         calls::set_len(&file, 0)?;
         calls::write_at(&file, &bytes, 0)?;
         // A reader never meets one that is not locked, or half written.
@@ -127,32 +173,46 @@ impl LiveFile {
     }
 }
 
-/// A part file that another process receives.
+/// Something that another process receives.
 #[derive(Debug)]
 pub(super) struct Watched {
-    pub(super) part: File,
     live: File,
     /// Where the first chunk's byte is.
     first: u64,
-    pub(super) name: FileName,
     pub(super) layout: ChunkLayout,
+    pub(super) what: What,
+}
+
+/// What it receives.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A file: its part file, and the name that it is to have.
+    File(File, FileName),
+    /// The units of a folder.
+    Units(Arc<Units>),
 }
 
 impl Watched {
-    /// The part file of that content, if a living process receives it.
+    /// The part file of that content, or the units of that id, if a living process receives them.
     pub(super) fn find(parts: &PrivateFolder, root: &Root) -> io::Result<Option<Self>> {
         let Some(live) = parts.file(&live_entry(root))? else { return Ok(None) };
-        let Some(part) = parts.file(&part_entry(root))? else { return Ok(None) };
         let mut bytes = Vec::new();
         (&live).take(MAX_HEAD).read_to_end(&mut bytes)?;
-        let Some((head, first)) = parse(&bytes) else { return Ok(None) };
-        let Ok(layout) = ChunkLayout::new(head.length, head.chunk_size) else { return Ok(None) };
-        let found = part.metadata()?;
-        let fits = head.root == *root
-            && (found.ino(), found.len()) == (head.inode, head.length)
-            && live.metadata()?.len() >= first + u64::from(layout.count());
+        let found = match parse(&bytes) {
+            Some((head, first)) => {
+                file_of(parts, root, head)?.map(|(what, layout)| (what, layout, first))
+            }
+            None => match parse_units(&bytes) {
+                Some((head, first)) => {
+                    units_of(parts, root, &head)?.map(|(what, layout)| (what, layout, first))
+                }
+                None => None,
+            },
+        };
+        let Some((what, layout, first)) = found else { return Ok(None) };
+        let fits = live.metadata()?.len() >= first + u64::from(layout.count());
         fcntl_setfl(&live, OFlags::APPEND)?;
-        let watched = Self { part, live, first, name: head.name, layout };
+        let watched = Self { live, first, layout, what };
         Ok((fits && !watched.is_over()).then_some(watched))
     }
 
@@ -182,7 +242,7 @@ impl Watched {
         let [e, f, g, h] = number.unwrap_or(NO_MORE).to_be_bytes();
         // One write, at the end wherever that is by now.
         if let Err(error) = calls::write(&self.live, &[a, b, c, d, e, f, g, h]) {
-            log::debug!("cannot tell the receiver of {} what was passed on: {error}", self.name);
+            log::debug!("cannot tell the receiver of {self} what was passed on: {error}");
         }
     }
 
@@ -209,10 +269,64 @@ impl Watched {
     }
 }
 
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            What::File(_, name) => name.fmt(f),
+            What::Units(units) => write!(f, "the folder {}", units.id().short()),
+        }
+    }
+}
+
+/// The part file that a live file is about, and how it is cut.
+fn file_of(
+    parts: &PrivateFolder,
+    root: &Root,
+    head: Head,
+) -> io::Result<Option<(What, ChunkLayout)>> {
+    let Some(part) = parts.file(&part_entry(root))? else { return Ok(None) };
+    let Ok(layout) = ChunkLayout::new(head.length, head.chunk_size) else { return Ok(None) };
+    let found = part.metadata()?;
+    let fits = head.root == *root && (found.ino(), found.len()) == (head.inode, head.length);
+    Ok(fits.then_some((What::File(part, head.name), layout)))
+}
+
+/// The same of units.
+fn units_of(
+    parts: &PrivateFolder,
+    id: &Root,
+    head: &UnitsHead,
+) -> io::Result<Option<(What, ChunkLayout)>> {
+    let Some(file) = parts.file(&units_entry(id))? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(config::MAX_UNITS).read_to_end(&mut bytes)?;
+    let Some(units) = Units::from_bytes(&bytes) else { return Ok(None) };
+    let layout = *units.layout();
+    let fits = (units.id(), units.id(), layout.count()) == (*id, head.id, head.count);
+    Ok(fits.then(|| (What::Units(Arc::new(units)), layout)))
+}
+
+/// What a live file begins with.
+fn beginning(magic: &[u8], head: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = magic.to_vec();
+    serde_json::to_writer(&mut bytes, head)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// The header of a live file, and where the chunks' bytes begin.
 pub(super) fn parse(bytes: &[u8]) -> Option<(Head, u64)> {
-    let rest = bytes.strip_prefix(MAGIC)?;
+    parse_as(MAGIC, bytes)
+}
+
+/// The same of the live file of units.
+pub(super) fn parse_units(bytes: &[u8]) -> Option<(UnitsHead, u64)> {
+    parse_as(UNITS_MAGIC, bytes)
+}
+
+fn parse_as<T: DeserializeOwned>(magic: &[u8], bytes: &[u8]) -> Option<(T, u64)> {
+    let rest = bytes.strip_prefix(magic)?;
     let end = rest.iter().position(|byte| *byte == b'\n')?;
     let head = serde_json::from_slice(rest.get(..end)?).ok()?;
-    Some((head, (MAGIC.len() + end + 1) as u64))
+    Some((head, (magic.len() + end + 1) as u64))
 }

@@ -7,6 +7,7 @@
 //! * `live`: what other processes see of them
 //! * `early`: files that come before it is known what they are
 //! * `places`: other folders, file systems and permissions than usual
+//! * `units`: folders while they are received
 //! * `unproven`: files whose bytes nothing proves
 
 mod catalog;
@@ -17,6 +18,7 @@ mod listing;
 mod live;
 mod places;
 mod receiving;
+mod units;
 mod unproven;
 
 use std::fs;

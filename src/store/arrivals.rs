@@ -1,0 +1,119 @@
+//! What is here of something that is being received, who waits for the rest, and how far those are
+//! who are served from it meanwhile: the same for a part file and for the units of a folder.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::deliveries::Deliveries;
+use super::locked;
+use super::waiting::Waiting;
+use super::watched::LiveFile;
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
+
+/// Chunks, or units, as they come.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    layout: ChunkLayout,
+    have: Mutex<ChunkSet>,
+    /// Who waits for which chunk.
+    waiting: Waiting,
+    deliveries: Mutex<Deliveries>,
+}
+
+impl Arrivals {
+    /// `have` is here already.
+    pub(super) fn new(layout: ChunkLayout, have: ChunkSet) -> Self {
+        let (have, waiting, deliveries) = (Mutex::new(have), Waiting::default(), Mutex::default());
+        Self { layout, have, waiting, deliveries }
+    }
+
+    /// How the receiving side cuts it.
+    pub(super) fn layout(&self) -> &ChunkLayout {
+        &self.layout
+    }
+
+    /// What is here.
+    pub(super) fn have(&self) -> ChunkSet {
+        locked(&self.have).clone()
+    }
+
+    /// Looks at what is here without taking a copy.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&ChunkSet) -> T) -> T {
+        look(&locked(&self.have))
+    }
+
+    /// Whether that chunk is here.
+    pub(super) fn has(&self, index: ChunkIndex) -> bool {
+        locked(&self.have).contains(index)
+    }
+
+    /// That chunk is here as from now, and whoever waits for it is told; other processes by `live`.
+    pub(super) fn came(&self, index: ChunkIndex, live: Option<&LiveFile>, what: impl Display) {
+        locked(&self.have).insert(index);
+        self.waiting.wake(index);
+        if let Some(live) = live
+            && let Err(error) = live.mark(index)
+        {
+            log::debug!("cannot tell other processes of a chunk of {what}: {error}");
+        }
+    }
+
+    /// That chunk was given to us before anybody else.
+    pub(super) fn own(&self, index: ChunkIndex) {
+        locked(&self.deliveries).own(&self.layout, index);
+    }
+
+    /// Whether the chunks of our own reach our readers about as fast as we receive them; those of
+    /// other processes tell it in `live`.
+    pub(super) fn keeps_up(&self, live: Option<&LiveFile>, what: impl Display) -> bool {
+        let others = live.map(|live| live.sent(|reader, number| self.sent(&reader, number)));
+        if let Some(Err(error)) = others {
+            log::debug!("cannot see what was passed on of {what}: {error}");
+        }
+        locked(&self.deliveries).keeps_up()
+    }
+
+    /// Counts that `reader` was sent a chunk; with none, that it will read no more.
+    pub(super) fn sent(&self, reader: &str, number: Option<u32>) {
+        let mut deliveries = locked(&self.deliveries);
+        match number {
+            None => deliveries.forget(reader),
+            Some(number) => {
+                let index = self.layout.index(number);
+                index.into_iter().for_each(|index| deliveries.sent(reader, index));
+            }
+        }
+    }
+
+    /// Notes that `peer` asked what is here.
+    pub(super) fn asked(&self, peer: &str) {
+        locked(&self.deliveries).asked(peer);
+    }
+
+    /// Who did so since this was called last.
+    pub(super) fn take_askers(&self) -> BTreeSet<String> {
+        locked(&self.deliveries).take_askers()
+    }
+
+    /// Waits until the chunk is there; `false` when it did not come in time, or never will.
+    pub(super) fn wait(&self, index: ChunkIndex, deadline: Instant) -> bool {
+        self.waiting.wait(index, deadline, || self.has(index))
+    }
+
+    /// Whether readers may wait for what is not here.
+    pub(super) fn expects_more(&self, more: bool) {
+        self.waiting.allow(more);
+    }
+
+    /// Nothing more will come.
+    pub(super) fn end(&self) {
+        self.waiting.end();
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_over()
+    }
+}
