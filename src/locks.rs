@@ -25,16 +25,18 @@
 //! | `fetch` | `Engine::members` → `Engine::ledger`, the counters of progress, the topology |
 //! | `fetch` | `Progress::within` → `Progress::sources` of the file → `sources` of its folder → `Counter::away` |
 //! | `serve` | `Company::state` → each `Handout` |
+//! | `serve` | what `Cuts::made` has of one selection → `Company::cuts`, those of the store that is listed |
 //! | `store` | `Shared::current` → `Inner::lent` of the folder before → `lent` of the new one |
 //! | `store` | `HashPool::threads` → `Queue::state` → `Register` → `Job::state` |
 //! | `store` | `Counted::counting` → `Counted::last` |
 //! | `store` | `Disk::naming` → the lock file `naming`, `Folder::free`, `LIFTING`, `Catalog::state` |
 //! | `store` | `Catalog::state` → the lock of the catalog's file |
-//! | `store` | `Part::synced`, `Waiting` → `Part::have` |
-//! | `store` | `LiveFile::unread` → `Part::deliveries` |
+//! | `store` | `Part::synced`, `Waiting` → `Arrivals::have` |
+//! | `store` | `LiveFile::unread` → `Arrivals::deliveries` |
 //! | `client` | `Bar::gauge`, who hears pongs → a job's board, `Objects::out`, the bars, `Sink` → `Printer` |
 //!
-//! `Counted::counting` and `Part::synced` are only tried: who does not get them does without.
+//! `Counted::counting` and `Part::synced` are only tried: who does not get them does without. So is
+//! one selection of `Cuts::made` by whoever holds `Company::cuts`.
 //!
 //! All others are leaves: while one is held no lock is taken, no other room is called, and nothing
 //! is waited for but its own condition variable. What has to be closed, told or logged is taken out

@@ -2,7 +2,7 @@
 //! units, so that other requests can speak of them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::company::Company;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
-use crate::content::{Digest, Root, Units};
+use crate::content::{Digest, Entry, Root, Units};
+use crate::locks::lock;
 use crate::store::{ListQuery, Store};
 use crate::wire::{ErrorCode, Refusal};
 
@@ -53,9 +54,8 @@ pub(super) fn cut(
     let mut files = Vec::new();
     loop {
         let page = store.list(&query).map_err(|error| refusal_of(&error))?;
-        let file = |entry: &crate::content::Entry| {
-            entry.root.filter(|_| !entry.folder).map(|root| (root, entry.length))
-        };
+        let file =
+            |entry: &Entry| entry.root.filter(|_| !entry.folder).map(|root| (root, entry.length));
         files.extend(page.entries.iter().filter_map(file));
         if page.next.is_none() {
             break;
@@ -122,7 +122,7 @@ impl Company {
     ) -> Result<Arc<Units>, Refusal> {
         let key = digest(&(selection, chunk_size));
         let made = self.cuts().made(key);
-        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&made);
         if let Some((_, id)) = made.filter(is_fresh)
             && let Some(units) = self.units(&id)
         {

@@ -57,6 +57,7 @@ impl Live {
     /// These come no more; where they are complete, they are kept in mind for those who are slower.
     pub(super) fn leave_units(&self, units: &Arc<ComingUnits>) {
         let (id, now) = (units.units.id(), Instant::now());
+        let is_complete = units.arrivals.look(ChunkSet::is_full);
         let mut known = locked(&self.known);
         // Another command of this process may receive the same.
         if known.units.get(&id).is_some_and(|entered| entered.as_ptr() == Arc::as_ptr(units)) {
@@ -65,7 +66,7 @@ impl Live {
         let Known { complete, .. } = &mut *known;
         let is_kept = |since: &Instant| now.saturating_duration_since(*since) < config::UNITS_KEPT;
         complete.retain(|(since, other)| is_kept(since) && other.units.id() != id);
-        if units.arrivals.look(ChunkSet::is_full) {
+        if is_complete {
             if complete.len() >= config::UNITS_KEPT_AT_MOST {
                 complete.pop_front();
             }

@@ -3,7 +3,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::message::{Report, Request, Response};
+use super::message::{Request, Response};
+use super::report::Report;
 use crate::config::{
     FOLDER_REPORT, GATHER_BYTES, GATHER_FILES, MAX_PAYLOAD, SMALL_FILE, STRAY_PAYLOAD,
 };

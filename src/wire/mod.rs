@@ -47,7 +47,7 @@
 //! | request | payload | answer | payload |
 //! |---|---|---|---|
 //! | `hello` peer, to, agent | | `hello` peer, agent, read_only | |
-//! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out | JSON array of entries |
+//! | `list` pattern, except, folders, hashed, after, limit | | `listing` next, left_out, shared | JSON array of entries |
 //! | `left_out` pattern, except | | `left_out` count | JSON array of omissions |
 //! | `describe` name or id, wait_ms, digests_up_to | | `manifest` name, length, chunk_size, root, mtime_ns, mode, shared | 32 bytes a chunk: the digests, or nothing if there are more than `digests_up_to` |
 //! | | | or `hashing` done, total | |
@@ -57,7 +57,7 @@
 //! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
 //! | `have` root, chunk_size | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
 //! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace, swarm | digests | `accepted` have, or `already_here` | |
-//! | `offer_folder` pattern, except, beneath, replace | | `accepted` | |
+//! | `offer_folder` pattern, except, beneath, replace, chunk_size | | `accepted` | |
 //! | `ping` | | `pong` files, bytes, free, hashing, transfers, version | |
 //! | `report` … | | none | |
 //!
@@ -146,6 +146,39 @@
 //! server, asked at its published address, answers `have` with what came so far. It brings the
 //! chunks that it read before. That `shared` is said obliges nobody.
 //!
+//! Several peers that have the same may hand it out at once. Each begins at another place, and
+//! whoever asks for `next` says now and then what it has, wherever that came from: what somebody has
+//! is not handed out once more. `handed` names in `whole` those who have everything; each can be
+//! asked for `next` and `read` as the one that names it. That somebody is named there obliges it to
+//! nothing.
+//!
+//! # Folders that several fetch
+//!
+//! A folder travels in a swarm as a file does, but its chunks are **units**. They follow from a size,
+//! which is one that chunks may have, and from the files in the order of their names, each content
+//! once and without those that are empty:
+//!
+//! 1. every chunk of every file longer than [`SMALL_FILE`](crate::config::SMALL_FILE), cut into the
+//!    chunks that are usual for its length (those of its manifest where nobody chose others);
+//! 2. every other file that is longer than the size, one unit each;
+//! 3. the rest, in bundles: as many files as come one behind the other, are no longer than the size
+//!    together, and no more than [`GATHER_FILES`](crate::config::GATHER_FILES).
+//!
+//! Units are numbered in that order, and there are no more of them than a file may have chunks. Their
+//! id is the SHA-256 of the size (four bytes) and, for each file in the order of 1, 2 and 3, of its
+//! root and its length (eight bytes). It stands where the root stands in `next`, `read` and `have`,
+//! and the size where the chunks' size does; a unit takes the place of a chunk, and its payload is
+//! the bytes of its files one behind the other. Nothing but the roots of the files proves them.
+//!
+//! Whoever is offered a folder with a `chunk_size` lists it, and asks what it is `cut` into, as the
+//! offering side has to cut it before it can hand it out; so does a download when the answers to
+//! `list` with `hashed`, to `gather` and to `read` say `shared`: another peer has listed the same
+//! selection, or read from what it listed, in the last two seconds. `cut` leaves out large files that
+//! are not hashed yet. The answer's `id` is that of the asking side's own units, or the two have
+//! listed different things, and the folder is fetched as by one. A peer forgets after a while what it
+//! has cut (`not_found`). Whoever receives a folder answers `read` and `have` of its units as of a
+//! file's chunks, and once it has all of them, `next` as well.
+//!
 //! A content that is being received is there for `have` and `read`, but not for `describe`: until
 //! it is complete, nobody needs to find it by name.
 //!
@@ -159,13 +192,15 @@ mod caps;
 mod frame;
 mod message;
 mod refusal;
+mod report;
 mod rows;
 mod state;
 
 pub use caps::Message;
 pub use frame::{Head, WireError, encode, read_greeting, read_head, send_greeting};
-pub use message::{Failed, Report, Request, Response, Share, Subject};
+pub use message::{Request, Response, Share, Subject};
 pub use refusal::{ErrorCode, Refusal};
+pub use report::{Failed, Report};
 pub use rows::{Rows, rows};
 pub use state::State;
 
