@@ -210,7 +210,8 @@ impl Handout {
                 return Some(index);
             }
         }
-        None
+        // Now that nothing else is left, whoever asks stands in.
+        self.lost_by_another(peer)
     }
 
     /// The chunk whose turn it is; none after all of them.

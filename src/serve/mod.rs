@@ -29,6 +29,8 @@ mod refusals;
 pub mod responder;
 pub mod rights;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 pub use account::Account;
 pub use budget::{Budget, Grant};
