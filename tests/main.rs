@@ -20,6 +20,7 @@
 //! | `it/confinement.rs` | served folders that change and mislead: nothing from outside, nothing to outside |
 //! | `it/crashes.rs` | processes that are killed at random moments |
 //! | `it/no_space.rs` | disks that become full in the middle |
+//! | `it/older_peer.rs` | peers of an earlier release, by what was recorded of them |
 //! | `it/one_folder.rs` | several programs on one folder |
 //! | `it/outages.rs` | peers that go away in the middle and come back |
 //! | `it/busy.rs` | peers without a place at the moment |
@@ -90,6 +91,7 @@ mod it {
     mod never_hashed;
     mod no_space;
     mod numbers_in_bytes;
+    mod older_peer;
     mod one_folder;
     mod outages;
     mod prompt;
