@@ -108,11 +108,22 @@ fn records(bytes: &[u8]) {
 pub(crate) fn live_files() -> Vec<Vec<u8>> {
     let head = sample().map(|manifest| journal::Head::of(&manifest, 7));
     let head = serde_json::to_vec(&head).unwrap_or_default();
-    vec![[b"peershare live 1\n", &head[..], b"\n", &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat()]
+    let units = watched::UnitsHead { id: Root(Digest([4; 32])), count: 3 };
+    let units = serde_json::to_vec(&units).unwrap_or_default();
+    vec![
+        [b"peershare live 1\n", &head[..], b"\n", &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat(),
+        [b"peershare units 1\n", &units[..], b"\n", &[1, 0, 1]].concat(),
+    ]
 }
 
-/// The beginning of a live file.
+/// The beginning of a live file, of a file or of units.
 pub(crate) fn live_file(bytes: &[u8]) {
+    if let Some((head, first)) = watched::parse_units(bytes) {
+        assert!(first <= bytes.len() as u64, "units begin behind the end");
+        let written = serde_json::to_vec(&head).unwrap_or_default();
+        let again = [b"peershare units 1\n", &written[..], b"\n"].concat();
+        assert_eq!(watched::parse_units(&again), Some((head, again.len() as u64)));
+    }
     let Some((head, first)) = watched::parse(bytes) else { return };
     assert!(first <= bytes.len() as u64, "chunks begin behind the end");
     let _: &FileName = &head.name;
