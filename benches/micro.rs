@@ -144,8 +144,8 @@ mod framing {
 mod ledger {
     use std::time::{Duration, Instant};
 
-    use peershare::content::{ChunkLayout, ChunkSet};
-    use peershare::fetch::ledger::{Grant, Ledger, SourceId};
+    use peershare::content::ChunkLayout;
+    use peershare::fetch::ledger::{Grant, Ledger, NewUnit, SourceId};
 
     use super::*;
 
@@ -157,21 +157,24 @@ mod ledger {
     #[divan::bench(args = [1, 4, 64])]
     fn whole_transfer(bencher: Bencher, sources: usize) {
         let layout = ChunkLayout::new(CHUNKS * u64::from(CHUNK_SIZE), CHUNK_SIZE).unwrap();
-        let nothing = ChunkSet::none(&layout);
+        let units: Vec<NewUnit> = layout
+            .indices()
+            .map(|index| NewUnit::of(index.get(), layout.chunk_len(index)))
+            .collect();
         let start = Instant::now();
         bencher.counter(ItemsCount::new(CHUNKS)).bench(|| {
-            let mut ledger = Ledger::new(&layout, black_box(&nothing));
+            let mut ledger = Ledger::new(black_box(units.clone()));
             let ids: Vec<SourceId> = (0..sources).map(|_| ledger.join()).collect();
             let mut now = start;
             while !ledger.is_complete() {
                 for id in &ids {
-                    while let Grant::Chunk(_) = ledger.lease(*id, now) {}
+                    while let Grant::Unit(_) = ledger.lease(*id, now) {}
                 }
                 now += Duration::from_millis(1);
                 for id in &ids {
-                    if let Some(index) = ledger.oldest(*id) {
+                    if let Some(unit) = ledger.oldest(*id) {
                         ledger.arrived(*id, now);
-                        ledger.complete(index);
+                        ledger.complete(unit);
                     }
                 }
             }

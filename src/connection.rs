@@ -5,12 +5,13 @@
 //! every wait ends. Which dialect a stream speaks is decided by its first byte, see [`first_byte`].
 
 pub mod deadlines;
+mod greeting;
 mod hurried;
 mod identity;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use deadlines::Deadlines;
 use hurried::Hurried;
@@ -55,81 +56,13 @@ pub struct Framed {
     read_only: bool,
     /// How long the rest of a frame may take that has begun.
     frame: Duration,
+    /// When we had said who we are.
+    greeted: Option<Instant>,
+    /// How long the other side then took to say something.
+    round_trip: Option<Duration>,
 }
 
 impl Framed {
-    /// The opening side. Sends greeting and hello at once; their answers are read before the first
-    /// other answer, so that opening costs no round trip. When another peer than the one that is
-    /// `meant` answers, that is an error ([`WireError::AnotherPeer`]) in the place of the first
-    /// answer.
-    pub fn open(
-        stream: Box<dyn Stream>,
-        identity: &Identity,
-        meant: Option<&PeerId>,
-    ) -> Result<Self, WireError> {
-        let mut connection = Self::over(buffered(stream), Deadlines::default())?;
-        (connection.greeting_due, connection.hello_due) = (true, true);
-        connection.meant = meant.cloned();
-        let peer = identity.peer.as_ref().map(PeerId::to_string);
-        let hello = Request::Hello { peer, to: meant.map(PeerId::to_string), agent: agent() };
-        let sent = wire::send_greeting(connection.stream.get_mut())
-            .and_then(|()| connection.send(&hello, &[]));
-        sent.map_err(no_greeting).map_err(|error| connection.why(error))?;
-        Ok(connection)
-    }
-
-    /// The reason for a failed write: who is turned away may notice that while writing, and what
-    /// the other side said before it left tells more.
-    fn why(&mut self, error: WireError) -> WireError {
-        if !self.hello_due || nothing_came(&error) {
-            return error;
-        }
-        match self.read_introduction(config::FRAME_TIMEOUT) {
-            Err(refused @ WireError::Refused(_)) => refused,
-            _ => error,
-        }
-    }
-
-    /// The accepting side, after [`first_byte`] told the dialect. Exchanges greetings and answers
-    /// the opener's hello.
-    pub fn accept(stream: Buffered, identity: &Identity) -> Result<Self, WireError> {
-        Self::accept_within(stream, identity, Deadlines::default())
-    }
-
-    /// The same with these deadlines.
-    pub fn accept_within(
-        stream: Buffered,
-        identity: &Identity,
-        deadlines: Deadlines,
-    ) -> Result<Self, WireError> {
-        let mut connection = Self::over(stream, deadlines)?;
-        connection.read_timeout(deadlines.frame)?;
-        wire::read_greeting(&mut connection.hurried())?;
-        wire::send_greeting(connection.stream.get_mut())?;
-        let Some(hello) = connection.request(deadlines.frame)? else {
-            return Err(WireError::Closed);
-        };
-        let Request::Hello { peer, to, .. } = hello.message else {
-            let error = WireError::Unexpected("the first request is not hello".to_owned());
-            connection.complain(&error);
-            return Err(error);
-        };
-        connection.peer = peer.and_then(|text| text.parse().ok());
-        connection.meant = to.and_then(|text| text.parse().ok());
-        let peer = identity.peer.as_ref().map(PeerId::to_string);
-        let answer = Response::Hello { peer, agent: agent(), read_only: identity.read_only };
-        connection.send(&answer, &[])?;
-        Ok(connection)
-    }
-
-    /// Turns an opener away: greets and says why, without waiting for anything.
-    pub fn turn_away(stream: &mut dyn Stream, refusal: Refusal) -> Result<(), WireError> {
-        let mut words = Vec::new();
-        wire::send_greeting(&mut words)?;
-        words.extend(wire::encode(&Response::Error(refusal), 0)?);
-        Ok(stream.dismiss(&words)?)
-    }
-
     fn over(mut stream: Buffered, deadlines: Deadlines) -> Result<Self, WireError> {
         stream.get_mut().set_write_timeout(Some(deadlines.write))?;
         Ok(Self {
@@ -141,6 +74,8 @@ impl Framed {
             meant: None,
             read_only: false,
             frame: deadlines.frame,
+            greeted: None,
+            round_trip: None,
         })
     }
 
@@ -154,10 +89,17 @@ impl Framed {
         self.meant.as_ref()
     }
 
-    /// Waits until the other side has said who it is, and that it is the one that was meant.
-    /// Whoever is about to give something away does this first.
-    pub fn introduce(&mut self) -> Result<(), WireError> {
-        if self.hello_due { self.read_introduction(config::ANSWER_TIMEOUT) } else { Ok(()) }
+    /// How long a round trip takes, at most: from our greeting to what the other side said to it.
+    /// On the opening side known after the first answer, on the other after the first request.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Something has come that answers our greeting.
+    fn heard(&mut self) {
+        if let Some(greeted) = self.greeted.take() {
+            self.round_trip = Some(greeted.elapsed());
+        }
     }
 
     /// Whether the other side refuses offers; known after the first answer.
@@ -247,7 +189,9 @@ impl Framed {
 
     /// The next request. Who sends what is none is told why, before this fails.
     pub fn request(&mut self, wait: Duration) -> Result<Option<Head<Request>>, WireError> {
-        self.receive(wait).inspect_err(|error| self.complain(error))
+        let request = self.receive(wait).inspect_err(|error| self.complain(error));
+        self.heard();
+        request
     }
 
     /// Says to the other side what is wrong with its frames, where that is what is wrong.
@@ -291,30 +235,6 @@ impl Framed {
             Response::Error(refusal) => Err(refusal),
             _ => Ok(head),
         })
-    }
-
-    /// Reads the answers to greeting and hello.
-    fn read_introduction(&mut self, wait: Duration) -> Result<(), WireError> {
-        if self.greeting_due {
-            self.read_timeout(wait.min(config::GREETING_TIMEOUT))?;
-            wire::read_greeting(&mut self.stream).map_err(no_greeting)?;
-            self.greeting_due = false;
-        }
-        let head = self.receive(wait)?.ok_or(WireError::Closed)?;
-        match head.message {
-            Response::Hello { peer, read_only, .. } => {
-                self.peer = peer.and_then(|text| text.parse().ok());
-                (self.read_only, self.hello_due) = (read_only, false);
-                match (&self.peer, &self.meant) {
-                    (Some(says), Some(meant)) if says != meant => {
-                        Err(WireError::AnotherPeer { says: says.clone(), meant: meant.clone() })
-                    }
-                    _ => Ok(()),
-                }
-            }
-            Response::Error(refusal) => Err(WireError::Refused(refusal)),
-            other => Err(WireError::Unexpected(format!("{other:?} in answer to hello"))),
-        }
     }
 
     /// Reads the whole payload of the last message into `buffer`, which is as long as it. Each read

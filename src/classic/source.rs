@@ -7,9 +7,10 @@ use super::ask::{Asker, check};
 use super::chunks::Chunks;
 use super::message::CHUNK;
 use crate::content::{ChunkIndex, ChunkLayout, FileName, Manifest};
-use crate::fetch::{Dial, Source, SourceError};
+use crate::fetch::source::{Answer, Ask};
+use crate::fetch::{Dial, Source, SourceError, Waits};
 use crate::topology::PeerId;
-use crate::transport::{Cancel, Closer};
+use crate::transport::Cancel;
 use crate::wire::WireError;
 
 /// A classic peer that has a file of the right name and length.
@@ -52,6 +53,7 @@ impl Dial for ClassicPeer {
     }
 }
 
+/// Its connections follow the transfer's cancel by themselves.
 struct ClassicSource {
     chunks: Chunks,
     layout: ChunkLayout,
@@ -61,13 +63,21 @@ struct ClassicSource {
 
 impl Source for ClassicSource {
     /// The dialect has no requests that wait behind others.
-    fn request(&mut self, _: ChunkIndex) -> Result<(), SourceError> {
+    fn ask(&mut self, _: &Ask) -> Result<(), SourceError> {
         Ok(())
     }
 
-    fn await_chunk(&mut self, index: ChunkIndex, _: Duration) -> Result<(), SourceError> {
+    fn answer(&mut self, to: &Ask, _: &Waits) -> Result<Answer, SourceError> {
+        let index = match to {
+            Ask::Chunk { number, .. } => self.layout.index(*number),
+            _ => None,
+        };
+        let Some(index) = index else {
+            let what = format!("{to:?} cannot be asked in the classic dialect");
+            return Err(SourceError::Misbehaved(WireError::Unexpected(what)));
+        };
         self.due = Some(index);
-        Ok(())
+        Ok(Answer::Bytes { len: self.layout.chunk_len(index), there: None, shared: false })
     }
 
     fn receive(&mut self, buffer: &mut [u8], _: Duration) -> Result<(), SourceError> {
@@ -87,15 +97,6 @@ impl Source for ClassicSource {
             copy_overlap(data, start, buffer, range.start);
             Ok(true)
         })
-    }
-
-    fn excuse(&mut self) -> SourceError {
-        SourceError::BadChunk
-    }
-
-    /// Its connections follow the transfer's cancel by themselves.
-    fn closer(&self) -> Option<Closer> {
-        None
     }
 }
 

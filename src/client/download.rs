@@ -311,8 +311,10 @@ fn fetch(
     progress: Progress,
 ) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
-    let (own, shared) =
-        (own_server(work, &found), found.holders.iter().any(|holder| holder.outline.shared));
+    let (own, shared) = (
+        own_server(work).filter(|_| found.classic.is_empty()),
+        found.holders.iter().any(|holder| holder.outline.shared),
+    );
     let sources = sources(work, found, &manifest);
     let bar = work.transfers.surroundings.audience.transfer(manifest.name().as_str());
     let came = came(&progress.snapshot());
@@ -328,28 +330,26 @@ fn fetch(
     watched(&bar, &progress, || {
         let (progress, observer, cancel) = (&progress, &observer, &work.cancel);
         let waits = work.waits;
-        let meet = |id: &PeerId| meet(work, id, &manifest);
-        let (root, caller) = (manifest.root(), &work.caller);
-        let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, root, shared });
-        let transfer = Fetch { part: &part, sources, progress, cancel, waits, observer, swarm };
+        let meet = |id: &PeerId| meet(work, id);
+        let caller = &work.caller;
+        let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, shared });
+        let transfer = Fetch { job: &part, sources, progress, cancel, waits, observer, swarm };
         transfer.run()?;
         Ok(part.complete()?)
     })?;
     Ok(progress.snapshot())
 }
 
-/// Our own server, when others might and may fetch from it while we download: one peer alone has
-/// the file, and the settings know us. With several sources nobody needs to.
-fn own_server<'a>(work: &Work<'a>, found: &Found) -> Option<&'a Peer> {
-    let alone = work.swarm && found.holders.len() == 1 && found.classic.is_empty();
-    work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| alone)
+/// Our own server, when others might and may fetch from it while we download: the settings know us.
+pub(super) fn own_server<'a>(work: &Work<'a>) -> Option<&'a Peer> {
+    work.topology.find(work.caller.identity.peer.as_ref()?).filter(|_| work.swarm)
 }
 
 /// The way to another peer that downloads the same, by our own settings.
-fn meet(work: &Work<'_>, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
+pub(super) fn meet(work: &Work<'_>, id: &PeerId) -> Option<Box<dyn Dial>> {
     let other =
         work.topology.find(id).filter(|_| work.caller.identity.peer.as_ref() != Some(id))?;
-    Some(Box::new(FramedPeer::member(other.clone(), work.caller.clone(), manifest)))
+    Some(Box::new(FramedPeer::new(other.clone(), work.caller.clone(), None)))
 }
 
 /// Does the work and shows meanwhile how far it is; unseen where there is no thread to show it.
@@ -381,7 +381,7 @@ fn sources(work: &Work<'_>, found: Found, manifest: &Manifest) -> Vec<Box<dyn Di
     let holders = found.holders.into_iter().map(|holder| (holder.peer, Some(holder.connection)));
     let late = found.late.into_iter().map(|peer| (peer, None));
     let framed = |(peer, connection)| -> Box<dyn Dial> {
-        Box::new(FramedPeer::new(peer, work.caller.clone(), manifest, connection))
+        Box::new(FramedPeer::new(peer, work.caller.clone(), connection))
     };
     holders.chain(late).map(framed).chain(classic).collect()
 }

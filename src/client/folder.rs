@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::done::{came, shares};
-use super::download::{status_of, watched};
+use super::download::{self, status_of, watched};
 use super::folding::{Got, Targets};
 use super::local::Several;
 use super::meaning::Tried;
@@ -14,14 +14,14 @@ use super::upload::{Failure, INTERRUPTED, wait_out};
 use super::work::Work;
 use super::{Bar, ExitStatus, folding, planned, shown};
 use crate::config;
-use crate::content::FileName;
+use crate::content::{ChunkLayout, FileName};
 use crate::content::{Selection, pattern};
 use crate::fetch::{
-    Event, FileError, FolderFetch, FolderOutcome, Outage, Progress, Snapshot, SourceError, Supply,
-    TransferError,
+    Dial, Event, FileError, FolderFetch, FolderOutcome, FramedPeer, Outage, Progress, Snapshot,
+    SourceError, Swarm, TransferError,
 };
-use crate::serve::offer::{FolderReport, offer_folder};
-use crate::serve::{Company, Responder};
+use crate::serve::offer::{FolderOffer, FolderReport, offer_folder};
+use crate::serve::{Company, Responder, handout};
 use crate::store::Store;
 use crate::threads;
 use crate::topology::{Peer, PeerId};
@@ -75,21 +75,28 @@ fn fetch(
     bar: &Bar,
 ) -> Result<FolderOutcome, TransferError> {
     let observer = |event: Event| bar.tell(&event);
-    let supplies =
-        work.peers.iter().map(|peer| Supply::dialled(peer.clone(), work.caller.clone())).collect();
+    let source = |peer: &Peer| -> Box<dyn Dial> {
+        Box::new(FramedPeer::new(peer.clone(), work.caller.clone(), None))
+    };
+    let sources = work.peers.iter().map(source).collect();
+    let meet = |id: &PeerId| download::meet(work, id);
+    let caller = &work.caller;
+    let own = download::own_server(work).filter(|_| work.to.is_none());
+    let swarm = own.map(|own| Swarm::Joined { meet: &meet, own, caller, shared: false });
     let fetch = FolderFetch {
         store,
         share,
         replace,
-        supplies,
         progress,
         cancel: &work.cancel,
         waits: work.waits,
         observer: &observer,
         renamed: renamed(work, share),
         dry_run: work.dry_run,
+        swarm,
+        unit_size: None,
     };
-    watched(bar, progress, || fetch.run())
+    watched(bar, progress, || fetch.run(sources))
 }
 
 /// The folder that is called otherwise here, and how.
@@ -218,7 +225,11 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
         return planned::upload_of_folder(work, shared, replace).then(tell_left_out(work, shared));
     }
     let told = Targets::of(work);
-    let give = |peer: &Peer| Upload { work, peer, shared, replace, told: &told }.run();
+    let company = Company::among(work.peers.iter().map(|peer| peer.id.to_string()).collect());
+    let offer = FolderOffer { share: &shared.share, replace, chunk_size: unit_size(work, shared) };
+    let give = |peer: &Peer| {
+        Upload { work, peer, shared, company: company.clone(), offer, told: &told }.run()
+    };
     let outcomes = threads::for_all(&work.peers, |peer| format!("upload-{}", peer.id), give);
     let outcomes = outcomes.into_iter().map(|outcome| outcome.unwrap_or(ExitStatus::Failed));
     let printed = told.end(&work.peers);
@@ -230,6 +241,16 @@ pub(super) fn upload(work: &Work<'_>, shared: &Several, replace: bool) -> ExitSt
         (ExitStatus::Success, left_out) => left_out.then(printed),
         (failed, _) => failed,
     }
+}
+
+/// How large units are where several targets fetch it together; 0 where they do not.
+fn unit_size(work: &Work<'_>, shared: &Several) -> u32 {
+    let members = work.peers.len();
+    if !work.swarm || members < 2 {
+        return 0;
+    }
+    let layout = shared.length().ok().and_then(|length| ChunkLayout::usual(length).ok());
+    layout.map_or(0, |layout| handout::chunk_size(&layout, members))
 }
 
 /// Says what could not be given; after the upload, for which the folder was listed, so that it is
@@ -259,7 +280,9 @@ struct Upload<'a> {
     work: &'a Work<'a>,
     peer: &'a Peer,
     shared: &'a Several,
-    replace: bool,
+    /// What the targets have been handed.
+    company: Company,
+    offer: FolderOffer<'a>,
     told: &'a Targets<'a>,
 }
 
@@ -310,7 +333,10 @@ impl Upload<'_> {
             };
             match self.offer_once(&mut progress) {
                 Ok(report) => return Ok(report),
-                Err(error) => wait_out(self.work, self.peer, &mut outage, error)?,
+                Err(error) => {
+                    self.company.lost(self.peer.id.as_str());
+                    wait_out(self.work, self.peer, &mut outage, error)?;
+                }
             }
         }
     }
@@ -319,9 +345,12 @@ impl Upload<'_> {
         let cancel = &self.work.cancel;
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
-        let mut responder = Responder::new(self.shared.store.clone(), Company::default());
-        let offered = (&self.shared.share, self.replace);
-        Ok(offer_folder(&mut connection, &mut responder, offered, progress)?)
+        let mut responder = Responder::new(self.shared.store.clone(), self.company.clone());
+        let report = offer_folder(&mut connection, &mut responder, self.offer, progress)?;
+        if report.failed == 0 && report.received == 0 {
+            self.company.whole(self.peer.id.as_str());
+        }
+        Ok(report)
     }
 
     fn tell(&self, report: &FolderReport, started: Instant) -> ExitStatus {

@@ -9,6 +9,7 @@ use super::text::quoted;
 use super::transfers::Transfers;
 use super::work::Work;
 use super::{ExitStatus, shown};
+use crate::config;
 use crate::content::FileName;
 use crate::content::pattern::{Selection, beneath, escaped, is_pattern};
 use crate::store::{self, ListQuery, Store, StoreError};
@@ -53,6 +54,23 @@ impl Several {
         }
         let whole = Share { except: Vec::new(), ..self.share.clone() };
         fits_anything(&self.store, &whole)
+    }
+
+    /// How many bytes all of it has.
+    pub(super) fn length(&self) -> Result<u64, StoreError> {
+        let Share { pattern, except, .. } = self.share.clone();
+        let limit = config::LIST_PAGE;
+        let mut query = ListQuery { pattern, except, limit, ..ListQuery::default() };
+        let mut length: u64 = 0;
+        loop {
+            let page = self.store.list(&query)?;
+            let lengths = page.entries.iter().map(|entry| entry.length);
+            length = lengths.fold(length, u64::saturating_add);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(length),
+            }
+        }
     }
 
     /// Puts all of it into a folder at the peers, and calls it `name` there, which only one folder

@@ -245,7 +245,11 @@ impl Upload<'_> {
         let mut connection = self.work.caller.connect(self.peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let mut responder = Responder::new(self.store.clone(), self.company.clone());
-        Ok(offer(&mut connection, &mut responder, self.offer, progress)?)
+        let offered = offer(&mut connection, &mut responder, self.offer, progress)?;
+        if offered == Offered::AlreadyThere {
+            self.company.whole(self.peer.id.as_str());
+        }
+        Ok(offered)
     }
 }
 
@@ -258,14 +262,13 @@ pub(super) fn wait_out(
     error: SourceError,
 ) -> Result<(), SourceError> {
     let audience = &work.transfers.surroundings.audience;
-    let reason = error.to_string();
     if !(outage.has_begun() || error.is_busy()) || work.waits.outage.is_zero() {
         return Err(error);
     }
     let pause = match outage.failed(error, true, Instant::now()) {
         Verdict::Lost(error) => return Err(error),
-        Verdict::Again(pause) => pause,
-        Verdict::Wait(pause) => {
+        Verdict::Again(pause, _) => pause,
+        Verdict::Wait(pause, reason) => {
             audience.note(&format!("{}: waiting for it: {}", peer.id, shown(&reason)));
             pause
         }

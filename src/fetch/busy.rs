@@ -22,11 +22,10 @@ pub fn while_busy<T>(
             Err(error) if error.is_busy() => error,
             ended => return ended,
         };
-        let reason = error.to_string();
         let pause = match outage.failed(error, true, Instant::now()) {
             Verdict::Lost(error) => return Err(error),
-            Verdict::Again(pause) => pause,
-            Verdict::Wait(pause) => {
+            Verdict::Again(pause, _) => pause,
+            Verdict::Wait(pause, reason) => {
                 tell(&reason);
                 pause
             }

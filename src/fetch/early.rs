@@ -7,11 +7,12 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::engine::{Fetch, Sink};
+use super::engine::Fetch;
 use super::framed::{Caller, FramedPeer};
+use super::job::file::Unhashed;
 use super::outage::Waits;
 use super::progress::{Progress, Snapshot};
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName};
+use crate::content::FileName;
 use crate::store::{EarlyPart, StoreError};
 use crate::topology::Peer;
 use crate::transport::Cancel;
@@ -79,16 +80,12 @@ impl<'a> Early<'a> {
             self.begun.get_or_init(|| Begun { part, progress: Progress::new(length) });
         let left = part.left().iter().map(|index| part.layout().chunk_len(index) as u64).sum();
         progress.resume(left);
-        let source = FramedPeer::hashing(
-            peer.clone(),
-            self.caller.clone(),
-            self.name.clone(),
-            *part.layout(),
-        );
+        let source = FramedPeer::new(peer.clone(), self.caller.clone(), None);
+        let job = &Unhashed { part, name: self.name };
         let (waits, observer) = (self.waits, &|_| ());
         let sources: Vec<Box<dyn super::Dial>> = vec![Box::new(source)];
         if let Err(error) =
-            (Fetch { part, sources, progress, cancel, waits, observer, swarm: None }).run()
+            (Fetch { job, sources, progress, cancel, waits, observer, swarm: None }).run()
         {
             log::debug!("{} came early up to {} bytes: {error}", self.name, progress.done());
         }
@@ -104,19 +101,5 @@ impl<'a> Early<'a> {
     /// What came, if anything was begun.
     pub fn into_begun(self) -> Option<Begun> {
         self.begun.into_inner()
-    }
-}
-
-impl Sink for EarlyPart {
-    fn layout(&self) -> &ChunkLayout {
-        self.layout()
-    }
-
-    fn have(&self) -> ChunkSet {
-        self.left().clone()
-    }
-
-    fn put(&self, index: ChunkIndex, bytes: &[u8]) -> Result<bool, StoreError> {
-        self.write(index, bytes).map(|()| true)
     }
 }

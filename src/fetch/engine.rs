@@ -1,28 +1,33 @@
 //! The engine: one thread a source asks and reads, a few verify and write.
 //!
-//! How a chunk travels: a worker leases it from the ledger, sends the request, and later reads the
-//! answer into a buffer from a fixed set; the buffer goes through a bounded channel to a verify
-//! thread, which proves it and writes it into the part file; the ledger is told, and the buffer
-//! goes back to the set. So what is in memory is bounded by the number of buffers, and when the
-//! disk is slower than the sources the workers wait for buffers and stop asking.
+//! How a unit travels: a worker asks the plan what to do with its source, sends the request, and
+//! later reads the answer into a buffer from a fixed set; the buffer goes through a bounded channel
+//! to a verify thread, which has the job prove and keep it; the plan is told, and the buffer goes
+//! back to the set. So what is in memory is bounded by the number of buffers, two for each verify
+//! thread and one for each source; when the disk is slower than the sources, the workers wait for
+//! buffers and stop asking.
+//!
+//! All sources come in by one door: the loop of the thread that called, which alone starts threads
+//! (`door`). Whoever learns of another peer says so there.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, Scope};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
-use super::late::Late;
-use super::ledger::{Ledger, SourceId};
+use super::buffers::{Buffer, Buffers};
+use super::course::Advice;
+use super::door::{Arrival, Late};
+use super::job::{Came, Cut, Job, Learnt, Put};
+use super::ledger::{SourceId, Unit};
 use super::outage::Waits;
+use super::plan::{Plan, Together};
 use super::progress::{Counter, Event, Progress};
 use super::source::{Dial, SourceError};
 use super::swarm::Swarm;
-use super::worker::{Role, Worker};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
-use crate::store::{PartFile, StoreError};
+use crate::locks::lock;
+use crate::store::StoreError;
 use crate::threads;
 use crate::topology::PeerId;
 use crate::transport::Cancel;
@@ -60,72 +65,10 @@ fn list(reasons: &[(PeerId, SourceError)]) -> String {
     lines.join("; ")
 }
 
-/// What chunks are fetched for.
-pub trait Sink: Sync {
-    /// How it is cut.
-    fn layout(&self) -> &ChunkLayout;
-
-    /// The chunks that need not be fetched.
-    fn have(&self) -> ChunkSet;
-
-    /// Takes the bytes of a chunk, unless they are not what they should be (`false`). Many threads
-    /// may call it at once.
-    fn put(&self, index: ChunkIndex, bytes: &[u8]) -> Result<bool, StoreError>;
-
-    /// Notes that a chunk was given to us before anybody else, so that others wait for it at us.
-    fn own(&self, _index: ChunkIndex) {}
-
-    /// Whether the chunks of our own reach our readers about as fast as we receive them.
-    fn keeps_up(&self) -> bool {
-        true
-    }
-
-    /// Says whether readers may wait for chunks that are not here.
-    fn expects_more(&self, _more: bool) {}
-
-    /// Which peers asked what is here since this was called last.
-    fn take_askers(&self) -> BTreeSet<String> {
-        BTreeSet::new()
-    }
-}
-
-impl Sink for PartFile {
-    fn layout(&self) -> &ChunkLayout {
-        self.manifest().layout()
-    }
-
-    fn have(&self) -> ChunkSet {
-        self.have()
-    }
-
-    fn put(&self, index: ChunkIndex, bytes: &[u8]) -> Result<bool, StoreError> {
-        match self.manifest().verify(index, bytes) {
-            Ok(chunk) => self.write(&chunk).map(|()| true),
-            Err(_) => Ok(false),
-        }
-    }
-
-    fn own(&self, index: ChunkIndex) {
-        self.own(index);
-    }
-
-    fn keeps_up(&self) -> bool {
-        self.keeps_up()
-    }
-
-    fn expects_more(&self, more: bool) {
-        self.expects_more(more);
-    }
-
-    fn take_askers(&self) -> BTreeSet<String> {
-        self.take_askers()
-    }
-}
-
 /// All that one transfer needs.
 pub struct Fetch<'a> {
     /// What is received, and where.
-    pub part: &'a dyn Sink,
+    pub job: &'a dyn Job,
     /// Who may be asked, in the order of [`Progress`].
     pub sources: Vec<Box<dyn Dial + 'a>>,
     /// Is kept up to date.
@@ -136,77 +79,73 @@ pub struct Fetch<'a> {
     pub waits: Waits,
     /// Is told what happens.
     pub observer: &'a (dyn Fn(Event) + Sync),
-    /// Whether the first source hands its chunks out to several peers that fetch together.
+    /// Whether sources hand units out to several peers that fetch together, or may turn out to.
     pub swarm: Option<Swarm<'a>>,
 }
 
 impl Fetch<'_> {
-    /// Fetches all that the part file lacks; returns when every chunk is verified and written, or
-    /// when that cannot be.
-    pub fn run(self) -> Result<(), TransferError> {
+    /// Fetches all that is missing; returns when every unit is verified and kept, or when that
+    /// cannot be. Gives the sources that were lost on the way.
+    pub fn run(self) -> Result<Vec<(PeerId, SourceError)>, TransferError> {
         self.run_with(&never())
     }
 
-    /// The same; further sources may come while it is under way.
-    pub fn run_with(self, late: &Receiver<Late>) -> Result<(), TransferError> {
-        let layout = *self.part.layout();
-        let have = self.part.have();
-        if have.is_full() {
-            return Ok(());
+    /// [`Self::run`], with further sources that may come while it is under way.
+    pub fn run_with(
+        self,
+        late: &Receiver<Late>,
+    ) -> Result<Vec<(PeerId, SourceError)>, TransferError> {
+        let together = self.swarm.map_or(Together::Never, Swarm::together);
+        let units = self.job.units();
+        let missing = units.iter().filter(|unit| !unit.done).count();
+        let mut plan = Plan::new(units, self.job.called().map(|(_, layout)| layout), together);
+        if self.job.grows() {
+            plan.ledger.grow(together == Together::Given);
+        }
+        if plan.ledger.is_complete() {
+            return Ok(Vec::new());
         }
         let (cancel, _registration) = self.cancel.child();
-        let verifiers = verifiers(layout.count() - have.len());
-        let buffers = Buffers::new(2 * verifiers);
+        let verifiers = if self.job.grows() { verifiers(usize::MAX) } else { verifiers(missing) };
         let (filled, to_verify) = bounded(2 * verifiers);
+        let (arrive, arrivals) = unbounded();
         let engine = Engine {
-            ledger: Mutex::new(Ledger::new(&layout, &have)),
+            plan: Mutex::new(plan),
             changed: Condvar::new(),
-            layout,
-            part: self.part,
+            job: self.job,
             cancel,
             waits: self.waits,
-            buffers,
+            buffers: Buffers::new(2 * verifiers),
             progress: self.progress,
             observer: self.observer,
             swarm: self.swarm,
-            served: OnceLock::new(),
-            members: Mutex::default(),
-            heard_of: Mutex::default(),
-            origins: AtomicUsize::new(self.sources.len()),
-            working: AtomicUsize::new(0),
-            left: unbounded(),
+            arrive,
             losses: Mutex::default(),
             fatal: Mutex::default(),
         };
         thread::scope(|scope| {
             engine.start_verifiers(scope, verifiers, &to_verify);
-            for (slot, dial) in self.sources.into_iter().enumerate() {
-                let role = Role::of(slot, self.swarm);
-                Worker::start(&engine, (role, dial), &filled, scope);
-            }
             drop(to_verify);
-            engine.admit(late, &filled, scope);
-            drop(filled);
+            engine.stand_at_the_door(self.sources, (&arrivals, late), filled, scope);
         });
         engine.outcome(self.cancel)
     }
 }
 
-/// Threads that verify and write: one a core, and no more than there are chunks.
-fn verifiers(chunks: u32) -> usize {
-    if chunks <= 1 {
+/// Threads that verify and write: one a core, and no more than there are units.
+fn verifiers(units: usize) -> usize {
+    if units <= 1 {
         return 1;
     }
-    config::cores().min(config::MAX_VERIFIERS).min(chunks as usize)
+    config::cores().min(config::MAX_VERIFIERS).min(units)
 }
 
 /// What all threads of one transfer share.
 pub(super) struct Engine<'a> {
-    pub(super) layout: ChunkLayout,
-    pub(super) part: &'a dyn Sink,
-    pub(super) ledger: Mutex<Ledger>,
-    /// The ledger has news for sources with nothing to do.
+    pub(super) plan: Mutex<Plan>,
+    /// The plan has news for sources with nothing to do.
     pub(super) changed: Condvar,
+    pub(super) job: &'a dyn Job,
     /// Ends this transfer: it is complete, or it failed, or the user said so.
     pub(super) cancel: Cancel,
     pub(super) waits: Waits,
@@ -214,59 +153,20 @@ pub(super) struct Engine<'a> {
     pub(super) progress: &'a Progress,
     pub(super) observer: &'a (dyn Fn(Event) + Sync),
     pub(super) swarm: Option<Swarm<'a>>,
-    /// Whether others can fetch from us, once that was tried.
-    pub(super) served: OnceLock<bool>,
-    /// The members of the swarm that we know of.
-    pub(super) members: Mutex<HashMap<PeerId, Option<SourceId>>>,
-    /// Members that have nothing for us yet, as far as we know.
-    pub(super) heard_of: Mutex<HashSet<PeerId>>,
-    /// Sources that are no members and not lost.
-    pub(super) origins: AtomicUsize,
-    /// Workers that have not left yet.
-    pub(super) working: AtomicUsize,
-    /// Somebody says here that a worker has left.
-    pub(super) left: (Sender<()>, Receiver<()>),
+    /// Where it is said who is to be met, and who has left.
+    pub(super) arrive: Sender<Arrival>,
     pub(super) losses: Mutex<Vec<(PeerId, SourceError)>>,
     fatal: Mutex<Option<TransferError>>,
 }
 
-/// A number of buffers that grows only with the sources, each made when first needed.
-pub(super) struct Buffers {
-    give: Sender<Vec<u8>>,
-    take: Receiver<Vec<u8>>,
-}
-
-impl Buffers {
-    fn new(count: usize) -> Self {
-        let (give, take) = unbounded();
-        let buffers = Self { give, take };
-        (0..count).for_each(|_| buffers.add_one());
-        buffers
-    }
-
-    /// One more source may hold one.
-    pub(super) fn add_one(&self) {
-        self.give(Vec::new());
-    }
-
-    pub(super) fn take(&self, len: usize) -> Vec<u8> {
-        let mut buffer = self.take.recv().unwrap_or_default();
-        if buffer.len() < len {
-            buffer.resize(len, 0);
-        }
-        buffer
-    }
-
-    pub(super) fn give(&self, buffer: Vec<u8>) {
-        // Both ends live as long as this.
-        let _ = self.give.send(buffer);
-    }
-}
-
-/// A chunk as it came, not proven yet.
+/// A unit as it came, not proven yet.
 pub(super) struct Arrived {
-    pub(super) index: ChunkIndex,
-    pub(super) buffer: Vec<u8>,
+    pub(super) unit: Unit,
+    pub(super) source: SourceId,
+    pub(super) buffer: Buffer,
+    pub(super) len: usize,
+    /// See [`Came`].
+    pub(super) there: Option<Vec<bool>>,
     /// Whose it is.
     pub(super) counter: Arc<Counter>,
     /// Whether we were handed it before anybody else.
@@ -274,17 +174,15 @@ pub(super) struct Arrived {
     pub(super) bad: Sender<()>,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Engine<'_> {
+impl<'a> Engine<'a> {
     fn start_verifiers<'scope, 'env>(
         &'scope self,
         scope: &'scope Scope<'scope, 'env>,
         count: usize,
         to_verify: &Receiver<Arrived>,
-    ) {
+    ) where
+        'a: 'scope,
+    {
         for number in 0..count {
             let to_verify = to_verify.clone();
             let work = move || to_verify.iter().for_each(|arrived| self.verify(arrived));
@@ -297,74 +195,148 @@ impl Engine<'_> {
     }
 
     fn verify(&self, arrived: Arrived) {
-        let Arrived { index, buffer, counter, own, bad } = arrived;
-        let len = self.layout.chunk_len(index);
+        let Arrived { unit, source, buffer, len, there, counter, own, bad } = arrived;
+        let name = lock(&self.plan).ledger.name(unit);
         if own {
             // Before anybody can be sent it, so that everybody who is gets counted.
-            self.part.own(index);
+            self.job.own(name);
         }
-        match self.part.put(index, buffer.get(..len).unwrap_or_default()) {
-            Ok(true) => self.complete(index, &counter, len),
+        let there = there.as_deref();
+        let came = Came { unit: name, source, handed: own, there, bytes: buffer.bytes(len) };
+        match self.job.put(&came) {
+            Ok(Put::Good) => self.complete(unit, &counter, len, Vec::new()),
+            Ok(Put::Rest(rest)) => self.complete(unit, &counter, len, rest),
             Err(error) => self.fail(error.into()),
-            Ok(false) => {
-                lock(&self.ledger).give_back(index);
+            Ok(put @ (Put::Bad | Put::TooEarly)) => {
+                lock(&self.plan).ledger.give_back(unit);
                 self.changed.notify_all();
-                // A worker that has left already needs no word.
-                let _ = bad.try_send(());
+                if matches!(put, Put::Bad) {
+                    // A worker that has left already needs no word.
+                    let _ = bad.try_send(());
+                }
             }
         }
         self.buffers.give(buffer);
     }
 
-    fn complete(&self, index: ChunkIndex, counter: &Counter, len: usize) {
-        let (first, complete) = {
-            let mut ledger = lock(&self.ledger);
-            (ledger.complete(index), ledger.is_complete())
+    fn complete(
+        &self,
+        unit: Unit,
+        counter: &Counter,
+        len: usize,
+        rest: Vec<super::ledger::NewUnit>,
+    ) {
+        let (first, complete, grew) = {
+            let mut plan = lock(&self.plan);
+            let grew = !rest.is_empty();
+            plan.ledger.add(rest);
+            (plan.ledger.complete(unit), plan.ledger.is_complete(), grew)
         };
         if first {
             counter.add(len as u64);
         }
         if complete {
             self.end();
+        } else if grew {
+            self.changed.notify_all();
+        }
+    }
+
+    /// The job has learnt something.
+    pub(super) fn learn(&self, learnt: Learnt) {
+        if let Some(error) = learnt.fatal {
+            return self.fail(error.into());
+        }
+        let complete = {
+            let mut plan = lock(&self.plan);
+            plan.ledger.add(learnt.units);
+            if learnt.whole {
+                plan.ledger.is_whole();
+            }
+            plan.ledger.is_complete()
+        };
+        learnt.events.into_iter().for_each(self.observer);
+        match complete {
+            true => self.end(),
+            false => self.changed.notify_all(),
+        }
+    }
+
+    /// Cuts what is missing into units that others have too, where that is of use and possible now.
+    pub(super) fn cut_if_due(&self) {
+        let mut plan = lock(&self.plan);
+        if !plan.may_cut() {
+            return;
+        }
+        // The lock is kept meanwhile: what is cut anew must not be leased.
+        match self.job.cut(&plan.ledger.in_flight()) {
+            Cut::NotYet => return,
+            Cut::First(units) => {
+                plan.ledger.add(units);
+            }
+            Cut::Never => plan.stays_alone(),
+            Cut::Into(units, layout) => plan.cut(units, layout),
+        }
+        let (complete, errands) = (plan.ledger.is_complete(), plan.take_errands());
+        drop(plan);
+        self.send_on_errands(errands);
+        match complete {
+            true => self.end(),
+            false => self.changed.notify_all(),
+        }
+    }
+
+    /// What a source of everything is at first.
+    pub(super) fn advice(&self) -> Advice {
+        match self.swarm {
+            None => Advice::Never,
+            Some(Swarm::Given(_)) => Advice::Cutting,
+            Some(Swarm::Joined { .. }) => Advice::Alone,
         }
     }
 
     /// A source is of no use any more.
-    pub(super) fn lose(&self, peer: PeerId, error: SourceError) {
+    pub(super) fn lose(&self, peer: PeerId, error: SourceError, quiet: bool) {
         let reason = error.to_string();
         lock(&self.losses).push((peer.clone(), error));
-        (self.observer)(Event::SourceLost { peer, reason });
+        if !quiet {
+            (self.observer)(Event::SourceLost { peer, reason });
+        }
     }
 
-    fn fail(&self, error: TransferError) {
+    pub(super) fn fail(&self, error: TransferError) {
         lock(&self.fatal).get_or_insert(error);
         self.end();
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.cancel.cancel();
         self.changed.notify_all();
+    }
+
+    pub(super) fn end_if_complete(&self) {
+        if lock(&self.plan).ledger.is_complete() {
+            self.end();
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.cancel.is_cancelled()
     }
 
-    fn outcome(self, user: &Cancel) -> Result<(), TransferError> {
+    fn outcome(self, user: &Cancel) -> Result<Vec<(PeerId, SourceError)>, TransferError> {
         if let Some(fatal) = lock(&self.fatal).take() {
             return Err(fatal);
         }
-        if lock(&self.ledger).is_complete() {
-            return Ok(());
+        let plan = lock(&self.plan);
+        let reasons = std::mem::take(&mut *lock(&self.losses));
+        if plan.ledger.is_complete() {
+            return Ok(reasons);
         }
         if user.is_cancelled() {
             return Err(TransferError::Interrupted);
         }
-        let (missing, of) = (lock(&self.ledger).lacks(), self.layout.count());
-        Err(TransferError::Incomplete {
-            missing,
-            of,
-            reasons: std::mem::take(&mut lock(&self.losses)),
-        })
+        let (missing, of) = plan.ledger.lacks();
+        Err(TransferError::Incomplete { missing: missing as u32, of: of as u32, reasons })
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of a source while it is in use, beside its chunks: above all, what members of a
+//! What is known of a source while it is in use, beside its units: above all, what members of a
 //! swarm that lost their origin know of one another.
 
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::transport::Pace;
 pub(super) struct Exchange {
     /// When it was asked last what it has.
     pub(super) looked: Option<Instant>,
-    /// How many chunks it had then.
+    /// How many units it had then.
     pub(super) known: u32,
     /// When it had something new last.
     pub(super) news: Instant,
@@ -37,13 +37,9 @@ impl Exchange {
         let what = "the chunks that it is asked for";
         self.pace.check().map_err(|_| SourceError::Idles { what, after: self.idling })
     }
-    /// The bytes that the transfer had at its last word.
-    pub(super) fn done(&self) -> u64 {
-        self.last.0
-    }
 
-    /// A chunk came.
-    pub(super) fn came(&mut self) {
-        self.news = Instant::now();
+    /// A unit came, or it has something new.
+    pub(super) fn came(&mut self, now: Instant) {
+        self.news = now;
     }
 }

@@ -61,19 +61,6 @@ impl Outline {
     }
 }
 
-/// A file's whole manifest over a connection that is open, and what the file has beside its
-/// content.
-pub(super) fn manifest_over(
-    connection: &mut Framed,
-    subject: &Subject,
-    (waits, hashing): (Waits, &dyn Fn(u64, u64)),
-) -> Result<(Manifest, Attributes), SourceError> {
-    let meanwhile = Meanwhile { begins: &|_| (), goes_on: &|| (), note: hashing, waits };
-    let mut outline = describe(connection, subject, u32::MAX, &meanwhile)?;
-    let digests = outline.digests.take().ok_or_else(|| misbehaved("a manifest without digests"))?;
-    Ok((outline.proven(digests)?, outline.attributes))
-}
-
 impl Holder {
     /// The whole manifest, proven; asks for the digests where they did not come along.
     pub fn manifest(&mut self) -> Result<Manifest, SourceError> {
@@ -204,11 +191,10 @@ impl Find<'_> {
             if !locked(&outage).has_begun() {
                 return Err(error);
             }
-            let reason = error.to_string();
             let pause = match locked(&outage).failed(error, true, Instant::now()) {
                 Verdict::Lost(error) => return Err(error),
-                Verdict::Again(pause) => pause,
-                Verdict::Wait(pause) => {
+                Verdict::Again(pause, _) => pause,
+                Verdict::Wait(pause, reason) => {
                     (self.observer)(Event::Waiting { peer: peer.id.clone(), reason });
                     pause
                 }

@@ -1,59 +1,37 @@
-//! Sources of the framed dialect, and what is said to them.
+//! Sources of the framed dialect: one connection, whoever opened it.
+//!
+//! A peer that we connect to can be connected to again. One that offered something is reached over
+//! the connection that its offer came on, once, and is told now and then how far we are.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::source::{Dial, Handed, Next, Source, SourceError, misbehaved};
+use super::outage::Waits;
+use super::source::{Answer, Ask, Dial, Handed, Source, SourceError, misbehaved};
 use crate::config;
 use crate::connection::{Framed, Identity};
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName, Manifest, Root};
+use crate::content::{ChunkLayout, ChunkSet, Digest, Root};
 use crate::topology::{Peer, PeerId};
 use crate::transport::{Cancel, Closer, Network};
-use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
+use crate::wire::{ErrorCode, Refusal, Report, Request, Response};
+
+/// Tells how far a transfer is.
+pub(super) type Tell<'a> = &'a (dyn Fn() -> Report + Sync);
 
 /// A peer of the framed dialect that we connect to.
 pub struct FramedPeer {
     peer: Peer,
     caller: Caller,
-    wanted: Wanted,
-    layout: ChunkLayout,
-    /// A connection that is already open.
+    /// The connection in use, or one to begin with.
     connection: Option<Framed>,
-    /// Whether it was connected to before.
+    /// Whether it was used before.
     again: bool,
 }
 
-/// How chunks are asked for.
-#[derive(Clone)]
-enum Wanted {
-    /// Those of a content; the answer may wait so many milliseconds.
-    Content(Root, u32),
-    /// Those of a file that is still being hashed.
-    Named(FileName),
-}
-
 impl FramedPeer {
-    /// Will fetch the content of `manifest` from `peer`; `connection` is used first where one is
-    /// open already.
-    pub fn new(
-        peer: Peer,
-        caller: Caller,
-        manifest: &Manifest,
-        connection: Option<Framed>,
-    ) -> Self {
-        let wanted = Wanted::Content(manifest.root(), 0);
-        Self { peer, caller, wanted, layout: *manifest.layout(), connection, again: false }
-    }
-
-    /// Answers may wait for chunks that the peer is still receiving itself.
-    pub fn member(peer: Peer, caller: Caller, manifest: &Manifest) -> Self {
-        let wanted = Wanted::Content(manifest.root(), config::MEMBER_WAIT_MS);
-        Self { wanted, ..Self::new(peer, caller, manifest, None) }
-    }
-
-    /// Will fetch a file that `peer` is still hashing.
-    pub fn hashing(peer: Peer, caller: Caller, name: FileName, layout: ChunkLayout) -> Self {
-        Self { peer, caller, wanted: Wanted::Named(name), layout, connection: None, again: false }
+    /// Will fetch from `peer`; `connection` is used first where one is open already.
+    pub fn new(peer: Peer, caller: Caller, connection: Option<Framed>) -> Self {
+        Self { peer, caller, connection, again: false }
     }
 }
 
@@ -81,90 +59,192 @@ impl Dial for FramedPeer {
     }
 
     fn dial(&mut self, cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
-        let mut connection = match self.connection.take() {
+        let again = std::mem::replace(&mut self.again, true);
+        let mut connection = match self.connection.take().filter(|_| !again) {
             Some(connection) => connection,
             None => self.caller.connect(&self.peer, cancel)?,
         };
-        let closer = Some(connection.closer());
-        if std::mem::replace(&mut self.again, true) {
+        if again {
             // Back it is when it has greeted, not when it has turned us away.
             let _registration = cancel.closes(connection.closer());
             connection.introduce()?;
         }
-        let (wanted, layout) = (self.wanted.clone(), self.layout);
-        Ok(Box::new(FramedSource { connection, wanted, layout, closer, shared: false }))
+        let closer = Some(connection.closer());
+        let connection = self.connection.insert(connection);
+        Ok(Box::new(FramedSource { connection, closer, reporter: None }))
     }
 }
 
-/// A source over a connection of its own.
-struct FramedSource {
-    connection: Framed,
-    wanted: Wanted,
-    layout: ChunkLayout,
+/// A peer that is asked over a connection.
+pub(super) struct FramedSource<'a> {
+    connection: &'a mut Framed,
     closer: Option<Closer>,
-    shared: bool,
+    reporter: Option<Reporter<'a>>,
 }
 
-impl Source for FramedSource {
-    fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
-        match &self.wanted {
-            Wanted::Content(root, wait_ms) => {
-                request_chunk(&mut self.connection, *root, &self.layout, (index, *wait_ms))
+/// Tells the other side now and then how far we are.
+struct Reporter<'a> {
+    tell: Tell<'a>,
+    told: Instant,
+}
+
+impl<'a> FramedSource<'a> {
+    /// The other side of a connection that goes on afterwards, and is told how far we are.
+    pub(super) fn turned(connection: &'a mut Framed, tell: Tell<'a>) -> Self {
+        let reporter = Some(Reporter { tell, told: Instant::now() });
+        Self { connection, closer: None, reporter }
+    }
+
+    fn send(&mut self, request: &Request, payload: &[u8]) -> Result<(), SourceError> {
+        Ok(self.connection.send(request, payload)?)
+    }
+
+    fn handed(
+        &self,
+        response: Response,
+        len: usize,
+        to: &ChunkLayout,
+    ) -> Result<Handed, SourceError> {
+        let Response::Handed { chunk, handed, whole, seen, all } = response else {
+            return Err(misbehaved(format!("{response:?} in answer to next")));
+        };
+        let index = |number: u32| {
+            let wrong = || misbehaved(format!("chunk {number} of {}", to.count()));
+            to.index(number).ok_or_else(wrong)
+        };
+        let named = |id: String| -> Result<PeerId, SourceError> { id.parse().map_err(misbehaved) };
+        let other = |(peer, chunks): (String, Vec<u32>)| {
+            Ok((named(peer)?, chunks.into_iter().map(index).collect::<Result<_, SourceError>>()?))
+        };
+        Ok(Handed {
+            unit: chunk.map(index).transpose()?,
+            len,
+            others: handed.into_iter().map(other).collect::<Result<_, SourceError>>()?,
+            whole: whole.into_iter().map(named).collect::<Result<_, SourceError>>()?,
+            seen,
+            all,
+        })
+    }
+}
+
+impl Source for FramedSource<'_> {
+    fn ask(&mut self, ask: &Ask) -> Result<(), SourceError> {
+        self.idle()?;
+        match ask {
+            Ask::Chunk { root, number, chunk_size, wait_ms, .. } => {
+                let (root, chunk, chunk_size, wait_ms) = (*root, *number, *chunk_size, *wait_ms);
+                self.send(&Request::Read { root, chunk, chunk_size, wait_ms }, &[])
             }
-            Wanted::Named(name) => {
-                let (chunk, chunk_size) = (index.get(), self.layout.chunk_size());
-                let request = Request::ReadNamed { name: name.clone(), chunk, chunk_size };
-                Ok(self.connection.send(&request, &[])?)
+            Ask::Named { name, number, chunk_size, .. } => {
+                let (name, chunk, chunk_size) = (name.clone(), *number, *chunk_size);
+                self.send(&Request::ReadNamed { name, chunk, chunk_size }, &[])
             }
+            Ask::Files(files) => {
+                let roots: Vec<Digest> = files.iter().map(|file| file.root.0).collect();
+                self.send(&Request::Gather, &Digest::join(&roots))
+            }
+            Ask::Advice { root, layout, seen, unit, have } => {
+                let (root, chunk_size) = (*root, layout.chunk_size());
+                let request = Request::Next { root, chunk_size, seen: *seen, want: *unit };
+                self.send(&request, have.as_ref().map_or(&[], ChunkSet::as_bytes))
+            }
+            Ask::Small(request) => self.send(request, &[]),
         }
     }
 
-    fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
-        self.shared = await_chunk(&mut self.connection, index, stall)?;
-        Ok(())
-    }
-
-    fn is_shared(&self) -> bool {
-        self.shared
+    fn answer(&mut self, to: &Ask, waits: &Waits) -> Result<Answer, SourceError> {
+        let head = self.connection.answer(patience(to, waits))?;
+        let payload = head.payload as usize;
+        match (to, head.message) {
+            // What it is is for those to say who asked.
+            (Ask::Small(_), message @ (Response::Manifest { .. } | Response::Listing { .. })) => {
+                let payload = self.connection.take_payload()?;
+                Ok(Answer::Small(Box::new(message), payload))
+            }
+            (_, Response::Error(Refusal { code: ErrorCode::NotYet, .. })) => Ok(Answer::NotYet),
+            (Ask::Small(request), Response::Error(refusal)) if may_refuse(request) => {
+                Ok(Answer::Small(Box::new(Response::Error(refusal)), Vec::new()))
+            }
+            (_, Response::Error(refusal)) => Err(refusal.into()),
+            (
+                Ask::Chunk { number, len, .. } | Ask::Named { number, len, .. },
+                Response::Chunk { chunk, shared },
+            ) if chunk == *number => {
+                if payload != *len {
+                    let what = format!("{payload} bytes of chunk {chunk}, which has {len}");
+                    return Err(misbehaved(what));
+                }
+                Ok(Answer::Bytes { len: payload, there: None, shared })
+            }
+            (Ask::Files(files), Response::Gathered { lengths, shared }) => {
+                if lengths.len() != files.len() {
+                    let what = format!("{} lengths for {} files", lengths.len(), files.len());
+                    return Err(misbehaved(what));
+                }
+                let mut sum: u64 = 0;
+                for (file, length) in files.iter().zip(&lengths) {
+                    let Some(length) = length.map(u64::from) else { continue };
+                    if length != file.length {
+                        return Err(misbehaved("a file of another length than it was listed with"));
+                    }
+                    sum = sum.saturating_add(length);
+                }
+                if sum != payload as u64 {
+                    let what = format!("{payload} bytes of files that are {sum} bytes long");
+                    return Err(misbehaved(what));
+                }
+                let there = Some(lengths.iter().map(Option::is_some).collect());
+                Ok(Answer::Bytes { len: payload, there, shared })
+            }
+            (Ask::Advice { layout, .. }, message) => {
+                Ok(Answer::Handed(self.handed(message, payload, layout)?))
+            }
+            (Ask::Small(_), message) => {
+                Ok(Answer::Small(Box::new(message), self.connection.take_payload()?))
+            }
+            (ask, message) => Err(misbehaved(format!("{message:?} in answer to {ask:?}"))),
+        }
     }
 
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
         Ok(self.connection.read_payload(buffer, stall)?)
     }
 
-    fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
-        match &self.wanted {
-            Wanted::Content(root, _) => {
-                request_next(&mut self.connection, *root, &self.layout, next)
-            }
-            Wanted::Named(_) => {
-                Err(misbehaved("nothing is handed out of what is still being hashed"))
+    /// Asks what the source has, behind the answers that are still to come.
+    fn excuse(&mut self, root: Option<Root>) -> SourceError {
+        let Some(root) = root else { return SourceError::BadChunk };
+        if self.send(&Request::Have { root, chunk_size: 0 }, &[]).is_err() {
+            return SourceError::BadChunk;
+        }
+        // Chunks without end are no excuse.
+        let deadline = Instant::now() + config::ANSWER_TIMEOUT;
+        loop {
+            match self.connection.answer(config::ANSWER_TIMEOUT).map(|head| head.message) {
+                Ok(Response::Chunk { .. } | Response::Gathered { .. })
+                    if Instant::now() < deadline => {}
+                Ok(Response::Error(Refusal {
+                    code: ErrorCode::Changed | ErrorCode::NotFound,
+                    ..
+                })) => {
+                    return SourceError::Changed;
+                }
+                _ => return SourceError::BadChunk,
             }
         }
     }
 
-    fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
-        await_next(&mut self.connection, &self.layout, stall)
+    fn idle(&mut self) -> Result<(), SourceError> {
+        let Some(reporter) = &mut self.reporter else { return Ok(()) };
+        if reporter.told.elapsed() < config::REPORT_INTERVAL {
+            return Ok(());
+        }
+        reporter.told = Instant::now();
+        let report = (reporter.tell)();
+        self.send(&Request::Report { report }, &[])
     }
 
-    fn has(&mut self, stall: Duration) -> Result<Option<ChunkSet>, SourceError> {
-        let Wanted::Content(root, _) = self.wanted else { return Ok(None) };
-        let request = Request::Have { root, chunk_size: self.layout.chunk_size() };
-        self.connection.send(&request, &[])?;
-        match self.connection.answer(stall)?.message {
-            Response::Have => {
-                Ok(ChunkSet::from_bytes(&self.layout, &self.connection.take_payload()?))
-            }
-            Response::Error(refusal) => Err(refusal.into()),
-            other => Err(misbehaved(format!("{other:?} in answer to have"))),
-        }
-    }
-
-    fn excuse(&mut self) -> SourceError {
-        match &self.wanted {
-            Wanted::Content(root, _) => ask_excuse(&mut self.connection, *root),
-            Wanted::Named(_) => SourceError::BadChunk,
-        }
+    fn round_trip(&self) -> Option<Duration> {
+        self.connection.round_trip()
     }
 
     fn closer(&self) -> Option<Closer> {
@@ -172,88 +252,18 @@ impl Source for FramedSource {
     }
 }
 
-/// Sends the request for one chunk, which may wait at the other side for so many milliseconds.
-pub(super) fn request_chunk(
-    connection: &mut Framed,
-    root: Root,
-    layout: &ChunkLayout,
-    (index, wait_ms): (ChunkIndex, u32),
-) -> Result<(), SourceError> {
-    let request =
-        Request::Read { root, chunk: index.get(), chunk_size: layout.chunk_size(), wait_ms };
-    Ok(connection.send(&request, &[])?)
-}
-
-/// Waits for the answer to the oldest such request; its payload is the chunk. Says whether others
-/// fetch the same content from there.
-pub(super) fn await_chunk(
-    connection: &mut Framed,
-    index: ChunkIndex,
-    stall: Duration,
-) -> Result<bool, SourceError> {
-    match connection.answer(stall)?.message {
-        Response::Chunk { chunk, shared } if chunk == index.get() => Ok(shared),
-        Response::Error(refusal) => Err(refusal.into()),
-        other => Err(misbehaved(format!("{other:?} in answer to a read of chunk {}", index.get()))),
+/// How long the answer may take to begin.
+fn patience(ask: &Ask, waits: &Waits) -> Duration {
+    match ask {
+        Ask::Small(request) => match **request {
+            Request::Describe { .. } => waits.answer,
+            _ => waits.idling,
+        },
+        _ => waits.stall,
     }
 }
 
-/// Sends the request for what was handed to nobody yet.
-pub(super) fn request_next(
-    connection: &mut Framed,
-    root: Root,
-    layout: &ChunkLayout,
-    next: &Next<'_>,
-) -> Result<(), SourceError> {
-    let request =
-        Request::Next { root, chunk_size: layout.chunk_size(), seen: next.seen, want: next.want };
-    Ok(connection.send(&request, next.have.map_or(&[], ChunkSet::as_bytes))?)
-}
-
-/// Waits for the answer to the oldest such request; its payload is the chunk, if it names one.
-pub(super) fn await_next(
-    connection: &mut Framed,
-    layout: &ChunkLayout,
-    stall: Duration,
-) -> Result<Handed, SourceError> {
-    let misbehaved = |what: String| SourceError::Misbehaved(WireError::Unexpected(what));
-    match connection.answer(stall)?.message {
-        Response::Handed { chunk, handed, seen, all, .. } => {
-            let index = |number: u32| {
-                layout
-                    .index(number)
-                    .ok_or_else(|| misbehaved(format!("chunk {number} of {}", layout.count())))
-            };
-            let other = |(peer, chunks): (String, Vec<u32>)| {
-                let peer = peer
-                    .parse()
-                    .map_err(|bad: crate::topology::BadPeerId| misbehaved(bad.to_string()))?;
-                Ok((peer, chunks.into_iter().map(index).collect::<Result<_, SourceError>>()?))
-            };
-            let others = handed.into_iter().map(other).collect::<Result<_, SourceError>>()?;
-            Ok(Handed { chunk: chunk.map(index).transpose()?, others, seen, all })
-        }
-        Response::Error(refusal) => Err(refusal.into()),
-        other => Err(misbehaved(format!("{other:?} in answer to next"))),
-    }
-}
-
-/// Asks what the source has, behind the answers that are still to come.
-pub(super) fn ask_excuse(connection: &mut Framed, root: Root) -> SourceError {
-    if connection.send(&Request::Have { root, chunk_size: 0 }, &[]).is_err() {
-        return SourceError::BadChunk;
-    }
-    // Chunks without end are no excuse.
-    let deadline = Instant::now() + config::ANSWER_TIMEOUT;
-    loop {
-        match connection.answer(config::ANSWER_TIMEOUT).map(|head| head.message) {
-            Ok(Response::Chunk { .. }) if Instant::now() < deadline => {}
-            Ok(Response::Error(Refusal {
-                code: ErrorCode::Changed | ErrorCode::NotFound, ..
-            })) => {
-                return SourceError::Changed;
-            }
-            _ => return SourceError::BadChunk,
-        }
-    }
+/// Whether a refusal is an answer like others, and not the end of the source.
+fn may_refuse(request: &Request) -> bool {
+    matches!(request, Request::Cut { .. } | Request::LeftOut { .. } | Request::Describe { .. })
 }

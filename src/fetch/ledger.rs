@@ -1,47 +1,51 @@
-//! Who fetches which chunk: pure bookkeeping, without threads, sockets or a clock of its own.
+//! Who fetches which unit: pure bookkeeping, without threads, sockets or a clock of its own.
 //!
-//! **Invariant:** at any time a chunk is in exactly one state: missing, in flight at one or two
-//! sources, or done. A source holds a chunk only as long as it is queued there; leaving, failing
-//! and answering all take it out of that queue. The *choice* of the next chunk is in
-//! `policy`; time is passed in as `now`.
+//! **Invariant:** at any time a unit is in exactly one state: missing, in flight at one or two
+//! sources, done, or failed because nobody is left who may have it. A source holds a unit only as
+//! long as it is queued there; leaving, failing and answering all take it out of that queue. The
+//! *choice* of the next unit is in `policy`; time is passed in as `now`.
+
+mod members;
+mod words;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::pace::{Queued, Rate, Source};
+use super::pace::{Queued, Source};
 use super::policy;
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
 
-/// A source's place in one ledger.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SourceId(usize);
+pub use words::{Grant, NewUnit, SourceId, Unit};
 
-/// What a source that asks for work is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Grant {
-    /// Fetch this chunk.
-    Chunk(ChunkIndex),
-    /// There is nothing useful for you now; ask again when something changed or time has passed.
-    Nothing,
-    /// Every chunk is done.
-    Complete,
-}
-
-/// The state of all chunks of one transfer, and what is known of its sources.
+/// The state of all units of one transfer, and what is known of its sources.
+#[derive(Default)]
 pub struct Ledger {
-    layout: ChunkLayout,
-    chunks: Vec<State>,
-    /// No chunk before this one is missing.
+    units: Vec<Entry>,
+    /// No unit before this one is missing.
     first_missing: usize,
-    missing: u32,
-    done: u32,
+    missing: usize,
+    /// Units that are neither done nor failed, and their bytes.
+    open: usize,
+    open_bytes: u64,
+    /// More units may come.
+    grows: bool,
+    /// Only what must be known first is fetched for now.
+    holds: bool,
     sources: Vec<Source>,
-    /// Chunks that members of a swarm were handed, until they are here: by whom to expect them,
-    /// and since when.
-    promised: HashMap<ChunkIndex, (SourceId, Instant)>,
-    /// How long such a chunk usually takes to come: follows the median, so that one slow member
+    /// Units that members of a swarm were handed, until they are here: by whom to expect them, and
+    /// since when.
+    promised: HashMap<Unit, (SourceId, Instant)>,
+    /// How long such a unit usually takes to come: follows the median, so that one slow member
     /// does not make all the others wait longer.
     usual: Option<Duration>,
+}
+
+struct Entry {
+    name: u32,
+    len: u32,
+    state: State,
+    sources: Option<Arc<[usize]>>,
+    first: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,51 +53,99 @@ enum State {
     Missing,
     InFlight { requesters: u8 },
     Done,
+    Failed,
 }
 
 impl Ledger {
-    /// Everything that is not in `have` is missing.
-    pub fn new(layout: &ChunkLayout, have: &ChunkSet) -> Self {
-        let state = |index| if have.contains(index) { State::Done } else { State::Missing };
-        Self {
-            layout: *layout,
-            chunks: layout.indices().map(state).collect(),
-            first_missing: 0,
-            missing: layout.count() - have.len(),
-            done: have.len(),
-            sources: Vec::new(),
-            promised: HashMap::new(),
-            usual: None,
+    /// These units, and no more.
+    pub fn new(units: impl IntoIterator<Item = NewUnit>) -> Self {
+        let mut ledger = Self::default();
+        ledger.add(units);
+        ledger
+    }
+
+    /// More units may come until [`Self::is_whole`]. With `holds`, only what must be known first is
+    /// fetched until [`Self::hold`] says otherwise.
+    pub(super) fn grow(&mut self, holds: bool) {
+        (self.grows, self.holds) = (true, holds);
+    }
+
+    /// No more units come.
+    pub(super) fn is_whole(&mut self) {
+        self.grows = false;
+    }
+
+    /// Whether only what must be known first is fetched.
+    pub(super) fn hold(&mut self, holds: bool) {
+        self.holds = holds;
+    }
+
+    /// Adds units behind those that are there; gives the number of the first of them.
+    pub fn add(&mut self, units: impl IntoIterator<Item = NewUnit>) -> u32 {
+        let begin = self.units.len();
+        for NewUnit { name, len, sources, done, first } in units {
+            let state = if done { State::Done } else { State::Missing };
+            if !done {
+                self.missing += 1;
+                self.open += 1;
+                self.open_bytes += u64::from(len);
+                self.first_missing = self.first_missing.min(self.units.len());
+            }
+            let unit = Unit(self.units.len() as u32);
+            self.units.push(Entry { name, len, state, sources, first });
+            self.check_sources(unit);
+        }
+        begin as u32
+    }
+
+    /// The names of all units that are in flight.
+    pub(super) fn in_flight(&self) -> Vec<u32> {
+        let under_way = |unit: &&Entry| matches!(unit.state, State::InFlight { .. });
+        self.units.iter().filter(under_way).map(|unit| unit.name).collect()
+    }
+
+    /// What nobody fetches yet is not wanted any more: it comes as other units.
+    pub(super) fn withdraw(&mut self) {
+        for at in 0..self.units.len() {
+            if self.units.get(at).is_some_and(|unit| unit.state == State::Missing && !unit.first) {
+                self.close(Unit(at as u32), State::Done);
+            }
         }
     }
 
-    /// A new source that has every chunk.
+    /// The unit of that number, if there is one.
+    pub(super) fn unit(&self, number: u32) -> Option<Unit> {
+        ((number as usize) < self.units.len()).then_some(Unit(number))
+    }
+
+    /// What the job calls a unit.
+    pub(super) fn name(&self, unit: Unit) -> u32 {
+        self.units.get(unit.as_usize()).map_or(u32::MAX, |unit| unit.name)
+    }
+
+    /// The length of a unit in bytes.
+    pub(super) fn len(&self, unit: Unit) -> u64 {
+        self.units.get(unit.as_usize()).map_or(0, |unit| u64::from(unit.len))
+    }
+
+    /// A new source that may have every unit.
     pub fn join(&mut self) -> SourceId {
-        self.join_with(None, false)
+        self.join_with(Source::new(None, false))
     }
 
-    /// The same, which begins at the end of the file: what another source gives of its own accord,
-    /// in the file's order, is met as late as can be.
+    /// The same, which begins at the end: what another source gives of its own accord, in their
+    /// order, is met as late as can be.
     pub fn join_late(&mut self) -> SourceId {
-        self.join_with(None, true)
+        self.join_with(Source::new(None, true))
     }
 
-    /// A new source that has, or will have, only the chunks that it is said to be given.
+    /// A new source that has, or will have, only the units that it is said to be given.
     pub fn join_member(&mut self) -> SourceId {
-        self.join_with(Some(VecDeque::new()), false)
+        self.join_with(Source::new(Some(VecDeque::new()), false))
     }
 
-    fn join_with(&mut self, offers: Option<VecDeque<ChunkIndex>>, from_end: bool) -> SourceId {
-        self.sources.push(Source {
-            offers,
-            from_end,
-            queue: VecDeque::new(),
-            queued: 0,
-            last_arrival: None,
-            latency: None,
-            rate: Rate::default(),
-            active: true,
-        });
+    fn join_with(&mut self, source: Source) -> SourceId {
+        self.sources.push(source);
         SourceId(self.sources.len() - 1)
     }
 
@@ -101,22 +153,29 @@ impl Ledger {
     /// speed is forgotten.
     pub fn leave(&mut self, id: SourceId) {
         let Some(source) = self.sources.get_mut(id.0) else { return };
-        source.active = false;
-        source.queued = 0;
-        (source.rate, source.latency, source.last_arrival) = (Rate::default(), None, None);
-        for queued in std::mem::take(&mut source.queue) {
-            self.give_back(queued.index);
-            self.offer_again(id, queued.index);
+        for queued in source.leave() {
+            self.give_back(queued.unit);
+            self.offer_again(id, queued.unit);
         }
     }
 
-    /// A chunk that did not come from that source may be promised by another one, which was not
-    /// asked.
-    fn offer_again(&mut self, id: SourceId, index: ChunkIndex) {
-        let by = self.promised.get(&index).map(|(by, _)| *by).filter(|by| *by != id);
-        let source = by.and_then(|by| self.sources.get_mut(by.0));
-        if let Some(offers) = source.and_then(|source| source.offers.as_mut()) {
-            offers.push_back(index);
+    /// The source does not come back: what nobody else may have has failed.
+    pub(super) fn gone(&mut self, id: SourceId) {
+        self.leave(id);
+        if let Some(source) = self.sources.get_mut(id.0) {
+            source.gone = true;
+        }
+        for number in 0..self.units.len() as u32 {
+            self.check_sources(Unit(number));
+        }
+    }
+
+    fn check_sources(&mut self, unit: Unit) {
+        let Some(entry) = self.units.get(unit.as_usize()) else { return };
+        let Some(sources) = &entry.sources else { return };
+        let gone = |slot: &usize| self.sources.get(*slot).is_some_and(|source| source.gone);
+        if entry.state == State::Missing && sources.iter().all(gone) {
+            self.close(unit, State::Failed);
         }
     }
 
@@ -127,103 +186,50 @@ impl Ledger {
         }
     }
 
-    /// The member is the one to have that chunk from. What was said last counts: the one that was
-    /// named before may be lost.
-    pub fn promise(&mut self, id: SourceId, index: ChunkIndex, now: Instant) {
-        let again = self.promised.get(&index).copied();
-        let active = |by: &SourceId| self.sources.get(by.0).is_some_and(|by| by.active);
-        let known = again.is_some_and(|(by, _)| by == id && active(&by));
-        let wanted = match self.chunks.get(index.as_usize()) {
-            Some(State::Missing) => !known,
-            Some(State::InFlight { .. }) => again.is_some() && !known,
-            Some(State::Done) | None => false,
-        };
-        let Some(source) = self.sources.get_mut(id.0) else { return };
-        if wanted {
-            self.promised.insert(index, (id, now));
-            source.offers.get_or_insert_default().push_back(index);
-        }
-    }
-
-    /// The member has just these chunks, whatever was promised. Says whether any of them is of use.
-    pub fn offers(&mut self, id: SourceId, has: &ChunkSet) -> bool {
-        let wanted = |index: &ChunkIndex| self.chunks.get(index.as_usize()) != Some(&State::Done);
-        let offers: VecDeque<ChunkIndex> = has.iter().filter(wanted).collect();
-        let useful = !offers.is_empty();
-        if let Some(source) = self.sources.get_mut(id.0) {
-            source.offers = Some(offers);
-        }
-        self.promised.retain(|_, (by, _)| *by != id);
-        useful
-    }
-
     /// The source's oldest request was answered by "not yet", and there is nothing to wait for.
     pub fn never(&mut self, id: SourceId) {
         let Some(source) = self.sources.get_mut(id.0) else { return };
-        let Some(queued) = source.queue.pop_front() else { return };
-        source.queued = source.queued.saturating_sub(queued.len);
-        self.give_back(queued.index);
-    }
-
-    /// The source handed us that chunk, and its bytes are here. Says whether they are wanted.
-    pub fn claim(&mut self, id: SourceId, index: ChunkIndex, now: Instant) -> bool {
-        let len = self.layout.chunk_len(index) as u64;
-        if let Some(source) = self.sources.get_mut(id.0) {
-            if let Some(last) = source.last_arrival {
-                source.rate.add(len, now.saturating_duration_since(last));
-            }
-            source.last_arrival = Some(now);
-        }
-        match self.chunks.get_mut(index.as_usize()) {
-            Some(state @ State::Missing) => {
-                *state = State::InFlight { requesters: 1 };
-                self.missing -= 1;
-                true
-            }
-            Some(State::InFlight { .. }) => true,
-            _ => false,
+        if let Some(queued) = source.dequeue() {
+            self.give_back(queued.unit);
         }
     }
 
-    /// The source's oldest request was answered by "not yet": it is asked again later.
-    pub fn not_yet(&mut self, id: SourceId) {
-        let Some(source) = self.sources.get_mut(id.0) else { return };
-        let Some(queued) = source.queue.front().copied() else { return };
-        if let Some(offers) = &mut source.offers {
-            offers.push_back(queued.index);
-        }
-        self.never(id);
-    }
-
-    /// Asks for the next chunk that this source should request.
+    /// Asks for the next unit that this source should request.
     pub fn lease(&mut self, id: SourceId, now: Instant) -> Grant {
         if self.is_complete() {
             return Grant::Complete;
         }
-        let Some(index) = policy::choose(self, id, now) else { return Grant::Nothing };
-        let len = self.layout.chunk_len(index) as u64;
+        let Some(unit) = policy::choose(self, id, now) else { return Grant::Nothing };
+        let len = self.len(unit);
         let Some(source) = self.sources.get_mut(id.0) else { return Grant::Nothing };
-        source.queue.push_back(Queued { index, len, asked: now });
-        source.queued += len;
-        let state = &mut self.chunks[index.as_usize()];
-        *state = match *state {
-            State::InFlight { requesters } => State::InFlight { requesters: requesters + 1 },
-            State::Missing => {
-                self.missing -= 1;
-                State::InFlight { requesters: 1 }
+        source.enqueue(Queued { unit, len, asked: now });
+        match self.state(unit) {
+            Some(State::InFlight { requesters }) => {
+                self.set(unit, State::InFlight { requesters: requesters + 1 });
             }
-            State::Done => State::Done,
-        };
-        Grant::Chunk(index)
+            Some(State::Missing) => {
+                self.set(unit, State::InFlight { requesters: 1 });
+                self.missing -= 1;
+            }
+            _ => {}
+        }
+        Grant::Unit(unit)
+    }
+
+    /// The newest request of the source was of no use, and not sent: its unit needs no fetching.
+    pub(super) fn unlease(&mut self, id: SourceId, unit: Unit) {
+        if let Some(source) = self.sources.get_mut(id.0) {
+            source.take_back();
+        }
+        self.complete(unit);
     }
 
     /// The answer to the source's oldest request is here, not yet verified. Says whether it is
     /// still wanted.
     pub fn arrived(&mut self, id: SourceId, now: Instant) -> bool {
         let Some(source) = self.sources.get_mut(id.0) else { return false };
-        let Some(queued) = source.queue.pop_front() else { return false };
-        source.measure(&queued, now);
-        if let Some((_, since)) = self.promised.get(&queued.index).filter(|(by, _)| *by == id) {
+        let Some(queued) = source.answered(now) else { return false };
+        if let Some((_, since)) = self.promised.get(&queued.unit).filter(|(by, _)| *by == id) {
             let took = now.saturating_duration_since(*since);
             self.usual = Some(match self.usual {
                 None => took,
@@ -231,133 +237,117 @@ impl Ledger {
                 Some(usual) => usual - usual / 16,
             });
         }
-        self.chunks[queued.index.as_usize()] != State::Done
+        !matches!(self.state(queued.unit), Some(State::Done | State::Failed) | None)
     }
 
-    /// A good copy of the chunk is on disk. Says whether it is the first one.
-    pub fn complete(&mut self, index: ChunkIndex) -> bool {
-        let state = &mut self.chunks[index.as_usize()];
-        let first = *state != State::Done;
-        if *state == State::Missing {
+    /// A good copy of the unit is here. Says whether it is the first one.
+    pub fn complete(&mut self, unit: Unit) -> bool {
+        match self.state(unit) {
+            Some(State::Missing | State::InFlight { .. }) => {
+                self.close(unit, State::Done);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// One requester fewer: the unit did not come, or did not verify.
+    pub fn give_back(&mut self, unit: Unit) {
+        match self.state(unit) {
+            Some(State::InFlight { requesters: 0 | 1 }) => {
+                self.set(unit, State::Missing);
+                self.missing += 1;
+                self.first_missing = self.first_missing.min(unit.as_usize());
+                self.check_sources(unit);
+            }
+            Some(State::InFlight { requesters }) => {
+                self.set(unit, State::InFlight { requesters: requesters - 1 });
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, unit: Unit, state: State) {
+        let len = self.len(unit);
+        if self.state(unit) == Some(State::Missing) {
             self.missing -= 1;
         }
-        if first {
-            *state = State::Done;
-            self.done += 1;
-            self.promised.remove(&index);
-        }
-        first
+        self.set(unit, state);
+        self.open -= 1;
+        self.open_bytes = self.open_bytes.saturating_sub(len);
+        self.promised.remove(&unit);
     }
 
-    /// One requester fewer: the chunk did not come, or did not verify.
-    pub fn give_back(&mut self, index: ChunkIndex) {
-        let state = &mut self.chunks[index.as_usize()];
-        match *state {
-            State::InFlight { requesters: 0 | 1 } => {
-                *state = State::Missing;
-                self.missing += 1;
-                self.first_missing = self.first_missing.min(index.as_usize());
-            }
-            State::InFlight { requesters } => {
-                *state = State::InFlight { requesters: requesters - 1 }
-            }
-            State::Missing | State::Done => {}
+    fn state(&self, unit: Unit) -> Option<State> {
+        self.units.get(unit.as_usize()).map(|unit| unit.state)
+    }
+
+    fn set(&mut self, unit: Unit, state: State) {
+        if let Some(unit) = self.units.get_mut(unit.as_usize()) {
+            unit.state = state;
         }
     }
 
-    /// The chunks that are here, or on their way to us.
-    pub(super) fn begun(&self) -> ChunkSet {
-        let mut begun = ChunkSet::none(&self.layout);
-        let states = self.layout.indices().zip(&self.chunks);
-        states.filter(|(_, state)| **state != State::Missing).for_each(|(index, _)| {
-            begun.insert(index);
-        });
-        begun
+    /// Whether the unit is here, or on its way to us.
+    pub(super) fn is_begun(&self, unit: Unit) -> bool {
+        matches!(self.state(unit), Some(State::Done | State::InFlight { .. }))
     }
 
-    /// Whether every chunk is done.
+    /// Whether every unit is done or failed, and no more will come.
     pub fn is_complete(&self) -> bool {
-        self.done == self.layout.count()
+        self.open == 0 && !self.grows
     }
 
-    /// The chunks of the oldest requests of a source, in the order of their answers.
-    pub fn oldest(&self, id: SourceId) -> Option<ChunkIndex> {
-        Some(self.sources.get(id.0)?.queue.front()?.index)
+    /// The oldest request of a source, whose answer comes next.
+    pub fn oldest(&self, id: SourceId) -> Option<Unit> {
+        Some(self.sources.get(id.0)?.queue.front()?.unit)
     }
 
-    pub(super) fn layout(&self) -> &ChunkLayout {
-        &self.layout
-    }
-
-    /// The first chunk that nobody fetches and nobody is expected to bring.
-    fn first_missing(&mut self, now: Instant) -> Option<ChunkIndex> {
+    /// The next unit for a source that nobody fetches and nobody is expected to bring.
+    pub(super) fn next_missing(&mut self, id: SourceId, now: Instant) -> Option<Unit> {
         if self.missing == 0 {
             return None;
         }
-        let at = self
-            .chunks
-            .iter()
-            .skip(self.first_missing)
-            .position(|state| *state == State::Missing)?;
+        let from = self.first_missing;
+        let at = self.units.iter().skip(from).position(|unit| unit.state == State::Missing)?;
         self.first_missing += at;
-        let candidates =
-            (self.first_missing as u32..).map_while(|number| self.layout.index(number));
-        candidates
-            .filter(|index| self.chunks.get(index.as_usize()) == Some(&State::Missing))
-            .find(|index| !self.is_promised(*index, now))
-    }
-
-    /// The same for a source that begins at the end.
-    pub(super) fn next_missing(&mut self, id: SourceId, now: Instant) -> Option<ChunkIndex> {
-        if !self.sources.get(id.0)?.from_end {
-            return self.first_missing(now);
+        let is_for = |unit: &Unit| self.is_for(*unit, id) && !self.is_promised(*unit, now);
+        let mut all = (self.first_missing as u32..self.units.len() as u32).map(Unit);
+        match self.sources.get(id.0)?.from_end {
+            true => all.rev().find(is_for),
+            false => all.find(is_for),
         }
-        let missing =
-            |index: &ChunkIndex| self.chunks.get(index.as_usize()) == Some(&State::Missing);
-        let mut from_end = self.layout.indices().rev().filter(missing);
-        from_end.find(|index| !self.is_promised(*index, now))
     }
 
-    /// Whether a member that takes part was handed the chunk not too long ago.
-    fn is_promised(&self, index: ChunkIndex, now: Instant) -> bool {
-        self.promised.get(&index).is_some_and(|(id, since)| {
-            let active = self.sources.get(id.0).is_some_and(|source| source.active);
-            active && now.saturating_duration_since(*since) < self.patience()
-        })
+    /// Whether a unit is missing, and that source may be asked for it now.
+    fn is_for(&self, unit: Unit, id: SourceId) -> bool {
+        let entry = self.units.get(unit.as_usize());
+        let may_go = |entry: &Entry| entry.state == State::Missing && (entry.first || !self.holds);
+        entry.is_some_and(may_go) && self.may_have(unit, id)
     }
 
-    /// How long a chunk that a member was handed is expected from there alone: members with slow
-    /// links and large chunks need longer than others.
-    pub(super) fn patience(&self) -> Duration {
-        (3 * self.usual.unwrap_or_default()).clamp(policy::PATIENCE, policy::LONGEST_PATIENCE)
+    /// Units that are neither done nor failed, and all units.
+    pub(super) fn lacks(&self) -> (usize, usize) {
+        (self.open, self.units.len())
     }
 
-    /// The next chunk that a member has and nobody fetches yet; `None` inside when it has none, and
-    /// outside when it is no member.
-    pub(super) fn next_offer(&mut self, id: SourceId) -> Option<Option<ChunkIndex>> {
-        let chunks = &self.chunks;
-        let missing = |index: &ChunkIndex| chunks.get(index.as_usize()) == Some(&State::Missing);
-        let offers = self.sources.get_mut(id.0)?.offers.as_mut()?;
-        while let Some(index) = offers.pop_front() {
-            if missing(&index) {
-                return Some(Some(index));
-            }
-        }
-        Some(None)
-    }
-
-    /// Chunks that are not done.
-    pub(super) fn lacks(&self) -> u32 {
-        self.layout.count() - self.done
-    }
-
-    /// Bytes that are neither done nor here, about: the last chunk counts as a whole one.
+    /// Bytes that are not here.
     pub(super) fn remaining(&self) -> u64 {
-        u64::from(self.lacks()) * u64::from(self.layout.chunk_size())
+        self.open_bytes
+    }
+
+    /// About how long units are: as long as the one that is missing first.
+    pub(super) fn usual_len(&self) -> u64 {
+        let first = self.units.iter().skip(self.first_missing).find(|unit| !unit.first);
+        first.map_or(1, |unit| u64::from(unit.len).max(1))
     }
 
     pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
         self.sources.get(id.0)
+    }
+
+    pub(super) fn source_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.get_mut(id.0)
     }
 
     /// The sources that take part.
@@ -369,8 +359,15 @@ impl Ledger {
             .map(|(at, source)| (SourceId(at), source))
     }
 
-    /// Whether exactly one source fetches the chunk.
-    pub(super) fn has_one_requester(&self, index: ChunkIndex) -> bool {
-        self.chunks.get(index.as_usize()) == Some(&State::InFlight { requesters: 1 })
+    /// Whether that source may have the unit.
+    pub(super) fn may_have(&self, unit: Unit, id: SourceId) -> bool {
+        self.units
+            .get(unit.as_usize())
+            .is_some_and(|unit| unit.sources.as_ref().is_none_or(|sources| sources.contains(&id.0)))
+    }
+
+    /// Whether exactly one source fetches the unit, and that one may have it, too.
+    pub(super) fn may_take_over(&self, unit: Unit, id: SourceId) -> bool {
+        self.state(unit) == Some(State::InFlight { requesters: 1 }) && self.may_have(unit, id)
     }
 }

@@ -1,6 +1,6 @@
 //! What one peer serves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::framed::Caller;
 use super::outage::Waits;
@@ -42,68 +42,158 @@ pub fn list(
     list_over(&mut connection, request, each)
 }
 
-/// The same over a connection that is open. While a page is looked at here, the peer makes the
+/// [`list`] over a connection that is open. While a page is looked at here, the peer makes the
 /// next.
-pub(super) fn list_over(
+fn list_over(
     connection: &mut Framed,
     request: &ListRequest,
     each: &mut dyn FnMut(Vec<Entry>),
 ) -> Result<Omissions, SourceError> {
-    let selection =
-        Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
-    let mut checked = Checked {
-        selection,
-        folders: request.folders,
-        last: None,
-        next: None,
-        count: 0,
-        room: config::MAX_LISTING,
+    let mut listing = Listing::new(request)?;
+    let mut asked = listing.next();
+    let send = |connection: &mut Framed, asked: &Option<Request>| match asked {
+        Some(request) => connection.send(request, &[]),
+        None => Ok(()),
     };
-    ask(connection, request, None)?;
-    let (mut left_out, mut begun) = (0, false);
-    let mut pace = Pace::new(config::LEAST_LISTED, request.waits.idling);
+    send(connection, &asked)?;
     let mut since = Instant::now();
-    loop {
+    while asked.is_some() {
         let head = connection.answer(request.waits.idling)?;
-        let (next, now_left_out) = match head.message {
-            Response::Listing { next, left_out, .. } => (next, left_out),
-            // What was given already is not given again.
-            Response::Error(refusal) if begun => return Err(SourceError::Refused(refusal)),
-            Response::Error(refusal) => return Err(refusal.into()),
-            other => return Err(misbehaved(format!("{other:?} in answer to list"))),
-        };
-        begun = true;
         let payload = connection.take_payload()?;
-        left_out = left_out.max(now_left_out);
-        let more = next.is_some();
-        checked.check_next(next.as_ref())?;
-        if more {
-            ask(connection, request, next)?;
-        }
-        let entries = page_of(&payload)?;
-        checked.room = checked
-            .room
-            .checked_sub(payload.len())
-            .ok_or_else(|| misbehaved("a listing without end"))?;
-        checked.check(&entries)?;
-        let counts = if request.hashed { config::HASHED_COUNTS } else { 1 };
-        // What is done with its names here is not the peer's time; to look at a page without any is.
-        pace.moved(entries.len().saturating_mul(counts), since.elapsed(), request.waits.idling);
+        let entries = listing.heard(head.message, &payload, since.elapsed())?;
+        asked = listing.next();
+        send(connection, &asked)?;
+        // What is done with its names here is not the peer's time.
         if !entries.is_empty() {
             each(entries);
         }
         since = Instant::now();
-        if more && pace.check().is_err() {
-            let after = request.waits.idling;
-            return Err(SourceError::Idles { what: "its list", after });
+    }
+    Ok(listing.omissions)
+}
+
+/// How far the listing of one source is: what to ask for next, and whether what comes fits.
+pub(super) struct Listing {
+    request: ListRequest,
+    checked: Checked,
+    at: At,
+    left_out: u64,
+    /// What the peer left out, once it has said so.
+    pub(super) omissions: Omissions,
+    /// Whether others fetch the same from it, as it said last.
+    pub(super) shared: bool,
+    pace: Pace,
+}
+
+#[derive(PartialEq, Eq)]
+enum At {
+    /// A page that begins behind that name.
+    Page(Option<FileName>),
+    LeftOut,
+    End,
+}
+
+impl Listing {
+    pub(super) fn new(request: &ListRequest) -> Result<Self, SourceError> {
+        let selection =
+            Selection::new(request.pattern.as_deref(), &request.except).map_err(misbehaved)?;
+        let checked = Checked {
+            selection,
+            folders: request.folders,
+            last: None,
+            next: None,
+            count: 0,
+            room: config::MAX_LISTING,
+        };
+        Ok(Self {
+            request: request.clone(),
+            checked,
+            at: At::Page(None),
+            left_out: 0,
+            omissions: Omissions::default(),
+            shared: false,
+            pace: Pace::new(config::LEAST_LISTED, request.waits.idling),
+        })
+    }
+
+    /// What to ask for now; nothing at the end.
+    pub(super) fn next(&self) -> Option<Request> {
+        let ListRequest { pattern, except, folders, hashed, .. } = self.request.clone();
+        match &self.at {
+            At::Page(after) => {
+                let after = after.clone();
+                Some(Request::List { pattern, except, folders, hashed, after, limit: None })
+            }
+            At::LeftOut => Some(Request::LeftOut { pattern, except }),
+            At::End => None,
         }
-        if !more {
-            return if left_out > 0 {
-                omissions(connection, request, left_out)
-            } else {
-                Ok(Omissions::default())
-            };
+    }
+
+    /// Whether all names are known.
+    pub(super) fn has_all_names(&self) -> bool {
+        !matches!(self.at, At::Page(_))
+    }
+
+    /// The answer to that, for which this side waited so long. Gives the entries of the next page.
+    pub(super) fn heard(
+        &mut self,
+        response: Response,
+        payload: &[u8],
+        waited: Duration,
+    ) -> Result<Vec<Entry>, SourceError> {
+        match (&self.at, response) {
+            (At::Page(_), Response::Listing { next, left_out, shared }) => {
+                self.shared |= shared;
+                self.left_out = self.left_out.max(left_out);
+                self.page(next, payload, waited)
+            }
+            // What was given already is not given again.
+            (At::Page(Some(_)), Response::Error(refusal)) => Err(SourceError::Refused(refusal)),
+            (At::Page(None), Response::Error(refusal)) => Err(refusal.into()),
+            (At::LeftOut, Response::LeftOut { count }) => {
+                let told = wire::rows(payload, config::OMISSIONS_TOLD)?.first;
+                self.omissions = Omissions { count: self.left_out.max(count), told };
+                self.at = At::End;
+                Ok(Vec::new())
+            }
+            // A peer of an earlier version only counts them.
+            (At::LeftOut, Response::Error(_)) => {
+                self.omissions = Omissions { count: self.left_out, told: Vec::new() };
+                self.at = At::End;
+                Ok(Vec::new())
+            }
+            (_, other) => Err(misbehaved(format!("{other:?} in answer to list"))),
         }
+    }
+
+    fn page(
+        &mut self,
+        next: Option<FileName>,
+        payload: &[u8],
+        waited: Duration,
+    ) -> Result<Vec<Entry>, SourceError> {
+        self.checked.check_next(next.as_ref())?;
+        let entries = page_of(payload)?;
+        self.checked.room = self
+            .checked
+            .room
+            .checked_sub(payload.len())
+            .ok_or_else(|| misbehaved("a listing without end"))?;
+        self.checked.check(&entries)?;
+        let (idling, counts) = match self.request.hashed {
+            true => (self.request.waits.idling, config::HASHED_COUNTS),
+            false => (self.request.waits.idling, 1),
+        };
+        self.pace.moved(entries.len().saturating_mul(counts), waited, idling);
+        if next.is_some() && self.pace.check().is_err() {
+            return Err(SourceError::Idles { what: "its list", after: idling });
+        }
+        self.at = match next {
+            Some(next) => At::Page(Some(next)),
+            None if self.left_out > 0 => At::LeftOut,
+            None => At::End,
+        };
+        Ok(entries)
     }
 }
 
@@ -113,35 +203,6 @@ fn page_of(payload: &[u8]) -> Result<Vec<Entry>, SourceError> {
         Rows { first, more: false } => Ok(first),
         Rows { .. } => Err(misbehaved("a listing without end")),
     }
-}
-
-/// Asks what `count` entries were left out; a peer of an earlier version only counts them.
-fn omissions(
-    connection: &mut Framed,
-    request: &ListRequest,
-    count: u64,
-) -> Result<Omissions, SourceError> {
-    let ListRequest { pattern, except, .. } = request.clone();
-    let answer = connection.ask(&Request::LeftOut { pattern, except }, &[])?;
-    match answer.map(|head| head.message) {
-        Ok(Response::LeftOut { count: now }) => {
-            let payload = connection.take_payload()?;
-            let told = wire::rows(&payload, config::OMISSIONS_TOLD)?.first;
-            Ok(Omissions { count: count.max(now), told })
-        }
-        Ok(other) => Err(misbehaved(format!("{other:?} in answer to left_out"))),
-        Err(_) => Ok(Omissions { count, told: Vec::new() }),
-    }
-}
-
-fn ask(
-    connection: &mut Framed,
-    request: &ListRequest,
-    after: Option<FileName>,
-) -> Result<(), SourceError> {
-    let ListRequest { pattern, except, folders, hashed, .. } = request.clone();
-    Ok(connection
-        .send(&Request::List { pattern, except, folders, hashed, after, limit: None }, &[])?)
 }
 
 /// Sees to it that a listing is what was asked for, and that it ends.

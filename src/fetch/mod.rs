@@ -46,36 +46,41 @@
 //! [`CLASSIC_LEAST_READ`]: crate::config::CLASSIC_LEAST_READ
 //! [`BUSY_PATIENCE`]: crate::config::BUSY_PATIENCE
 
-// Public for `benches/` alone.
-#[doc(hidden)]
-pub mod asked;
 pub mod busy;
 pub mod early;
 pub mod engine;
-mod exchange;
 pub mod find;
-pub mod folder;
 pub mod framed;
-mod late;
-// Public for `benches/` alone.
-#[doc(hidden)]
-pub mod ledger;
+pub mod job;
 pub mod list;
 pub mod offered;
 pub mod outage;
-mod pace;
-mod policy;
 pub mod progress;
 pub mod source;
+
+mod asked;
+mod buffers;
+mod door;
+mod exchange;
+mod pace;
+mod policy;
 mod swarm;
 mod worker;
+// Public for `benches/` alone.
+#[doc(hidden)]
+pub mod course;
+#[doc(hidden)]
+pub mod ledger;
+#[doc(hidden)]
+pub mod plan;
 
 pub use busy::while_busy;
+pub use door::Late;
 pub use early::{Begun, Early};
-pub use engine::{Fetch, Sink, TransferError};
-pub use folder::{FileError, FolderFetch, FolderOutcome, Supply};
+pub use engine::{Fetch, TransferError};
 pub use framed::{Caller, FramedPeer};
-pub use late::Late;
+pub use job::Job;
+pub use job::folder::{FileError, FolderFetch, FolderOutcome, folder_report};
 pub use outage::{Outage, Verdict, Waits};
 pub use progress::{Contribution, Counter, Event, Progress, Snapshot};
 pub use source::{Dial, Source, SourceError};

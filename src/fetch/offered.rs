@@ -1,26 +1,22 @@
 //! The source of an upload: the peer that offered the file, over the connection the offer came on.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::framed::{ask_excuse, await_chunk, await_next, request_chunk, request_next};
+use super::framed::FramedSource;
 use super::progress::Progress;
-use super::source::{Dial, Handed, Next, Source, SourceError};
-use crate::config;
+use super::source::{Dial, Source, SourceError};
 use crate::connection::Framed;
-use crate::content::{ChunkIndex, Manifest};
 use crate::topology::PeerId;
-use crate::transport::{Cancel, Closer};
-use crate::wire::{Report, Request, Response};
+use crate::transport::Cancel;
+use crate::wire::{Report, Response};
 
 /// A peer whose offer was accepted. It can be used as a source once: when the connection is lost,
 /// so is the offer.
 pub struct Offerer<'a> {
     peer: PeerId,
     connection: &'a mut Framed,
-    manifest: &'a Manifest,
     report: &'a (dyn Fn() -> Report + Sync),
 }
 
@@ -30,10 +26,9 @@ impl<'a> Offerer<'a> {
     pub fn new(
         peer: PeerId,
         connection: &'a mut Framed,
-        manifest: &'a Manifest,
         report: &'a (dyn Fn() -> Report + Sync),
     ) -> Self {
-        Self { peer, connection, manifest, report }
+        Self { peer, connection, report }
     }
 }
 
@@ -47,12 +42,7 @@ impl Dial for Offerer<'_> {
     }
 
     fn dial(&mut self, _cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError> {
-        Ok(Box::new(OfferedSource {
-            connection: self.connection,
-            manifest: self.manifest,
-            report: self.report,
-            reported: Instant::now(),
-        }))
+        Ok(Box::new(FramedSource::turned(self.connection, self.report)))
     }
 }
 
@@ -62,7 +52,6 @@ pub struct Joiner {
     peer: PeerId,
     /// There until this is dropped.
     connection: Option<Framed>,
-    manifest: Arc<Manifest>,
     progress: Arc<Progress>,
     report: Box<dyn Fn() -> Report + Send + Sync>,
     was_let_in: bool,
@@ -82,21 +71,12 @@ impl Joiner {
     /// connection comes `back` at the end.
     pub fn new(
         (peer, connection): (PeerId, Framed),
-        manifest: Arc<Manifest>,
         progress: Arc<Progress>,
         back: Sender<Returned>,
     ) -> Self {
         let (told, offerer) = (progress.clone(), peer.clone());
         let report = Box::new(move || progress_report(&told, &offerer));
-        Self {
-            peer,
-            connection: Some(connection),
-            manifest,
-            progress,
-            report,
-            was_let_in: false,
-            back,
-        }
+        Self { peer, connection: Some(connection), progress, report, was_let_in: false, back }
     }
 }
 
@@ -114,12 +94,7 @@ impl Dial for Joiner {
         let have = self.progress.snapshot().resumed;
         self.was_let_in = true;
         connection.send(&Response::Accepted { have }, &[])?;
-        Ok(Box::new(OfferedSource {
-            connection,
-            manifest: &self.manifest,
-            report: &self.report,
-            reported: Instant::now(),
-        }))
+        Ok(Box::new(FramedSource::turned(connection, &self.report)))
     }
 }
 
@@ -132,63 +107,7 @@ impl Drop for Joiner {
     }
 }
 
-struct OfferedSource<'a> {
-    connection: &'a mut Framed,
-    manifest: &'a Manifest,
-    report: &'a (dyn Fn() -> Report + Sync),
-    reported: Instant,
-}
-
-impl OfferedSource<'_> {
-    fn report_if_due(&mut self) -> Result<(), SourceError> {
-        if self.reported.elapsed() < config::REPORT_INTERVAL {
-            return Ok(());
-        }
-        self.reported = Instant::now();
-        let report = (self.report)();
-        Ok(self.connection.send(&Request::Report { report }, &[])?)
-    }
-}
-
 /// How far the transfer is, for the peer that offered the file.
 pub fn progress_report(progress: &Progress, offerer: &PeerId) -> Report {
     Report::Progress { done: progress.done(), from_others: progress.from_others(offerer) }
-}
-
-impl Source for OfferedSource<'_> {
-    fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError> {
-        self.report_if_due()?;
-        request_chunk(self.connection, self.manifest.root(), self.manifest.layout(), (index, 0))
-    }
-
-    fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError> {
-        await_chunk(self.connection, index, stall)?;
-        Ok(())
-    }
-
-    fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError> {
-        Ok(self.connection.read_payload(buffer, stall)?)
-    }
-
-    fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
-        self.report_if_due()?;
-        request_next(self.connection, self.manifest.root(), self.manifest.layout(), next)
-    }
-
-    fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
-        await_next(self.connection, self.manifest.layout(), stall)
-    }
-
-    fn idle(&mut self) -> Result<(), SourceError> {
-        self.report_if_due()
-    }
-
-    fn excuse(&mut self) -> SourceError {
-        ask_excuse(self.connection, self.manifest.root())
-    }
-
-    /// The connection goes on after the transfer.
-    fn closer(&self) -> Option<Closer> {
-        None
-    }
 }

@@ -51,10 +51,10 @@ impl Waits {
 /// What to do after a failure.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Try again after this pause.
-    Again(Duration),
-    /// The same; from now on the peer is waited for.
-    Wait(Duration),
+    /// Try again after this pause; why, in words for the user.
+    Again(Duration, String),
+    /// Try again; from now on the peer is waited for.
+    Wait(Duration, String),
     /// Give up, and why.
     Lost(SourceError),
 }
@@ -101,12 +101,13 @@ impl Outage {
     /// It failed. `may_wait` says whether this peer is worth waiting for.
     pub fn failed(&mut self, error: SourceError, may_wait: bool, now: Instant) -> Verdict {
         self.failures += 1;
+        let reason = error.to_string();
         let waits = may_wait && (self.begun || error.is_busy()) && !self.limit.is_zero();
         if !(error.is_passing() || waits && is_still_receiving(&error)) {
             return Verdict::Lost(error);
         }
         if self.failures <= config::SOURCE_RETRIES {
-            return Verdict::Again(config::RETRY_PAUSE * self.failures);
+            return Verdict::Again(config::RETRY_PAUSE * self.failures, reason);
         }
         if !waits {
             return Verdict::Lost(error);
@@ -121,8 +122,8 @@ impl Outage {
         let pause =
             (config::OUTAGE_FIRST_PAUSE * 2_u32.pow(doublings)).min(config::OUTAGE_LONGEST_PAUSE);
         match std::mem::replace(&mut self.waiting, true) {
-            true => Verdict::Again(pause),
-            false => Verdict::Wait(pause),
+            true => Verdict::Again(pause, reason),
+            false => Verdict::Wait(pause, reason),
         }
     }
 }
@@ -152,7 +153,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             match outage.failed(SourceError::Stalled, may_wait, now) {
                 Verdict::Lost(error) => Some((second, error)),
-                Verdict::Again(pause) | Verdict::Wait(pause) => {
+                Verdict::Again(pause, _) | Verdict::Wait(pause, _) => {
                     assert!(pause <= config::OUTAGE_LONGEST_PAUSE);
                     None
                 }
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(outage.reached(at(8)), Some(Duration::from_secs(8)));
         assert_eq!(outage.reached(at(9)), None);
         outage.came(at(9));
-        assert!(matches!(outage.failed(SourceError::Stalled, true, at(15)), Verdict::Again(_)));
+        assert!(matches!(outage.failed(SourceError::Stalled, true, at(15)), Verdict::Again(..)));
     }
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             match outage.failed(SourceError::Busy(refusal.clone()), true, now) {
                 Verdict::Lost(error) => Some((second, error.to_string())),
-                Verdict::Again(pause) | Verdict::Wait(pause) => {
+                Verdict::Again(pause, _) | Verdict::Wait(pause, _) => {
                     pauses.push(pause);
                     None
                 }
@@ -231,7 +232,7 @@ mod tests {
         ));
         assert!(matches!(
             outage.failed(refused(ErrorCode::Receiving), true, start),
-            Verdict::Again(_)
+            Verdict::Again(..)
         ));
         assert!(matches!(outage.failed(SourceError::Changed, true, start), Verdict::Lost(_)));
     }

@@ -1,79 +1,52 @@
-//! Which chunk a source should fetch next: one small, replaceable function over the ledger.
+//! Which unit a source should fetch next: one small, replaceable function over the ledger.
 //!
-//! Three rules. A source has a *window* of requests under way, as many as its rate fills during
-//! one answer's latency, so that it never runs dry. Chunks go out in the file's order to whoever
-//! has room, except that near the end a source that would finish after everybody else *leaves*
-//! the rest to the faster ones. And a source with nothing to do *takes over* a chunk that is in
-//! flight elsewhere and would come much later from there; at most two sources fetch one chunk, and
-//! the first good copy wins.
+//! Three rules. A source has a *window* of requests under way (`pace`), so that it never runs dry.
+//! Units go out in their order to whoever has room, except that near the end a source that would
+//! finish after everybody else *leaves* the rest to the faster ones. And a source with nothing to
+//! do *takes over* a unit that is in flight elsewhere and would come much later from there; at most
+//! two sources fetch one unit, and the first good copy wins.
 
 use std::time::{Duration, Instant};
 
-use super::ledger::{Ledger, SourceId};
+use super::ledger::{Ledger, SourceId, Unit};
 use super::pace::Source;
-use crate::content::ChunkIndex;
 
-/// Requests under way at a source whose speed is not known yet.
-const FIRST_WINDOW: u64 = 2;
-
-/// Most bytes of requests under way at one source; they wait at the source, not in our memory.
-const MAX_WINDOW: u64 = 16 << 20;
-
-/// How far requests run ahead of the answers beyond the latency of one answer.
-const AHEAD: Duration = Duration::from_millis(60);
-
-/// A chunk is taken over only when it would come this many times later from where it is now.
+/// A unit is taken over only when it would come this many times later from where it is now.
 const TAKE_OVER: f64 = 1.5;
 
 /// … and at least so much later, in seconds: less is not worth a second copy.
 const TAKE_OVER_SLACK: f64 = 0.01;
 
-/// Seconds that a source which was never asked is expected to need for a chunk.
+/// Seconds that a source which was never asked is expected to need for a unit.
 const UNTRIED: f64 = 0.5;
 
-/// How long a chunk that a member of a swarm was handed is expected from there alone, at least.
+/// How long a unit that a member of a swarm was handed is expected from there alone, at least.
 /// Asking elsewhere sooner would send it twice over the link that all of them share.
 pub(super) const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The same at most, however long the others took.
 pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Most bytes of requests under way at a member of a swarm.
-const MEMBER_WINDOW: u64 = 512 << 10;
-
-/// The next chunk for `id`, or none when it should rather wait.
-pub(super) fn choose(ledger: &mut Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> {
+/// The next unit for `id`, or none when it should rather wait.
+pub(super) fn choose(ledger: &mut Ledger, id: SourceId, now: Instant) -> Option<Unit> {
     let source = ledger.source(id)?;
-    if source.queued >= window(source, u64::from(ledger.layout().chunk_size()), now) {
+    if source.queued >= source.window(ledger.usual_len()) {
         return None;
     }
     if let Some(offer) = ledger.next_offer(id) {
         return offer;
     }
     match ledger.next_missing(id, now) {
-        Some(index) if !finishes_last(ledger, id, now) => Some(index),
+        Some(unit) if !finishes_last(ledger, id, unit, now) => Some(unit),
         _ => take_over(ledger, id, now),
     }
 }
 
-/// Bytes of requests that the source should have under way.
-fn window(source: &Source, chunk: u64, now: Instant) -> u64 {
-    let first = FIRST_WINDOW * chunk;
-    if source.is_member() {
-        return MEMBER_WINDOW.max(first);
-    }
-    let (Some(rate), Some(latency)) = (source.rate(now), source.latency()) else { return first };
-    let filled = rate * (latency + AHEAD).as_secs_f64();
-    (filled as u64).clamp(first, MAX_WINDOW.max(first))
-}
-
-/// Whether one chunk more would keep this source busy after all sources together could have
+/// Whether that unit, too, would keep this source busy after all sources together could have
 /// fetched what remains.
-fn finishes_last(ledger: &Ledger, id: SourceId, now: Instant) -> bool {
-    let Some(own) = ledger
-        .source(id)
-        .and_then(|source| arrival(source, ledger.layout().chunk_size().into(), now))
-    else {
+fn finishes_last(ledger: &Ledger, id: SourceId, unit: Unit, now: Instant) -> bool {
+    let len = ledger.len(unit);
+    let Some(own) = ledger.source(id).and_then(|source| arrival(source, len, now)) else {
         return false;
     };
     let (mut together, mut others) = (0.0, false);
@@ -81,7 +54,7 @@ fn finishes_last(ledger: &Ledger, id: SourceId, now: Instant) -> bool {
     for (other, source) in ledger.active().filter(|(_, source)| !source.is_member()) {
         if let Some(rate) = source.rate(now) {
             together += rate;
-            others |= other != id;
+            others |= other != id && ledger.may_have(unit, other);
         }
     }
     let all = ledger.remaining() as f64 / together;
@@ -93,13 +66,11 @@ fn arrival(source: &Source, more: u64, now: Instant) -> Option<f64> {
     Some((source.queued + more) as f64 / source.rate(now)?)
 }
 
-/// A chunk in flight elsewhere that this source would have much sooner.
-fn take_over(ledger: &Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> {
+/// A unit in flight elsewhere that this source would have much sooner.
+fn take_over(ledger: &Ledger, id: SourceId, now: Instant) -> Option<Unit> {
     let asking = ledger.source(id)?;
     let untried = asking.queue.is_empty().then_some(UNTRIED);
-    let own = arrival(asking, ledger.layout().chunk_size().into(), now).or(untried)?;
-    let worth_it = own * TAKE_OVER + TAKE_OVER_SLACK;
-    let mut best: Option<(f64, ChunkIndex)> = None;
+    let mut best: Option<(f64, Unit)> = None;
     for (_, source) in ledger.active().filter(|(other, _)| *other != id) {
         let Some(rate) = source.rate(now).or_else(|| overdue(source, now)) else { continue };
         let mut ahead = 0;
@@ -108,14 +79,16 @@ fn take_over(ledger: &Ledger, id: SourceId, now: Instant) -> Option<ChunkIndex> 
             if source.is_member() && queued.waiting(now) < ledger.patience() {
                 continue;
             }
+            let Some(own) = arrival(asking, queued.len, now).or(untried) else { continue };
             let theirs = ahead as f64 / rate;
+            let worth_it = theirs > own * TAKE_OVER + TAKE_OVER_SLACK;
             let later = best.is_none_or(|(latest, _)| theirs > latest);
-            if theirs > worth_it && later && ledger.has_one_requester(queued.index) {
-                best = Some((theirs, queued.index));
+            if worth_it && later && ledger.may_take_over(queued.unit, id) {
+                best = Some((theirs, queued.unit));
             }
         }
     }
-    best.map(|(_, index)| index)
+    best.map(|(_, unit)| unit)
 }
 
 /// The rate of a source that has not answered anything yet, from its silence alone; none while
@@ -128,9 +101,13 @@ fn overdue(source: &Source, now: Instant) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::Grant;
+    use super::super::ledger::{Grant, NewUnit};
     use super::*;
-    use crate::content::{ChunkLayout, ChunkSet};
+    use crate::content::ChunkLayout;
+
+    fn ledger_of(layout: &ChunkLayout) -> Ledger {
+        Ledger::new(layout.indices().map(|index| NewUnit::of(index.get(), layout.chunk_len(index))))
+    }
 
     /// One simulated source: its rate over time, in bytes a second from a moment on.
     struct Simulated {
@@ -162,7 +139,7 @@ mod tests {
     /// Seconds that a transfer takes with sources of these rates, on an invented clock.
     fn simulate(length: u64, rates: &[&[(f64, f64)]]) -> f64 {
         let layout = ChunkLayout::usual(length).unwrap();
-        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let mut ledger = ledger_of(&layout);
         let start = Instant::now();
         let mut sources: Vec<Simulated> = rates
             .iter()
@@ -173,9 +150,9 @@ mod tests {
             assert!(now < 10_000.0, "the transfer does not end");
             let at = start + Duration::from_secs_f64(now);
             for source in &mut sources {
-                while let Grant::Chunk(_) = ledger.lease(source.id, at) {}
+                while let Grant::Unit(_) = ledger.lease(source.id, at) {}
                 if let (None, Some(head)) = (source.busy_until, ledger.oldest(source.id)) {
-                    source.busy_until = Some(source.through(now, layout.chunk_len(head) as f64));
+                    source.busy_until = Some(source.through(now, ledger.len(head) as f64));
                 }
             }
             let next =
@@ -238,14 +215,14 @@ mod tests {
     #[test]
     fn what_a_leaving_source_held_is_missing_again_and_a_second_copy_counts_once() {
         let layout = ChunkLayout::new(3 * 16384, 16384).unwrap();
-        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let mut ledger = ledger_of(&layout);
         let (a, b, now) = (ledger.join(), ledger.join(), Instant::now());
-        let [first, second, third] = [0, 1, 2].map(|number| layout.index(number).unwrap());
-        assert_eq!(ledger.lease(a, now), Grant::Chunk(first));
-        assert_eq!(ledger.lease(a, now), Grant::Chunk(second));
-        assert_eq!(ledger.lease(b, now), Grant::Chunk(third));
+        let [first, second, third] = [0, 1, 2].map(|number| ledger.unit(number).unwrap());
+        assert_eq!(ledger.lease(a, now), Grant::Unit(first));
+        assert_eq!(ledger.lease(a, now), Grant::Unit(second));
+        assert_eq!(ledger.lease(b, now), Grant::Unit(third));
         ledger.leave(a);
-        assert_eq!(ledger.lease(b, now), Grant::Chunk(first));
+        assert_eq!(ledger.lease(b, now), Grant::Unit(first));
         assert!(ledger.arrived(b, now));
         assert!(ledger.complete(third) && !ledger.complete(third));
         assert!(ledger.complete(first) && ledger.complete(second));
@@ -256,44 +233,42 @@ mod tests {
     #[test]
     fn an_orphan_is_asked_for_what_it_has_and_for_nothing_else() {
         let layout = ChunkLayout::new(3 * 16384, 16384).unwrap();
-        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let mut ledger = ledger_of(&layout);
         let (a, b, now) = (ledger.join_member(), ledger.join_member(), Instant::now());
-        let [first, second, _] = [0, 1, 2].map(|number| layout.index(number).unwrap());
+        let [first, second, _] = [0, 1, 2].map(|number| ledger.unit(number).unwrap());
         ledger.promise(a, first, now);
-        assert_eq!(ledger.lease(a, now), Grant::Chunk(first));
+        assert_eq!(ledger.lease(a, now), Grant::Unit(first));
         ledger.never(a);
         assert_eq!(ledger.lease(a, now), Grant::Nothing);
-        let mut has = ChunkSet::none(&layout);
-        assert!(!ledger.offers(b, &has));
-        has.insert(first);
-        has.insert(second);
-        assert!(ledger.offers(b, &has));
-        assert_eq!(ledger.lease(b, now), Grant::Chunk(first));
-        assert_eq!(ledger.lease(b, now), Grant::Chunk(second));
+        assert!(!ledger.offers(b, []));
+        let has = [first, second];
+        assert!(ledger.offers(b, has));
+        assert_eq!(ledger.lease(b, now), Grant::Unit(first));
+        assert_eq!(ledger.lease(b, now), Grant::Unit(second));
         assert_eq!(ledger.lease(b, now), Grant::Nothing);
         [first, second].iter().for_each(|index| assert!(ledger.complete(*index)));
-        assert!(!ledger.offers(a, &has), "all of that is here");
-        assert_eq!(ledger.lacks(), 1);
+        assert!(!ledger.offers(a, has), "all of that is here");
+        assert_eq!(ledger.lacks(), (1, 3));
     }
 
     #[test]
     fn a_source_that_comes_late_takes_over_from_a_silent_one() {
         let layout = ChunkLayout::new(2 * 16384, 16384).unwrap();
-        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let mut ledger = ledger_of(&layout);
         let (silent, now) = (ledger.join(), Instant::now());
-        while let Grant::Chunk(_) = ledger.lease(silent, now) {}
+        while let Grant::Unit(_) = ledger.lease(silent, now) {}
         let late = ledger.join_late();
         assert_eq!(ledger.lease(late, now), Grant::Nothing);
-        assert!(matches!(ledger.lease(late, now + Duration::from_secs(1)), Grant::Chunk(_)));
+        assert!(matches!(ledger.lease(late, now + Duration::from_secs(1)), Grant::Unit(_)));
     }
 
     #[test]
     fn a_source_that_comes_late_begins_at_the_end() {
         let layout = ChunkLayout::new(9 * 16384, 16384).unwrap();
-        let mut ledger = Ledger::new(&layout, &ChunkSet::none(&layout));
+        let mut ledger = ledger_of(&layout);
         let (first, late, now) = (ledger.join(), ledger.join_late(), Instant::now());
         let numbers = [first, late].map(|source| match ledger.lease(source, now) {
-            Grant::Chunk(index) => Some(index.get()),
+            Grant::Unit(index) => Some(index.get()),
             _ => None,
         });
         assert_eq!(numbers, [Some(0), Some(8)]);

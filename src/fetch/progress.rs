@@ -103,8 +103,6 @@ pub struct Progress {
     resumed: AtomicU64,
     files: AtomicU64,
     of_files: AtomicU64,
-    /// One large file of a folder, while it is transferred.
-    within: Mutex<Option<Arc<Progress>>>,
     sources: Mutex<Vec<Arc<Counter>>>,
 }
 
@@ -149,7 +147,6 @@ impl Progress {
             resumed: AtomicU64::new(0),
             files: AtomicU64::new(0),
             of_files: AtomicU64::new(0),
-            within: Mutex::default(),
             sources: Mutex::default(),
         }
     }
@@ -171,7 +168,7 @@ impl Progress {
                 .unwrap_or_else(PoisonError::into_inner)
                 .map(|since| since.elapsed()),
         };
-        let mut snapshot = Snapshot {
+        Snapshot {
             total: self.total.load(Ordering::Relaxed),
             done: self.done(),
             resumed: self.resumed.load(Ordering::Relaxed),
@@ -179,23 +176,13 @@ impl Progress {
             files: self.files.load(Ordering::Relaxed),
             of_files: self.of_files.load(Ordering::Relaxed),
             sources: self.sources().iter().map(contribution).collect(),
-        };
-        if let Some(within) = &*self.within() {
-            snapshot.resumed += within.resumed.load(Ordering::Relaxed);
-            for counter in within.sources().iter() {
-                let bytes = counter.bytes();
-                let source = snapshot.sources.iter_mut().find(|source| source.peer == counter.peer);
-                source.into_iter().for_each(|source| source.bytes += bytes);
-            }
         }
-        snapshot
     }
 
     /// Verified bytes, those of earlier attempts included.
     pub fn done(&self) -> u64 {
         let fresh: u64 = self.sources().iter().map(|counter| counter.bytes()).sum();
-        let within = self.within().as_ref().map_or(0, |within| within.done());
-        fresh + self.resumed.load(Ordering::Relaxed) + within
+        fresh + self.resumed.load(Ordering::Relaxed)
     }
 
     /// So many files and bytes more belong to the folder.
@@ -219,30 +206,6 @@ impl Progress {
     /// So many files of the folder are complete.
     pub(super) fn completed(&self, files: u64) {
         self.files.fetch_add(files, Ordering::Relaxed);
-    }
-
-    /// From now on a file of the folder is transferred, whose progress is part of this.
-    pub(super) fn begin(&self, file: &Arc<Self>) {
-        *self.within() = Some(Arc::clone(file));
-    }
-
-    /// That file has ended; gives the bytes that came for it.
-    pub(super) fn end(&self) -> u64 {
-        let Some(within) = self.within().take() else { return 0 };
-        self.resume_more(within.resumed.load(Ordering::Relaxed));
-        let mut came = 0;
-        for counter in within.sources().iter() {
-            let bytes = counter.bytes();
-            came += bytes;
-            if let Some(source) = self.sources().iter().find(|source| source.peer == counter.peer) {
-                source.add(bytes);
-            }
-        }
-        came
-    }
-
-    fn within(&self) -> MutexGuard<'_, Option<Arc<Self>>> {
-        self.within.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Verified bytes that came from others than `peer`.

@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use super::outage::Waits;
 use crate::connection::nothing_came;
-use crate::content::{ChunkIndex, ChunkSet};
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName, Root, UnitFile};
 use crate::topology::PeerId;
 use crate::transport::{Cancel, Closer, timed_out};
-use crate::wire::{ErrorCode, Refusal, WireError};
+use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
 
 /// Why one source is of no use, for now or for this file. Never the end of a transfer by itself.
 #[derive(Debug, thiserror::Error)]
@@ -155,24 +156,84 @@ impl From<Refusal> for SourceError {
     }
 }
 
-/// A request for what a swarm's source has handed to nobody yet.
-#[derive(Clone, Copy, Debug)]
-pub struct Next<'a> {
-    /// How much of the log is known.
-    pub seen: u64,
-    /// Whether a chunk is wanted, or only the news.
-    pub want: bool,
-    /// With the first request: the chunks that are here already.
-    pub have: Option<&'a ChunkSet>,
+/// A request to a source. It says all that there is to say: a source knows nothing of what is
+/// fetched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// A chunk of a content, or a unit of a folder that is cut into units.
+    Chunk {
+        /// Of which content, or of which units.
+        root: Root,
+        /// Which one, from 0.
+        number: u32,
+        /// How it is cut, in bytes.
+        chunk_size: u32,
+        /// How long it is, in bytes.
+        len: usize,
+        /// How long the answer may wait for it, in milliseconds.
+        wait_ms: u32,
+    },
+    /// A chunk of a file that is still being hashed.
+    Named {
+        /// Which file.
+        name: FileName,
+        /// Which one, from 0.
+        number: u32,
+        /// How it is cut, in bytes.
+        chunk_size: u32,
+        /// How long it is, in bytes.
+        len: usize,
+    },
+    /// Small files as a whole.
+    Files(Vec<UnitFile>),
+    /// What was handed to nobody yet, and the news.
+    Advice {
+        /// Of which content, or of which units.
+        root: Root,
+        /// How it is cut.
+        layout: ChunkLayout,
+        /// How much of the log is known.
+        seen: u64,
+        /// Whether a unit is wanted, or only the news.
+        unit: bool,
+        /// What is here already, where that is said.
+        have: Option<ChunkSet>,
+    },
+    /// Anything whose answer is a message, and little payload.
+    Small(Box<Request>),
 }
 
-/// What a swarm's source handed out.
+/// The answer to an [`Ask`].
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// Bytes that are received next.
+    Bytes {
+        /// How many.
+        len: usize,
+        /// Of small files, which ones these are; all where it says nothing.
+        there: Option<Vec<bool>>,
+        /// Whether others fetch the same from there.
+        shared: bool,
+    },
+    /// It is not there yet.
+    NotYet,
+    /// What was handed out; bytes follow where it names a unit.
+    Handed(Handed),
+    /// A message and its payload.
+    Small(Box<Response>, Vec<u8>),
+}
+
+/// What an adviser handed out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Handed {
     /// What we are handed; its bytes follow.
-    pub chunk: Option<ChunkIndex>,
+    pub unit: Option<ChunkIndex>,
+    /// How many bytes these are.
+    pub len: usize,
     /// What others were handed.
     pub others: Vec<(PeerId, Vec<ChunkIndex>)>,
+    /// Who has everything.
+    pub whole: Vec<PeerId>,
     /// How much of the log that makes.
     pub seen: u64,
     /// Whether everything was handed out, and told.
@@ -193,49 +254,36 @@ pub trait Dial: Send {
     fn dial(&mut self, cancel: &Cancel) -> Result<Box<dyn Source + '_>, SourceError>;
 }
 
-/// A peer that answers requests for chunks of one content, in their order.
+/// A peer that answers requests, in their order.
 pub trait Source {
-    /// Asks for a chunk; the answer is read later.
-    fn request(&mut self, index: ChunkIndex) -> Result<(), SourceError>;
+    /// Sends a request; the answer is read later.
+    fn ask(&mut self, ask: &Ask) -> Result<(), SourceError>;
 
-    /// Waits for the answer to the oldest request, which was for `index`, at most `stall`.
-    fn await_chunk(&mut self, index: ChunkIndex, stall: Duration) -> Result<(), SourceError>;
+    /// Waits for the answer to the oldest request, which was `to`, for as long as `waits` says.
+    fn answer(&mut self, to: &Ask, waits: &Waits) -> Result<Answer, SourceError>;
 
-    /// Whether others fetch the same content from it, as it said with the last chunk.
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    /// Reads the chunk whose answer has come into `buffer`, which is as long as that chunk. No wait
-    /// for further bytes is longer than `stall`.
+    /// Reads the bytes that an answer announced into `buffer`, which is as long as they are. No
+    /// wait for further bytes is longer than `stall`.
     fn receive(&mut self, buffer: &mut [u8], stall: Duration) -> Result<(), SourceError>;
 
-    /// Asks for a chunk that was handed to nobody yet, and for the news; see [`Next`].
-    fn request_next(&mut self, next: &Next<'_>) -> Result<(), SourceError> {
-        Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here: {next:?}"))))
+    /// Why what came of that content may not have verified, asked of the source itself: `Changed`
+    /// when it says so, else it sent a bad chunk.
+    fn excuse(&mut self, _root: Option<Root>) -> SourceError {
+        SourceError::BadChunk
     }
-
-    /// Waits for the answer to the oldest such request; when it brings a chunk, that is received
-    /// next.
-    fn await_next(&mut self, stall: Duration) -> Result<Handed, SourceError> {
-        Err(SourceError::Misbehaved(WireError::Unexpected(format!("no swarm here for {stall:?}"))))
-    }
-
-    /// Asks which chunks the source has now, when no other request is under way; `None` where it
-    /// cannot be asked.
-    fn has(&mut self, _stall: Duration) -> Result<Option<ChunkSet>, SourceError> {
-        Ok(None)
-    }
-
-    /// Why a chunk may not have verified, asked of the source itself: `Changed` when it says so,
-    /// else it sent a bad chunk.
-    fn excuse(&mut self) -> SourceError;
 
     /// Is called now and then while there is nothing to ask.
     fn idle(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
 
+    /// How long a round trip to it takes, where that is known.
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
+
     /// Ends the connection from another thread; `None` where it must outlive the transfer.
-    fn closer(&self) -> Option<Closer>;
+    fn closer(&self) -> Option<Closer> {
+        None
+    }
 }

@@ -1,120 +1,58 @@
-//! The thread of one source: asks, reads, and passes chunks on to be verified.
+//! The thread of one source: does what its course says, and passes on what comes.
 
-use std::cell::Cell;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
-use std::thread::Scope;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::engine::{Arrived, Engine, lock};
-use super::exchange::Exchange;
-use super::late::Place;
-use super::ledger::{Grant, SourceId};
+use super::buffers::Buffer;
+use super::course::{Course, Facts, Next, Want};
+use super::engine::{Arrived, Engine};
+use super::job::{JobError, Learnt};
+use super::ledger::Unit;
 use super::outage::{Outage, Verdict};
+use super::plan::{Plan, Together};
 use super::progress::{Counter, Event};
-use super::source::{Dial, Source, SourceError};
-use super::swarm::{Joining, Swarm};
+use super::source::{Answer, Ask, Dial, Handed, Source, SourceError, misbehaved};
+use super::swarm::Swarm;
 use crate::config;
-use crate::content::ChunkIndex;
-use crate::threads;
+use crate::content::ChunkSet;
+use crate::locks::{lock, wait_timeout};
 use crate::topology::PeerId;
 use crate::transport::Closer;
-
-/// What a source is to a transfer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Role {
-    /// Has all chunks and answers reads.
-    Plain,
-    /// The same, until it turns out that others fetch from it too.
-    Meeting,
-    /// Hands every chunk to one of several peers first.
-    Origin,
-    /// One of those peers.
-    Member,
-    /// Has all chunks, and came when others were at work already.
-    Late,
-}
-
-impl Role {
-    /// The first source of a swarm hands its chunks out, or may do so later.
-    pub(super) fn of(slot: usize, swarm: Option<Swarm<'_>>) -> Self {
-        match swarm {
-            Some(Swarm::Given(_)) if slot == 0 => Self::Origin,
-            Some(Swarm::Joined { .. }) if slot == 0 => Self::Meeting,
-            _ => Self::Plain,
-        }
-    }
-}
+use crate::wire::{Request, Response};
 
 /// The thread of one source.
 pub(super) struct Worker<'e, 'a> {
-    pub(super) engine: &'e Engine<'a>,
-    pub(super) id: SourceId,
-    pub(super) role: Role,
-    pub(super) joining: Cell<Joining>,
-    /// Whether its connection was lost since it first joined the others.
-    pub(super) rejoined: Cell<bool>,
+    engine: &'e Engine<'a>,
+    course: Course,
+    /// What was asked, in the order of the answers.
+    asked: VecDeque<Ask>,
     counter: Arc<Counter>,
-    pub(super) filled: Sender<Arrived>,
-    /// A verify thread says here that a chunk of this source was bad.
+    filled: Sender<Arrived>,
+    /// A verify thread says here that a unit of this source was bad.
     bad: (Sender<()>, Receiver<()>),
-    _place: Place<'e, 'a>,
 }
 
 impl<'e, 'a> Worker<'e, 'a> {
-    fn new(engine: &'e Engine<'a>, role: Role, peer: &PeerId, filled: Sender<Arrived>) -> Self {
-        let id = match role {
-            Role::Member => lock(&engine.ledger).join_member(),
-            Role::Late => lock(&engine.ledger).join_late(),
-            Role::Plain | Role::Meeting | Role::Origin => lock(&engine.ledger).join(),
-        };
-        engine.buffers.add_one();
-        let joining = match role {
-            Role::Origin => Joining::Together,
-            Role::Meeting => Joining::Alone,
-            Role::Plain | Role::Late | Role::Member => Joining::Never,
-        };
-        let (joining, rejoined) = (Cell::new(joining), Cell::new(false));
-        let (counter, _place) = (engine.progress.join(peer.clone()), Place::take(engine));
-        Self { engine, id, role, joining, rejoined, counter, filled, bad: bounded(1), _place }
+    pub(super) fn new(
+        engine: &'e Engine<'a>,
+        course: Course,
+        peer: &PeerId,
+        filled: Sender<Arrived>,
+    ) -> Self {
+        let counter = engine.progress.join(peer.clone());
+        Self { engine, course, asked: VecDeque::new(), counter, filled, bad: bounded(1) }
     }
 
-    /// Has a source used in a thread of its own; one that gets none is lost, and `None` given.
-    pub(super) fn start<'scope>(
-        engine: &'e Engine<'a>,
-        (role, dial): (Role, Box<dyn Dial + 'a>),
-        filled: &Sender<Arrived>,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Option<SourceId>
-    where
-        'e: 'scope,
-        'a: 'scope,
-    {
-        let peer = dial.peer().clone();
-        let worker = Self::new(engine, role, &peer, filled.clone());
-        let (id, counter) = (worker.id, worker.counter.clone());
-        let work = move || worker.run(dial, scope);
-        let Err(error) = threads::start_in(scope, format!("fetch-{peer}"), work) else {
-            return Some(id);
-        };
-        counter.end();
-        lock(&engine.ledger).leave(id);
-        engine.changed.notify_all();
-        if role != Role::Member {
-            engine.origins.fetch_sub(1, Ordering::Relaxed);
-        }
-        engine.lose(peer, SourceError::NoThread(error));
-        None
+    /// What the source contributes is counted here.
+    pub(super) fn counter(&self) -> Arc<Counter> {
+        self.counter.clone()
     }
 
     /// Uses the source until the transfer is over or the source is beyond hope.
-    pub(super) fn run<'scope>(self, mut dial: Box<dyn Dial + '_>, scope: &'scope Scope<'scope, '_>)
-    where
-        'e: 'scope,
-        'a: 'scope,
-    {
+    pub(super) fn run(mut self, mut dial: Box<dyn Dial + '_>) {
         let peer = dial.peer().clone();
         let mut outage = Outage::new(self.engine.waits, Instant::now());
         while !self.engine.is_over() {
@@ -122,54 +60,59 @@ impl<'e, 'a> Worker<'e, 'a> {
             let result = match dial.dial(&self.engine.cancel) {
                 Ok(source) => {
                     self.is_reached(&peer, &mut outage);
-                    self.drain(source, scope)
+                    self.drain(source)
                 }
                 Err(error) => Err(error),
             };
-            lock(&self.engine.ledger).leave(self.id);
-            self.engine.changed.notify_all();
             let Err(error) = self.judged(result) else { break };
-            // A source that ends with the transfer is not lost, but a bad chunk is always told.
+            // A source that ends with the transfer is not lost, but a bad unit is always told.
             if self.engine.is_over() && !error.is_integrity() {
                 break;
             }
-            if self.role == Role::Meeting && self.parts(&error) {
+            if self.parts(&error) {
                 log::debug!("asking {peer} for everything: {error}");
                 continue;
             }
             if self.counter.bytes() > before {
                 outage.came(Instant::now());
             }
-            let reason = error.to_string();
             // Who fetches with others has them; they are not to wait.
-            let alone = self.role != Role::Member && self.joining.get() != Joining::Together;
+            let alone = !self.course.is_together();
             let verdict = match dial.can_redial() {
                 true => outage.failed(error, alone, Instant::now()),
                 false => Verdict::Lost(error),
             };
-            let (event, pause) = match verdict {
-                Verdict::Lost(error) => {
-                    self.take_leave(&peer, &error);
-                    self.engine.lose(peer, error);
-                    break;
-                }
-                Verdict::Wait(pause) => {
-                    self.counter.set_away(true);
-                    (Some(Event::Waiting { peer: peer.clone(), reason }), pause)
-                }
-                Verdict::Again(pause) if outage.is_waiting() => (None, pause),
-                Verdict::Again(pause) => {
-                    (Some(Event::SourceRetried { peer: peer.clone(), reason }), pause)
-                }
-            };
-            event.into_iter().for_each(self.engine.observer);
-            self.pause(pause);
+            if !self.waits_for(&peer, verdict, &outage) {
+                break;
+            }
         }
         self.counter.set_away(false);
         self.counter.end();
-        if self.role != Role::Member && self.engine.origins.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.orphaned(scope);
-        }
+        lock(&self.engine.plan).lost(self.course.is_whole());
+    }
+
+    /// Does what was decided after a failure. Says whether the source is tried again.
+    fn waits_for(&mut self, peer: &PeerId, verdict: Verdict, outage: &Outage) -> bool {
+        let peer = peer.clone();
+        let (event, pause) = match verdict {
+            Verdict::Lost(error) => {
+                let learnt = self.engine.job.lost(self.course.id, &error);
+                self.course.lost(&mut lock(&self.engine.plan), &error);
+                let quiet = learnt.quiet;
+                self.engine.learn(learnt);
+                self.engine.lose(peer, error, quiet);
+                return false;
+            }
+            Verdict::Wait(pause, reason) => {
+                self.counter.set_away(true);
+                (Some(Event::Waiting { peer, reason }), pause)
+            }
+            Verdict::Again(pause, _) if outage.is_waiting() => (None, pause),
+            Verdict::Again(pause, reason) => (Some(Event::SourceRetried { peer, reason }), pause),
+        };
+        event.into_iter().for_each(self.engine.observer);
+        self.pause(pause);
+        true
     }
 
     fn is_reached(&self, peer: &PeerId, outage: &mut Outage) {
@@ -179,152 +122,179 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
     }
 
-    /// The word about a bad chunk may come when the source is not listened to any more.
+    /// The word about a bad unit may come when the source is not listened to any more.
     fn judged(&self, result: Result<(), SourceError>) -> Result<(), SourceError> {
         match result {
-            // It has said already why its chunks are bad.
+            // It has said already why its units are bad.
             Err(SourceError::Changed) => result,
-            _ if self.bad.1.try_recv().is_ok() => Err(SourceError::BadChunk),
+            _ if self.was_bad() => Err(SourceError::BadChunk),
             _ => result,
         }
     }
 
-    pub(super) fn pause(&self, time: Duration) {
+    /// Takes leave of a connection; says whether the source failed only at handing out.
+    fn parts(&mut self, error: &SourceError) -> bool {
+        self.asked.clear();
+        let parts = self.course.failed(&mut lock(&self.engine.plan), error);
+        self.engine.changed.notify_all();
+        parts
+    }
+
+    fn pause(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.engine.is_over() && Instant::now() < until {
-            self.wait_for_news();
+            self.wait_for_news(config::IDLE_POLL);
         }
     }
 
-    /// Waits until the ledger changed, or a moment.
-    pub(super) fn wait_for_news(&self) {
-        let ledger = lock(&self.engine.ledger);
-        let waited = self.engine.changed.wait_timeout(ledger, config::IDLE_POLL);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    /// Waits until the plan changed, or so long.
+    fn wait_for_news(&self, time: Duration) {
+        drop(wait_timeout(&self.engine.changed, lock(&self.engine.plan), time));
     }
 
-    /// Fetches from a connected source until nothing is left to do.
-    fn drain<'scope>(
-        &self,
-        mut source: Box<dyn Source + '_>,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Result<(), SourceError>
-    where
-        'e: 'scope,
-        'a: 'scope,
-    {
-        let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
-        lock(&self.engine.ledger).rejoin(self.id);
-        self.notice_at_once(scope);
-        if self.joining.get() == Joining::Together {
-            self.take_part(&mut *source, scope)?;
-        }
-        let mut exchange = self.nothing_known();
-        loop {
-            if self.was_bad() {
-                // The others need not wait for what this one says.
-                lock(&self.engine.ledger).leave(self.id);
-                self.engine.changed.notify_all();
-                return Err(source.excuse());
-            }
-            if self.joins() {
-                self.receive_all(&mut *source, &mut exchange, scope)?;
-                self.take_part(&mut *source, scope)?;
-            }
-            let asked_all = self.ask(&mut *source)?;
-            let oldest = lock(&self.engine.ledger).oldest(self.id);
-            match oldest {
-                Some(index) => self.receive(&mut *source, index, &mut exchange, scope)?,
-                None if asked_all || self.engine.is_over() => return Ok(()),
-                None if self.is_orphaned() => self.look(&mut *source, &mut exchange)?,
-                None => {
-                    source.idle()?;
-                    self.wait_for_news();
-                }
-            }
-        }
-    }
-
-    /// What is known of a source that was connected to just now.
-    pub(super) fn nothing_known(&self) -> Exchange {
-        Exchange::new(self.engine.waits.idling, self.engine.progress.done(), Instant::now())
-    }
-
-    pub(super) fn was_bad(&self) -> bool {
+    fn was_bad(&self) -> bool {
         self.bad.1.try_recv().is_ok()
     }
 
-    /// Sends requests as long as the ledger grants them. Says whether the transfer is complete.
-    fn ask(&self, source: &mut dyn Source) -> Result<bool, SourceError> {
+    /// Fetches from a connected source until nothing is left to do.
+    fn drain(&mut self, mut source: Box<dyn Source + '_>) -> Result<(), SourceError> {
+        let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
+        let done = self.engine.progress.done();
+        let way = source.round_trip();
+        self.course.connected(&mut lock(&self.engine.plan), way, done, Instant::now());
+        self.notice_at_once();
         loop {
-            if self.engine.is_over() {
-                return Ok(true);
+            if self.was_bad() {
+                // The others need not wait for what this one says.
+                lock(&self.engine.plan).ledger.leave(self.course.id);
+                self.engine.changed.notify_all();
+                return Err(source.excuse(self.engine.job.called().map(|(root, _)| root)));
             }
-            let grant = lock(&self.engine.ledger).lease(self.id, Instant::now());
-            match grant {
-                Grant::Chunk(index) => source.request(index)?,
-                Grant::Nothing => return Ok(false),
-                Grant::Complete => return Ok(true),
+            self.engine.cut_if_due();
+            let talk = self.engine.job.talk(self.course.id);
+            match self.next(talk.is_some()) {
+                Next::Ask(want) => self.ask(&mut *source, &want, talk)?,
+                Next::Read(want) => self.read(&mut *source, want)?,
+                Next::Wait(time) => {
+                    source.idle()?;
+                    self.wait_for_news(time);
+                }
+                Next::Complete => return Ok(()),
             }
         }
     }
 
-    /// Reads all answers that are still to come.
-    fn receive_all<'scope>(
-        &self,
-        source: &mut dyn Source,
-        exchange: &mut Exchange,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Result<(), SourceError>
-    where
-        'e: 'scope,
-        'a: 'scope,
-    {
-        loop {
-            let oldest = lock(&self.engine.ledger).oldest(self.id);
-            let Some(index) = oldest else { return Ok(()) };
-            self.receive(source, index, exchange, scope)?;
-        }
+    fn next(&mut self, talks: bool) -> Next {
+        let (engine, course) = (self.engine, &mut self.course);
+        let over = engine.is_over();
+        let facts = Facts { keeps_up: &|| engine.job.keeps_up(), talks, over };
+        course.next(&mut lock(&engine.plan), &facts, Instant::now())
     }
 
-    /// Reads one answer and passes it on to be verified.
-    fn receive<'scope>(
-        &self,
-        source: &mut dyn Source,
-        index: ChunkIndex,
-        exchange: &mut Exchange,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Result<(), SourceError>
-    where
-        'e: 'scope,
-        'a: 'scope,
-    {
-        match source.await_chunk(index, self.engine.waits.stall) {
-            Err(SourceError::NotYet) => return self.not_yet(exchange),
-            other => other?,
+    /// What is said where others are known from the start: then it is soon known, before the first
+    /// request, whether they could fetch from us.
+    fn notice_at_once(&mut self) {
+        if !self.engine.swarm.is_some_and(Swarm::is_known) || !self.course.is_whole() {
+            return;
         }
-        exchange.came();
-        self.notice(source, scope);
-        let buffer = self.read(source, index)?;
-        log::trace!("chunk {} came as {:?}", index.get(), self.role);
-        let wanted = lock(&self.engine.ledger).arrived(self.id, Instant::now());
-        self.pass_on(index, buffer, wanted, false);
-        Ok(())
-    }
-
-    /// Reads the chunk that has come.
-    pub(super) fn read(
-        &self,
-        source: &mut dyn Source,
-        index: ChunkIndex,
-    ) -> Result<Vec<u8>, SourceError> {
-        let len = self.engine.layout.chunk_len(index);
-        let mut buffer = self.engine.buffers.take(len);
-        let received = match buffer.get_mut(..len) {
-            Some(space) => source.receive(space, self.engine.waits.stall),
-            None => Ok(()),
+        self.with_plan(|course, plan| course.is_shared(plan));
+        let until = Instant::now() + config::OWN_SERVER_WAIT;
+        let asked = || {
+            let plan = lock(&self.engine.plan);
+            plan.together == Together::Asked && plan.is_numbered()
         };
-        match received {
+        while asked() && !self.engine.is_over() && Instant::now() < until {
+            self.wait_for_news(config::IDLE_POLL);
+        }
+    }
+
+    fn name(&self, unit: Unit) -> u32 {
+        lock(&self.engine.plan).ledger.name(unit)
+    }
+
+    /// Does something with the plan, and passes on what that wants done.
+    fn with_plan<T>(&mut self, act: impl FnOnce(&mut Course, &mut Plan) -> T) -> T {
+        let (result, errands) = {
+            let mut plan = lock(&self.engine.plan);
+            (act(&mut self.course, &mut plan), plan.take_errands())
+        };
+        self.engine.send_on_errands(errands);
+        result
+    }
+
+    /// Sends the request for what the course wants.
+    fn ask(
+        &mut self,
+        source: &mut dyn Source,
+        want: &Want,
+        talk: Option<Request>,
+    ) -> Result<(), SourceError> {
+        let job = self.engine.job;
+        let ask = match want {
+            Want::Unit(unit) => job.ask(self.name(*unit), !self.course.is_whole()),
+            Want::Advice { seen, unit } => job.called().map(|(root, layout)| {
+                let have = lock(&self.engine.plan).to_tell(*seen == 0);
+                Ask::Advice { root, layout, seen: *seen, unit: *unit, have }
+            }),
+            Want::Has => job.called().map(|(root, layout)| {
+                Ask::Small(Box::new(Request::Have { root, chunk_size: layout.chunk_size() }))
+            }),
+            Want::Cut => job.cut_request().map(|request| Ask::Small(Box::new(request))),
+            Want::Talk => talk.map(|request| Ask::Small(Box::new(request))),
+        };
+        match ask {
+            Some(ask) => {
+                source.ask(&ask)?;
+                self.asked.push_back(ask);
+                Ok(())
+            }
+            None => {
+                self.with_plan(Course::unsent);
+                self.engine.end_if_complete();
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads the answer to the oldest request.
+    fn read(&mut self, source: &mut dyn Source, want: Want) -> Result<(), SourceError> {
+        let Some(ask) = self.asked.front() else {
+            return Err(misbehaved("an answer to nothing"));
+        };
+        let answer = source.answer(ask, &self.engine.waits)?;
+        self.asked.pop_front();
+        match (want, answer) {
+            (Want::Unit(unit), Answer::Bytes { len, there, shared }) => {
+                if shared {
+                    self.with_plan(|course, plan| course.is_shared(plan));
+                }
+                let buffer = self.receive(source, len)?;
+                let wanted = self.with_plan(|course, plan| course.came(plan, Instant::now()));
+                log::trace!("unit {} came", unit.get());
+                self.pass_on((unit, buffer, len, there), wanted, false);
+                Ok(())
+            }
+            (Want::Unit(_), Answer::NotYet) => self.not_yet(),
+            (Want::Advice { .. }, Answer::Handed(handed)) => self.handed(source, &handed),
+            (Want::Has, Answer::Small(response, payload)) => self.has(*response, &payload),
+            (Want::Cut, Answer::Small(response, _)) => {
+                let called = self.engine.job.called().map(|(id, _)| id);
+                let same = matches!(*response, Response::Cut { id, .. } if Some(id) == called);
+                self.course.has_cut(same);
+                Ok(())
+            }
+            (want @ (Want::Talk | Want::Unit(_)), Answer::Small(response, payload)) => {
+                self.heard(&want, *response, payload)
+            }
+            (Want::Advice { .. }, Answer::NotYet) => Err(SourceError::NotYet),
+            (want, answer) => Err(misbehaved(format!("{answer:?} in answer to {want:?}"))),
+        }
+    }
+
+    /// Reads the bytes that have come.
+    fn receive(&self, source: &mut dyn Source, len: usize) -> Result<Buffer, SourceError> {
+        let mut buffer = self.engine.buffers.take();
+        match source.receive(buffer.space(len), self.engine.waits.stall) {
             Ok(()) => Ok(buffer),
             Err(error) => {
                 self.engine.buffers.give(buffer);
@@ -333,14 +303,97 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
     }
 
-    /// Has a chunk verified and written, if anybody still wants it.
-    pub(super) fn pass_on(&self, index: ChunkIndex, buffer: Vec<u8>, wanted: bool, own: bool) {
+    /// Has a unit verified and kept, if anybody still wants it.
+    fn pass_on(
+        &self,
+        (unit, buffer, len, there): (Unit, Buffer, usize, Option<Vec<bool>>),
+        wanted: bool,
+        own: bool,
+    ) {
         if !wanted {
-            self.engine.buffers.give(buffer);
-            return;
+            return self.engine.buffers.give(buffer);
         }
-        let (counter, bad) = (self.counter.clone(), self.bad.0.clone());
+        let (counter, bad, source) = (self.counter.clone(), self.bad.0.clone(), self.course.id);
+        let arrived = Arrived { unit, source, buffer, len, there, counter, own, bad };
         // The verify threads live until every worker has dropped its end of the channel.
-        let _ = self.filled.send(Arrived { index, buffer, counter, own, bad });
+        let _ = self.filled.send(arrived);
+    }
+
+    fn not_yet(&mut self) -> Result<(), SourceError> {
+        let done = self.engine.progress.done();
+        self.with_plan(|course, plan| course.not_yet(plan, done, Instant::now()))?;
+        // Where it may not wait, it answers at once.
+        self.wait_for_news(config::IDLE_POLL);
+        Ok(())
+    }
+
+    /// Takes what advice brings: a unit of our own, and who has the others.
+    fn handed(&mut self, source: &mut dyn Source, handed: &Handed) -> Result<(), SourceError> {
+        let done = self.engine.progress.done();
+        let unit =
+            self.with_plan(|course, plan| course.handed(plan, handed, done, Instant::now()))?;
+        self.engine.changed.notify_all();
+        let Some(unit) = unit else { return Ok(()) };
+        let len = lock(&self.engine.plan).ledger.len(unit) as usize;
+        if len != handed.len {
+            let what = format!("{} bytes of unit {}, which has {len}", handed.len, unit.get());
+            return Err(misbehaved(what));
+        }
+        let buffer = self.receive(source, len)?;
+        let wanted = self.with_plan(|course, plan| course.claimed(plan, unit, Instant::now()));
+        self.pass_on((unit, buffer, len, None), wanted, true);
+        Ok(())
+    }
+
+    fn has(&mut self, response: Response, payload: &[u8]) -> Result<(), SourceError> {
+        let Response::Have = response else {
+            return Err(misbehaved(format!("{response:?} in answer to have")));
+        };
+        let layout = self.engine.job.called().map(|(_, layout)| layout);
+        let set = layout.and_then(|layout| ChunkSet::from_bytes(&layout, payload));
+        let set = set.ok_or(SourceError::NotServing)?;
+        self.with_plan(|course, plan| course.has(plan, &set, Instant::now()))
+    }
+
+    /// Tells the job what it wanted to know.
+    fn heard(
+        &mut self,
+        want: &Want,
+        response: Response,
+        payload: Vec<u8>,
+    ) -> Result<(), SourceError> {
+        let unit = match want {
+            Want::Unit(unit) => Some(self.name(*unit)),
+            _ => None,
+        };
+        let learnt = match self.engine.job.heard(self.course.id, unit, response, payload) {
+            Ok(learnt) => learnt,
+            Err(JobError::Source(error)) => return Err(error),
+            Err(JobError::Store(error)) => {
+                self.engine.fail(error.into());
+                return Ok(());
+            }
+        };
+        if learnt.shared {
+            self.with_plan(|course, plan| course.is_shared(plan));
+        }
+        match want {
+            Want::Unit(_) if learnt.again => {
+                learnt.events.into_iter().for_each(self.engine.observer);
+                return self.not_yet();
+            }
+            Want::Unit(unit) => self.with_plan(|course, plan| {
+                course.came(plan, Instant::now());
+                plan.ledger.add(learnt.units);
+                plan.ledger.complete(*unit);
+            }),
+            _ => {
+                self.course.talked();
+                self.engine.learn(learnt);
+                return Ok(());
+            }
+        }
+        self.engine.learn(Learnt { events: learnt.events, ..Default::default() });
+        Ok(())
     }
 }

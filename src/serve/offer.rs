@@ -58,6 +58,18 @@ pub struct Offer<'a> {
     pub patience: Patience,
 }
 
+/// Which folder is offered, and how.
+#[derive(Clone, Copy)]
+pub struct FolderOffer<'a> {
+    /// Which files.
+    pub share: &'a Share,
+    /// Whether other files of their names give way.
+    pub replace: bool,
+    /// The size of units in bytes where it goes to several peers at once that are to fetch from one
+    /// another; else 0.
+    pub chunk_size: u32,
+}
+
 /// How long the receiver of an offer may do nothing.
 #[derive(Clone, Copy)]
 pub struct Patience {
@@ -118,11 +130,11 @@ pub fn offer(
 pub fn offer_folder(
     connection: &mut Framed,
     responder: &mut Responder,
-    (share, replace): (&Share, bool),
+    FolderOffer { share, replace, chunk_size }: FolderOffer<'_>,
     progress: &mut dyn FnMut(&Report),
 ) -> Result<FolderReport, OfferError> {
     connection.introduce()?;
-    let request = Request::OfferFolder { share: share.clone(), replace, chunk_size: 0 };
+    let request = Request::OfferFolder { share: share.clone(), replace, chunk_size };
     let answer = connection.ask(&request, &[])?.map_err(OfferError::Refused)?;
     if !matches!(answer.message, Response::Accepted { .. }) {
         let what = format!("{:?} in answer to the offer of a folder", answer.message);

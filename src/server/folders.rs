@@ -7,9 +7,13 @@ use super::offers::{refusal_for, uploader};
 use crate::config;
 use crate::connection::Framed;
 use crate::content::FileName;
-use crate::fetch::{Event, FileError, FolderFetch, FolderOutcome, Progress, Supply, Waits};
+use crate::fetch::offered::Offerer;
+use crate::fetch::{
+    Event, FileError, FolderFetch, FolderOutcome, Progress, Swarm, Waits, folder_report,
+};
 use crate::logging::{Tally, named};
 use crate::serve::refusal_of;
+use crate::topology::PeerId;
 use crate::wire::{ErrorCode, Failed, Refusal, Report, Request, Response, Share, WireError};
 
 /// Receives what is offered, over the connection that the offer came on.
@@ -17,7 +21,7 @@ pub(super) fn receive(
     shared: &Shared,
     connection: &mut Framed,
     share: &Share,
-    replace: bool,
+    (replace, unit_size): (bool, u32),
 ) -> Result<(), WireError> {
     let (peer, who) = (uploader(connection), connection.who());
     connection.send(&Response::Accepted { have: 0 }, &[])?;
@@ -26,19 +30,23 @@ pub(super) fn receive(
     let mut tally = Tally::since(Instant::now());
     let progress = Progress::new(0);
     let observer = |event: Event| log::debug!("folder from {who}: {event:?}");
+    let meet = |id: &PeerId| shared.meet(id);
     let fetch = FolderFetch {
         store: &shared.store,
         share,
         replace,
-        supplies: vec![Supply::turned(peer.clone(), connection)],
         progress: &progress,
         cancel: &shared.cancel,
         waits: Waits::usual(),
         observer: &observer,
         renamed: None,
         dry_run: false,
+        swarm: (unit_size > 0).then_some(Swarm::Given(&meet)),
+        unit_size: Some(unit_size),
     };
-    match fetch.run() {
+    let report = || folder_report(&progress);
+    let offerer = Offerer::new(peer, connection, &report);
+    match fetch.run(vec![Box::new(offerer)]) {
         Ok(outcome) => {
             tally.add(outcome.bytes, Instant::now());
             tell_received(&what, &who, &outcome, &tally);

@@ -38,6 +38,7 @@ use crate::logging::Repeated;
 use crate::serve::{Budget, Company, Rights};
 use crate::store::Store;
 use crate::threads::{self, Awaited};
+use crate::topology::PeerId;
 use crate::topology::{Topology, TopologyFile};
 use crate::transport::tcp::{Accepted, Listener};
 use crate::transport::{Cancel, Closer, Network, Stream};
@@ -91,6 +92,7 @@ impl Host {
     /// A peer that serves `store`; nobody is connected yet.
     pub fn new(store: Store, identity: Identity, rights: Rights, limits: Limits) -> Self {
         let classic = classic::Service::new(store.clone());
+        let company = Company::default().of(identity.peer.as_ref().map_or("", PeerId::as_str));
         Self(Arc::new(Shared {
             store,
             identity,
@@ -99,7 +101,7 @@ impl Host {
             limits,
             seats: Seats::new(limits.rule()),
             cancel: Cancel::new(),
-            company: Company::default(),
+            company,
             offered: Budget::of(config::OFFERS_HELD),
             running: running::Running::default(),
             unfinished: Unfinished::default(),

@@ -29,8 +29,8 @@ pub(super) fn receive(
     offer: Request,
 ) -> Result<Framed, WireError> {
     let offer = match offer {
-        Request::OfferFolder { share, replace, .. } => {
-            folders::receive(shared, &mut connection, &share, replace)?;
+        Request::OfferFolder { share, replace, chunk_size } => {
+            folders::receive(shared, &mut connection, &share, (replace, chunk_size))?;
             return Ok(connection);
         }
         offer => match Offer::read(shared, &mut connection, offer)? {
@@ -191,10 +191,10 @@ fn fetch(
     log::info!("receiving {quoted} ({} bytes) from {who}", manifest.length());
     let observer = |event: Event| log::debug!("{name}: {event:?}");
     let report = || progress_report(progress, &peer);
-    let offerer = Offerer::new(peer.clone(), connection, &manifest, &report);
-    let meet = |id: &PeerId| shared.meet(id, &manifest);
+    let offerer = Offerer::new(peer.clone(), connection, &report);
+    let meet = |id: &PeerId| shared.meet(id);
     let transfer = Fetch {
-        part: &part,
+        job: &part,
         sources: vec![Box::new(offerer)],
         progress,
         cancel: &shared.cancel,
@@ -203,7 +203,7 @@ fn fetch(
         swarm: swarm.then_some(Swarm::Given(&meet)),
     };
     let result = match transfer.run_with(&place.late) {
-        Ok(()) => complete(connection, part, progress, &peer),
+        Ok(_) => complete(connection, part, progress, &peer),
         Err(error) => {
             drop(part);
             Err(error)
@@ -271,13 +271,13 @@ fn complete(
 impl Shared {
     /// The way to another member of a swarm, by our own settings; none to ourselves or to a
     /// stranger.
-    fn meet(&self, id: &PeerId, manifest: &Manifest) -> Option<Box<dyn Dial>> {
+    pub(super) fn meet(&self, id: &PeerId) -> Option<Box<dyn Dial>> {
         let neighbours = self.neighbours.as_ref()?;
         let topology = lock(&neighbours.topology);
         let peer = topology.find(id).filter(|_| self.identity.peer.as_ref() != Some(id))?.clone();
         let caller =
             Caller { identity: self.identity.clone(), network: neighbours.network.clone() };
-        Some(Box::new(FramedPeer::member(peer, caller, manifest)))
+        Some(Box::new(FramedPeer::new(peer, caller, None)))
     }
 }
 

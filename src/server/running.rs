@@ -151,8 +151,8 @@ impl Transfer {
         swarm: bool,
     ) -> Result<(Framed, bool), WireError> {
         let (back, returned) = bounded(1);
-        let (manifest, progress) = (self.manifest.clone(), self.progress.clone());
-        let joiner = Joiner::new((peer.clone(), connection), manifest, progress, back);
+        let progress = self.progress.clone();
+        let joiner = Joiner::new((peer.clone(), connection), progress, back);
         // One that cannot be sent any more is dropped, and so comes back all the same.
         let _ = self.late.send(Late { dial: Box::new(joiner), swarm });
         let Returned { mut connection, was_let_in } =

@@ -50,14 +50,21 @@ impl Arrivals {
     }
 
     /// That chunk is here as from now, and whoever waits for it is told; other processes by `live`.
-    pub(super) fn came(&self, index: ChunkIndex, live: Option<&LiveFile>, what: impl Display) {
-        locked(&self.have).insert(index);
+    /// Says whether it is new.
+    pub(super) fn came(
+        &self,
+        index: ChunkIndex,
+        live: Option<&LiveFile>,
+        what: impl Display,
+    ) -> bool {
+        let fresh = locked(&self.have).insert(index);
         self.waiting.wake(index);
         if let Some(live) = live
             && let Err(error) = live.mark(index)
         {
             log::debug!("cannot tell other processes of a chunk of {what}: {error}");
         }
+        fresh
     }
 
     /// That chunk was given to us before anybody else.

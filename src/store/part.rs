@@ -133,6 +133,11 @@ impl PartFile {
         self.part.arrivals.have()
     }
 
+    /// Whether that chunk is here.
+    pub fn has(&self, index: ChunkIndex) -> bool {
+        self.part.arrivals.has(index)
+    }
+
     /// Bytes of the chunks that are here already.
     pub fn received(&self) -> u64 {
         let layout = self.part.manifest.layout();
@@ -147,17 +152,20 @@ impl PartFile {
     }
 
     /// Writes a chunk to its place. Many threads may do so at once; now and then one of them stays
-    /// longer to sync the disk. A chunk that is here already is not written again.
-    pub fn write(&self, chunk: &VerifiedChunk<'_>) -> Result<(), StoreError> {
+    /// longer to sync the disk. A chunk that is here already is not written again. Says whether it
+    /// was new.
+    pub fn write(&self, chunk: &VerifiedChunk<'_>) -> Result<bool, StoreError> {
         self.part.check_layout(chunk)?;
         if self.part.arrivals.has(chunk.index()) {
-            return Ok(());
+            return Ok(false);
         }
         let written = sparse::write_all_at(&self.part.file, chunk.bytes(), chunk.offset());
         written.map_err(|error| self.unwritable(error))?;
-        self.part.arrivals.came(chunk.index(), self.live.as_ref(), self.manifest().name());
+        let fresh =
+            self.part.arrivals.came(chunk.index(), self.live.as_ref(), self.manifest().name());
         self.part.unsynced.fetch_add(chunk.bytes().len() as u64, Relaxed);
-        self.sync_if_due()
+        self.sync_if_due()?;
+        Ok(fresh)
     }
 
     /// Notes that a chunk was given to us before anybody else, so that others wait for it at us.

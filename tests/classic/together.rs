@@ -384,7 +384,7 @@ fn fetch(
     };
     let cancel = Cancel::new();
     let done = Fetch {
-        part: &part,
+        job: &part,
         sources,
         progress: &progress,
         cancel: &cancel,
@@ -431,7 +431,7 @@ fn what_a_classic_peer_sends_is_verified_against_a_framed_peers_manifest() {
     );
     let (done, lost) = fetch(&ours, &framed, |manifest| {
         let caller = Caller { identity: Identity::default(), network: network.clone() };
-        let framed = FramedPeer::new(peer("p1"), caller, manifest, None);
+        let framed = FramedPeer::new(peer("p1"), caller, None);
         vec![classic("p3", manifest), Box::new(framed)]
     });
     assert!(done, "{lost:?}");

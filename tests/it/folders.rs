@@ -19,7 +19,7 @@ use peershare::config;
 use peershare::connection::{self, Framed, Identity};
 use peershare::content::whole;
 use peershare::fetch::{
-    Caller, FileError, FolderFetch, FolderOutcome, Progress, Supply, TransferError, Waits,
+    Caller, Dial, FileError, FolderFetch, FolderOutcome, FramedPeer, Progress, TransferError, Waits,
 };
 use peershare::serve::{Company, Responder, Rights};
 use peershare::server::{Host, Limits};
@@ -119,8 +119,9 @@ impl Net {
         let share = Share { pattern: Some(pattern.to_owned()), ..Share::default() };
         let progress = Progress::new(0);
         let caller = Caller { identity: Identity::default(), network: self.network.clone() };
-        let supplies =
-            self.peers().into_iter().map(|peer| Supply::dialled(peer, caller.clone())).collect();
+        let source =
+            |peer| -> Box<dyn Dial> { Box::new(FramedPeer::new(peer, caller.clone(), None)) };
+        let sources = self.peers().into_iter().map(source).collect();
         let (store, share, cancel) = (&store, &share, &Cancel::new());
         let (progress, observer) = (&progress, &|_| ());
         let waits = Waits::brief(config::STALL_TIMEOUT);
@@ -128,15 +129,16 @@ impl Net {
             store,
             share,
             replace,
-            supplies,
             progress,
             cancel,
             waits,
             observer,
             renamed: None,
             dry_run: false,
+            swarm: None,
+            unit_size: None,
         }
-        .run();
+        .run(sources);
         (result, progress.snapshot().sources.iter().map(|source| source.bytes).collect())
     }
 }

@@ -10,12 +10,11 @@ use std::thread;
 use std::time::Duration;
 
 use peershare::client::ExitStatus;
-use peershare::content::ChunkIndex;
-use peershare::fetch::source::{Handed, Next};
+use peershare::fetch::source::{Answer, Ask, Handed};
 use peershare::fetch::{Dial, Fetch, Progress, Source, SourceError, Swarm, TransferError, Waits};
 use peershare::store::{Reception, Store};
 use peershare::topology::PeerId;
-use peershare::transport::{Cancel, Closer};
+use peershare::transport::Cancel;
 use peershare::wire::{ErrorCode, Request, Response};
 
 use super::lab::{CHUNK, Client, Lab, bytes, manifest};
@@ -288,34 +287,23 @@ impl Dial for Promises {
 }
 
 impl Source for Promises {
-    fn request(&mut self, _: ChunkIndex) -> Result<(), SourceError> {
+    fn ask(&mut self, _: &Ask) -> Result<(), SourceError> {
         Ok(())
     }
 
-    fn await_chunk(&mut self, _: ChunkIndex, _: Duration) -> Result<(), SourceError> {
-        Err(SourceError::NotYet)
+    fn answer(&mut self, to: &Ask, _: &Waits) -> Result<Answer, SourceError> {
+        match to {
+            // Those chunks are at somebody who is not there.
+            Ask::Advice { .. } => Ok(Answer::Handed(Handed {
+                others: vec![("nobody".parse().unwrap(), Vec::new())],
+                ..Handed::default()
+            })),
+            _ => Ok(Answer::NotYet),
+        }
     }
 
     fn receive(&mut self, _: &mut [u8], _: Duration) -> Result<(), SourceError> {
         Err(SourceError::NotYet)
-    }
-
-    fn request_next(&mut self, _: &Next<'_>) -> Result<(), SourceError> {
-        Ok(())
-    }
-
-    fn await_next(&mut self, _: Duration) -> Result<Handed, SourceError> {
-        // Those chunks are at somebody who is not there.
-        let others = vec![("nobody".parse().unwrap(), Vec::new())];
-        Ok(Handed { chunk: None, others, seen: 0, all: false })
-    }
-
-    fn excuse(&mut self) -> SourceError {
-        SourceError::BadChunk
-    }
-
-    fn closer(&self) -> Option<Closer> {
-        None
     }
 }
 
@@ -328,7 +316,7 @@ fn an_origin_that_only_promises_is_left() {
     let (progress, cancel) = (Progress::new(data().len() as u64), Cancel::new());
     let meet = |_: &PeerId| None;
     let fetch = Fetch {
-        part: &part,
+        job: &part,
         sources: vec![Box::new(Promises("liar".parse().unwrap()))],
         progress: &progress,
         cancel: &cancel,

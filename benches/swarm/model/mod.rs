@@ -1,9 +1,9 @@
 //! A swarm upload without threads and sockets, on an invented clock.
 //!
-//! What decides is the code of `src/`: [`Handout`] at the origin; [`Ledger`] (with its policy),
-//! [`Asked`] and [`Deliveries`] at every target. What is written anew here is only what threads and
-//! sockets do with their decisions: workers that send requests and await the answers in order
-//! (`target`), sessions that answer one request after the other (`session`), links that take their
+//! What decides is the code of `src/`: [`Handout`] at the origin; [`Plan`], [`Course`]
+//! and [`Deliveries`] at every target. What is written anew here is only what threads and sockets do
+//! with their decisions: workers that send requests and await the answers in order (`target`),
+//! sessions that answer one request after the other (`session`), links that take their
 //! time (`network`). `benches/README.md` says what is left out.
 
 mod network;

@@ -1,11 +1,14 @@
-//! A target: its workers, one a connection, as `fetch/worker.rs` and `fetch/swarm.rs` have them.
+//! A target: its workers, one a connection. What they do is decided by [`Plan`] and [`Course`],
+//! which the engine runs as well; here is only what its threads do with that.
 
 use std::collections::{BTreeMap, HashMap};
 
 use peershare::config;
 use peershare::content::{ChunkIndex, ChunkLayout, ChunkSet};
-use peershare::fetch::asked::Asked;
-use peershare::fetch::ledger::{Grant, Ledger, SourceId};
+use peershare::fetch::course::{Advice, Course, Facts, Next, Want};
+use peershare::fetch::ledger::{NewUnit, SourceId, Unit};
+use peershare::fetch::plan::{Errand, Plan, Together};
+use peershare::fetch::source::Handed;
 use peershare::store::deliveries::Deliveries;
 
 use super::network::LATENCY;
@@ -17,14 +20,11 @@ const DIALLING: u64 = 2;
 /// One target.
 pub(super) struct Target {
     pub(super) name: String,
-    ledger: Ledger,
+    plan: Plan,
     have: ChunkSet,
     pub(super) deliveries: Deliveries,
-    asked: Asked,
-    /// Everything is handed out, and told.
-    all: bool,
     /// Its connections, by whom they lead to.
-    members: BTreeMap<usize, usize>,
+    connections: BTreeMap<usize, usize>,
     /// Connections whose session waits for a chunk.
     waiting: HashMap<ChunkIndex, Vec<usize>>,
     state: State,
@@ -40,16 +40,16 @@ enum State {
 /// The worker of one connection.
 #[derive(Default)]
 pub(super) struct Worker {
-    source: Option<SourceId>,
+    course: Option<Course>,
     doing: Doing,
+    /// A unit that was handed to us and whose bytes follow.
+    handed: Option<Unit>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 enum Doing {
     #[default]
     Dials,
-    /// Asks the origin for chunks and news.
-    TakesPart,
     /// Awaits the answer to its oldest request.
     Awaits,
     /// Has nothing to do.
@@ -59,14 +59,16 @@ enum Doing {
 
 impl Target {
     pub(super) fn new(number: usize, layout: &ChunkLayout) -> Self {
+        let units = layout
+            .indices()
+            .map(|index| NewUnit::of(index.get(), layout.chunk_len(index)))
+            .collect();
         Self {
             name: number.to_string(),
-            ledger: Ledger::new(layout, &ChunkSet::none(layout)),
+            plan: Plan::new(units, Some(*layout), Together::Given),
             have: ChunkSet::none(layout),
             deliveries: Deliveries::default(),
-            asked: Asked::default(),
-            all: false,
-            members: BTreeMap::new(),
+            connections: BTreeMap::new(),
             waiting: HashMap::new(),
             state: State::Fetches,
         }
@@ -74,7 +76,7 @@ impl Target {
 
     /// How many peers it fetched from.
     pub(super) fn sources(&self) -> usize {
-        self.members.len()
+        self.connections.len()
     }
 
     pub(super) fn has(&self, index: ChunkIndex) -> bool {
@@ -102,9 +104,17 @@ impl Simulation {
     /// The origin connects to a target, which accepts.
     pub(super) fn offer_to(&mut self, target: usize) {
         let at = self.connect(target, ORIGIN);
-        self.connections[at].worker.source = Some(self.targets[target].ledger.join());
-        self.targets[target].members.insert(ORIGIN, at);
+        let id = self.targets[target].plan.join(false);
+        self.employ(at, (id, true));
         self.clock.after(0, Happens::Dialled(at));
+    }
+
+    fn employ(&mut self, at: usize, (id, whole): (SourceId, bool)) {
+        let (client, server) = (self.connections[at].client, self.connections[at].server);
+        let advice = if whole { Advice::Cutting } else { Advice::Never };
+        let course = Course::new(id, whole, advice, config::IDLING, self.now());
+        self.connections[at].worker.course = Some(course);
+        self.targets[client].connections.insert(server, at);
     }
 
     /// A worker may begin.
@@ -116,15 +126,12 @@ impl Simulation {
         if self.targets[server].is_lost() {
             return self.lost(at);
         }
-        if let Some(source) = self.connections[at].worker.source {
-            self.targets[client].ledger.rejoin(source);
+        let (now, plan) = (self.now(), &mut self.targets[client].plan);
+        let way = std::time::Duration::from_nanos(2 * LATENCY);
+        if let Some(course) = &mut self.connections[at].worker.course {
+            course.connected(plan, Some(way), 0, now);
         }
-        if server == ORIGIN {
-            self.connections[at].worker.doing = Doing::TakesPart;
-            self.take_part(at);
-        } else {
-            self.work(at);
-        }
+        self.work(at);
     }
 
     /// The source cannot be reached, or not any more.
@@ -133,145 +140,141 @@ impl Simulation {
         if self.targets[client].is_over() {
             return;
         }
-        self.connections[at].worker.doing = Doing::Over;
-        if let Some(source) = self.connections[at].worker.source {
-            self.targets[client].ledger.leave(source);
+        let worker = &mut self.connections[at].worker;
+        worker.doing = Doing::Over;
+        if let Some(course) = &worker.course {
+            self.targets[client].plan.no_way(course.id, course.is_whole());
         }
         self.hang_up(at);
+        self.wake_all(client);
     }
 
-    /// As `Worker::take_part`, up to where that waits.
-    fn take_part(&mut self, at: usize) {
+    /// Does what the course says, up to where that waits.
+    fn work(&mut self, at: usize) {
         let (client, now) = (self.connections[at].client, self.now());
-        let target = &self.targets[client];
-        if target.all && target.asked.is_idle() {
-            return self.work(at);
+        loop {
+            let target = &mut self.targets[client];
+            let worker = &mut self.connections[at].worker;
+            let Some(course) = &mut worker.course else { return };
+            let keeps_up = || target.deliveries.keeps_up();
+            let facts = Facts { keeps_up: &keeps_up, talks: false, over: false };
+            match course.next(&mut target.plan, &facts, now) {
+                Next::Ask(want) => {
+                    let request = match want {
+                        Want::Unit(unit) => index(&self.scenario.layout, unit).map(Request::Read),
+                        Want::Advice { seen, unit } => Some(Request::Next { seen, want: unit }),
+                        _ => None,
+                    };
+                    match request {
+                        Some(request) => self.clock.after(LATENCY, Happens::Asked(at, request)),
+                        None => course.unsent(&mut target.plan),
+                    }
+                }
+                Next::Read(_) => return worker.doing = Doing::Awaits,
+                Next::Wait(time) => {
+                    worker.doing = Doing::Idles;
+                    // A member's worker is woken by what others are handed; time alone makes work
+                    // for none but this.
+                    if self.connections[at].server == ORIGIN {
+                        self.clock.after(nanos(time), Happens::Polls(at));
+                    }
+                    return;
+                }
+                Next::Complete => return worker.doing = Doing::Over,
+            }
         }
-        if target.all {
-            return;
-        }
-        while self.targets[client]
-            .asked
-            .wants_chunk(self.targets[client].deliveries.keeps_up(), now)
-        {
-            self.ask_next(at, true);
-        }
-        if self.targets[client].asked.is_idle() {
-            self.clock.after(nanos(config::IDLE_POLL), Happens::Polls(at));
-        }
-    }
-
-    fn ask_next(&mut self, at: usize, want: bool) {
-        let now = self.now();
-        let asked = &mut self.targets[self.connections[at].client].asked;
-        let seen = asked.seen();
-        asked.sent(want, now);
-        self.clock.after(LATENCY, Happens::Asked(at, Request::Next { seen, want }));
     }
 
     /// A worker that waited for news, or for something to do.
     pub(super) fn polls(&mut self, at: usize) {
-        if self.targets[self.connections[at].client].is_over() {
-            return;
-        }
-        match self.connections[at].worker.doing {
-            Doing::TakesPart => self.ask_next(at, false),
-            Doing::Idles => self.work(at),
-            _ => {}
+        let client = self.connections[at].client;
+        if !self.targets[client].is_over() && self.connections[at].worker.doing == Doing::Idles {
+            self.work(at);
         }
     }
 
-    /// Sends requests as long as the ledger grants them, as `Worker::drain` does.
-    fn work(&mut self, at: usize) {
-        let (client, server, now) =
-            (self.connections[at].client, self.connections[at].server, self.now());
-        let Some(source) = self.connections[at].worker.source else { return };
-        let ledger = &mut self.targets[client].ledger;
-        while let Grant::Chunk(index) = ledger.lease(source, now) {
-            self.clock.after(LATENCY, Happens::Asked(at, Request::Read(index)));
-        }
-        let awaits = ledger.oldest(source).is_some();
-        self.connections[at].worker.doing = if awaits { Doing::Awaits } else { Doing::Idles };
-        // A member's worker is woken by what others are handed; time alone makes work for none but
-        // this.
-        if !awaits && server == ORIGIN {
-            self.clock.after(nanos(config::IDLE_POLL), Happens::Polls(at));
-        }
+    fn wake_all(&mut self, client: usize) {
+        let all: Vec<usize> = self.targets[client].connections.values().copied().collect();
+        all.into_iter().for_each(|at| self.polls(at));
     }
 
     /// The answer to the oldest request of a connection has come.
     pub(super) fn answered(&mut self, at: usize, answer: Answer) {
         let (client, now) = (self.connections[at].client, self.now());
-        let worker = &self.connections[at].worker;
-        let (Some(source), false) = (worker.source, self.targets[client].is_over()) else { return };
-        let target = &mut self.targets[client];
+        if self.targets[client].is_over() {
+            return;
+        }
+        let (target, worker) = (&mut self.targets[client], &mut self.connections[at].worker);
+        let Some(course) = &mut worker.course else { return };
         match answer {
             Answer::Handed { chunk, others, seen, all } => {
-                target.asked.answered(seen);
-                target.all |= all;
-                others
-                    .into_iter()
-                    .for_each(|(member, chunks)| self.promise(client, member, &chunks));
-                if chunk.is_none() {
-                    self.take_part(at);
+                let told: Vec<usize> = others.iter().map(|(member, _)| *member).collect();
+                let name = |member: usize| member.to_string().parse().unwrap();
+                let others =
+                    others.into_iter().map(|(member, chunks)| (name(member), chunks)).collect();
+                let handed = Handed { unit: chunk, others, seen, all, ..Handed::default() };
+                worker.handed = course.handed(&mut target.plan, &handed, 0, now).unwrap();
+                let waits = worker.handed.is_some();
+                self.run_errands(client);
+                for member in told {
+                    let known = self.targets[client].connections.get(&member).copied();
+                    known.into_iter().for_each(|member| self.polls(member));
+                }
+                if !waits {
+                    self.work(at);
                 }
             }
             Answer::Payload(index) => {
-                let wanted = target.ledger.claim(source, index, now);
-                self.keep(client, index, (wanted, true));
-                self.take_part(at);
+                let unit = worker.handed.take();
+                let wanted = unit.is_some_and(|unit| course.claimed(&mut target.plan, unit, now));
+                self.keep(client, index, unit, (wanted, true));
+                self.work(at);
             }
             Answer::Chunk(index) => {
-                let wanted = target.ledger.arrived(source, now);
-                self.keep(client, index, (wanted, false));
+                let unit = target.plan.ledger.oldest(course.id);
+                let wanted = course.came(&mut target.plan, now);
+                self.keep(client, index, unit, (wanted, false));
                 self.work(at);
             }
             Answer::NotYet => {
-                target.ledger.not_yet(source);
+                course.not_yet(&mut target.plan, 0, now).unwrap();
                 self.work(at);
             }
         }
     }
 
-    /// As `Worker::promise`.
-    fn promise(&mut self, client: usize, member: usize, chunks: &[ChunkIndex]) {
-        let at = match self.targets[client].members.get(&member) {
-            Some(at) => *at,
-            None => self.meet(client, member),
-        };
-        let (now, target) = (self.now(), &mut self.targets[client]);
-        let Some(source) = self.connections[at].worker.source else { return };
-        chunks.iter().for_each(|index| target.ledger.promise(source, *index, now));
-        if self.connections[at].worker.doing == Doing::Idles {
-            self.work(at);
+    fn run_errands(&mut self, client: usize) {
+        for errand in self.targets[client].plan.take_errands() {
+            let Errand::Meet { peer, id, whole } = errand else { continue };
+            let member: usize = peer.as_str().parse().unwrap();
+            let at = self.connect(client, member);
+            self.employ(at, (id, whole));
+            match (self.scenario.reach)(client, member) {
+                true => self.clock.after(2 * LATENCY * DIALLING, Happens::Dialled(at)),
+                false => self.clock.after(nanos(config::CONNECT_TIMEOUT), Happens::Lost(at)),
+            }
         }
-    }
-
-    fn meet(&mut self, client: usize, member: usize) -> usize {
-        let at = self.connect(client, member);
-        let target = &mut self.targets[client];
-        self.connections[at].worker.source = Some(target.ledger.join_member());
-        target.members.insert(member, at);
-        match (self.scenario.reach)(client, member) {
-            true => self.clock.after(2 * LATENCY * DIALLING, Happens::Dialled(at)),
-            false => self.clock.after(nanos(config::CONNECT_TIMEOUT), Happens::Lost(at)),
-        }
-        at
     }
 
     /// A chunk is here. Verifying and writing take no time.
-    fn keep(&mut self, client: usize, index: ChunkIndex, (wanted, own): (bool, bool)) {
+    fn keep(
+        &mut self,
+        client: usize,
+        index: ChunkIndex,
+        unit: Option<Unit>,
+        (wanted, own): (bool, bool),
+    ) {
         let target = &mut self.targets[client];
-        if !wanted {
+        let Some(unit) = unit.filter(|_| wanted) else {
             self.report.twice += 1;
             return;
-        }
+        };
         if own {
             target.deliveries.own(&self.scenario.layout, index);
         }
         target.have.insert(index);
-        self.report.twice += u64::from(!target.ledger.complete(index));
-        let complete = target.ledger.is_complete();
+        self.report.twice += u64::from(!target.plan.ledger.complete(unit));
+        let complete = target.plan.ledger.is_complete();
         for reader in target.waiting.remove(&index).unwrap_or_default() {
             self.come(reader, index);
         }
@@ -285,10 +288,14 @@ impl Simulation {
         self.targets[client].state = State::Complete;
         self.report.done[client] = Some(self.clock.now);
         self.unfinished -= 1;
-        let connections: Vec<usize> = self.targets[client].members.values().copied().collect();
+        let connections: Vec<usize> = self.targets[client].connections.values().copied().collect();
         for at in connections {
             self.connections[at].worker.doing = Doing::Over;
             self.hang_up(at);
         }
     }
+}
+
+fn index(layout: &ChunkLayout, unit: Unit) -> Option<ChunkIndex> {
+    layout.index(unit.get())
 }

@@ -1,0 +1,95 @@
+//! One file: its units are its chunks.
+
+use std::collections::BTreeSet;
+
+use super::{Came, Job, Put};
+use crate::config;
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName, Root};
+use crate::fetch::ledger::NewUnit;
+use crate::fetch::source::Ask;
+use crate::store::{EarlyPart, PartFile, StoreError};
+
+impl Job for PartFile {
+    fn units(&self) -> Vec<NewUnit> {
+        units_of(self.manifest().layout(), &self.have())
+    }
+
+    fn called(&self) -> Option<(Root, ChunkLayout)> {
+        Some((self.manifest().root(), *self.manifest().layout()))
+    }
+
+    fn ask(&self, unit: u32, member: bool) -> Option<Ask> {
+        let (root, layout) = (self.manifest().root(), self.manifest().layout());
+        let len = layout.chunk_len(layout.index(unit)?);
+        let wait_ms = if member { config::MEMBER_WAIT_MS } else { 0 };
+        let (number, chunk_size) = (unit, layout.chunk_size());
+        Some(Ask::Chunk { root, number, chunk_size, len, wait_ms })
+    }
+
+    fn put(&self, came: &Came<'_>) -> Result<Put, StoreError> {
+        let Some(index) = index(self.manifest().layout(), came.unit) else { return Ok(Put::Bad) };
+        match self.manifest().verify(index, came.bytes) {
+            Ok(chunk) => self.write(&chunk).map(|_| Put::Good),
+            Err(_) => Ok(Put::Bad),
+        }
+    }
+
+    fn own(&self, unit: u32) {
+        if let Some(index) = index(self.manifest().layout(), unit) {
+            PartFile::own(self, index);
+        }
+    }
+
+    fn keeps_up(&self) -> bool {
+        PartFile::keeps_up(self)
+    }
+
+    fn expects_more(&self, more: bool) {
+        PartFile::expects_more(self, more);
+    }
+
+    fn take_askers(&self) -> BTreeSet<String> {
+        PartFile::take_askers(self)
+    }
+}
+
+/// A file that is still being hashed where it comes from: nothing proves it yet.
+pub(in crate::fetch) struct Unhashed<'a> {
+    pub(in crate::fetch) part: &'a EarlyPart,
+    pub(in crate::fetch) name: &'a FileName,
+}
+
+impl Job for Unhashed<'_> {
+    fn units(&self) -> Vec<NewUnit> {
+        units_of(self.part.layout(), self.part.left())
+    }
+
+    fn called(&self) -> Option<(Root, ChunkLayout)> {
+        None
+    }
+
+    fn ask(&self, unit: u32, _member: bool) -> Option<Ask> {
+        let (name, layout) = (self.name.clone(), self.part.layout());
+        let len = layout.chunk_len(layout.index(unit)?);
+        let (number, chunk_size) = (unit, layout.chunk_size());
+        Some(Ask::Named { name, number, chunk_size, len })
+    }
+
+    fn put(&self, came: &Came<'_>) -> Result<Put, StoreError> {
+        let Some(index) = index(self.part.layout(), came.unit) else { return Ok(Put::Bad) };
+        self.part.write(index, came.bytes).map(|()| Put::Good)
+    }
+}
+
+fn index(layout: &ChunkLayout, unit: u32) -> Option<ChunkIndex> {
+    layout.index(unit)
+}
+
+/// The chunks of a file, those in `have` done.
+fn units_of(layout: &ChunkLayout, have: &ChunkSet) -> Vec<NewUnit> {
+    let unit = |index| NewUnit {
+        done: have.contains(index),
+        ..NewUnit::of(index.get(), layout.chunk_len(index))
+    };
+    layout.indices().map(unit).collect()
+}
