@@ -8,7 +8,7 @@
 //! What a lock guards is small, and changed by single steps between which it is good at any moment
 //! (an entry is put into a map, or is not); and where more depends on it, that is looked at again
 //! before it is used: a chunk is verified whatever the books say of it, a file is compared with
-//! what was hashed, the catalog is read from its file. So [`lock`] and the two ways of waiting give
+//! what was hashed, the catalog is read from its file. So [`lock`] and the ways of waiting give
 //! what is there, and nobody else asks whether a lock is poisoned.
 //!
 //! # Order
@@ -54,6 +54,12 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What the lock guarded, when nobody else can have it any more.
 pub(crate) fn into_inner<T>(mutex: Mutex<T>) -> T {
     mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives the lock away until somebody notifies, or for no reason at all. So the caller looks again
+/// at what it waits for.
+pub(crate) fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+    changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives the lock away until somebody notifies, the time is over, or for no reason at all. So the

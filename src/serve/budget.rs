@@ -4,10 +4,11 @@
 //! not. What one connection may hold is little, what all of them may hold is not, and a peer that
 //! sends or reads slowly holds it for long.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::config;
+use crate::locks::{lock, wait_timeout_while};
 
 /// How much is held. Shared by all connections; clones are the same.
 #[derive(Clone)]
@@ -41,8 +42,8 @@ impl Budget {
     /// The same, after waiting for room for `time` at most.
     pub(super) fn wait(&self, bytes: usize, time: Duration) -> Option<Grant> {
         let full = |held: &mut usize| held.saturating_add(bytes) > self.0.most;
-        let waited = self.0.freed.wait_timeout_while(self.held(), time, full);
-        self.grant(waited.unwrap_or_else(PoisonError::into_inner).0, bytes, self.0.most)
+        let waited = wait_timeout_while(&self.0.freed, self.held(), time, full);
+        self.grant(waited.0, bytes, self.0.most)
     }
 
     fn grant(&self, mut held: MutexGuard<'_, usize>, bytes: usize, most: usize) -> Option<Grant> {
@@ -52,7 +53,7 @@ impl Budget {
     }
 
     fn held(&self) -> MutexGuard<'_, usize> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.held)
     }
 }
 

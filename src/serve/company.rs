@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use super::budget::Budget;
@@ -12,6 +12,7 @@ use super::gate::Gate;
 use super::handout::Handout;
 use crate::config;
 use crate::content::{ChunkLayout, Digest, Root};
+use crate::locks::lock;
 use crate::topology::PeerId;
 
 /// Who reads what, and what is handed out, by content and chunk size; shared by all connections
@@ -133,11 +134,11 @@ impl Company {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn cuts(&self) -> MutexGuard<'_, Cuts> {
-        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.cuts)
     }
 
     /// The handout of that content with the least members that has room for one more; a new one
@@ -152,9 +153,7 @@ impl Company {
         let all = handouts.entry((root, layout.chunk_size())).or_default();
         let most = config::SWARM_MEMBERS.max(expected.len());
         let names = config::HANDOUT_NAMES.max(2 * expected.len());
-        let is_worn = |handout: Arc<Mutex<Handout>>| {
-            handout.lock().unwrap_or_else(PoisonError::into_inner).names() >= names
-        };
+        let is_worn = |handout: Arc<Mutex<Handout>>| lock(&handout).names() >= names;
         let has_room = |handout: &&Weak<Mutex<Handout>>| {
             handout.strong_count() <= most && !handout.upgrade().is_some_and(is_worn)
         };
@@ -177,7 +176,7 @@ impl State {
 
     fn each_handout(&self, act: impl Fn(&mut Handout)) {
         for handout in self.handouts.values().flatten().filter_map(Weak::upgrade) {
-            act(&mut handout.lock().unwrap_or_else(PoisonError::into_inner));
+            act(&mut lock(&handout));
         }
     }
 }

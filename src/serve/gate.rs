@@ -7,10 +7,11 @@
 //! hold up the others.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::config;
+use crate::locks::{lock, wait_timeout};
 
 /// Lets few sends go at once. Shared by all connections of a server, or of an uploader.
 #[derive(Default)]
@@ -46,8 +47,7 @@ impl Gate {
         let mut turns = self.turns();
         let ticket = turns.enter(peer, len as u64);
         while let Err(wait) = turns.begin(ticket, Instant::now()) {
-            turns =
-                self.changed.wait_timeout(turns, wait).unwrap_or_else(PoisonError::into_inner).0;
+            turns = wait_timeout(&self.changed, turns, wait);
         }
         drop(turns);
         // The next in line may go as well.
@@ -56,7 +56,7 @@ impl Gate {
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.turns)
     }
 }
 

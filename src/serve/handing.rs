@@ -1,6 +1,6 @@
 //! Hands out the chunks of a file, or the units of a folder, to the members of its swarm.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::handout::News;
@@ -10,6 +10,7 @@ use super::responder::Responder;
 use crate::config;
 use crate::connection::Framed;
 use crate::content::{ChunkSet, Root};
+use crate::locks::lock;
 use crate::wire::{ErrorCode, Refusal, Response, WireError};
 
 /// A request for what was handed to nobody yet.
@@ -69,8 +70,7 @@ impl Responder {
         }
         self.company.reads(next.root, next.chunk_size, &peer);
         let Some((_, handout)) = &self.handout else { return Err(nobody()) };
-        let (mut handout, now) =
-            (handout.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let (mut handout, now) = (lock(handout), Instant::now());
         let peer = peer.as_str();
         if let (false, Some(have)) = (have.is_empty(), ChunkSet::from_bytes(handout.layout(), have))
         {

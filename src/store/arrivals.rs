@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::deliveries::Deliveries;
-use super::locked;
 use super::waiting::Waiting;
 use super::watched::LiveFile;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet};
+use crate::locks::lock;
 
 /// Chunks, or units, as they come.
 #[derive(Debug)]
@@ -36,17 +36,17 @@ impl Arrivals {
 
     /// What is here.
     pub(super) fn have(&self) -> ChunkSet {
-        locked(&self.have).clone()
+        lock(&self.have).clone()
     }
 
     /// Looks at what is here without taking a copy.
     pub(super) fn look<T>(&self, look: impl FnOnce(&ChunkSet) -> T) -> T {
-        look(&locked(&self.have))
+        look(&lock(&self.have))
     }
 
     /// Whether that chunk is here.
     pub(super) fn has(&self, index: ChunkIndex) -> bool {
-        locked(&self.have).contains(index)
+        lock(&self.have).contains(index)
     }
 
     /// That chunk is here as from now, and whoever waits for it is told; other processes by `live`.
@@ -57,7 +57,7 @@ impl Arrivals {
         live: Option<&LiveFile>,
         what: impl Display,
     ) -> bool {
-        let fresh = locked(&self.have).insert(index);
+        let fresh = lock(&self.have).insert(index);
         self.waiting.wake(index);
         if let Some(live) = live
             && let Err(error) = live.mark(index)
@@ -69,7 +69,7 @@ impl Arrivals {
 
     /// That chunk was given to us before anybody else.
     pub(super) fn own(&self, index: ChunkIndex) {
-        locked(&self.deliveries).own(&self.layout, index);
+        lock(&self.deliveries).own(&self.layout, index);
     }
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them; those of
@@ -79,12 +79,12 @@ impl Arrivals {
         if let Some(Err(error)) = others {
             log::debug!("cannot see what was passed on of {what}: {error}");
         }
-        locked(&self.deliveries).keeps_up()
+        lock(&self.deliveries).keeps_up()
     }
 
     /// Counts that `reader` was sent a chunk; with none, that it will read no more.
     pub(super) fn sent(&self, reader: &str, number: Option<u32>) {
-        let mut deliveries = locked(&self.deliveries);
+        let mut deliveries = lock(&self.deliveries);
         match number {
             None => deliveries.forget(reader),
             Some(number) => {
@@ -96,12 +96,12 @@ impl Arrivals {
 
     /// Notes that `peer` asked what is here.
     pub(super) fn asked(&self, peer: &str) {
-        locked(&self.deliveries).asked(peer);
+        lock(&self.deliveries).asked(peer);
     }
 
     /// Who did so since this was called last.
     pub(super) fn take_askers(&self) -> BTreeSet<String> {
-        locked(&self.deliveries).take_askers()
+        lock(&self.deliveries).take_askers()
     }
 
     /// Waits until the chunk is there; `false` when it did not come in time, or never will.

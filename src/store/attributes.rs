@@ -3,7 +3,7 @@
 use std::fs::{File, FileTimes, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::calls;
 use crate::content::Attributes;
+use crate::locks::lock;
 
 /// Permission bits that our own folders keep whatever another peer says: their owner can go into
 /// them.
@@ -108,7 +109,7 @@ pub(super) fn lifting<T>(
     };
     // Two threads that lift the same folder would restore what the other needs.
     static LIFTING: Mutex<()> = Mutex::new(());
-    let _lifting = LIFTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _lifting = lock(&LIFTING);
     let before = folder.metadata()?.permissions();
     if before.mode() & WRITABLE_FOLDER == WRITABLE_FOLDER {
         // Another process has lifted it just now, or something else is forbidden.

@@ -14,14 +14,15 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
 
+use super::StoreError;
 use super::calls;
 use super::identity::Identity;
 use super::index::{Digests, Index, Known};
 use super::private::PrivateFolder;
 use super::record::{self, Head, MAGIC};
-use super::{StoreError, locked};
 use crate::config;
 use crate::content::{ChunkLayout, Digest, FileName, Manifest, Root, RootPrefix};
+use crate::locks::lock;
 
 const ENTRY: &str = "catalog";
 const FRESH_ENTRY: &str = "catalog.new";
@@ -65,7 +66,7 @@ impl Catalog {
 
     /// Whether the content id of a file is known, without looking for what others appended.
     pub(super) fn is_known(&self, name: &FileName, identity: &Identity) -> bool {
-        locked(&self.state).index.known(name, identity).is_some()
+        lock(&self.state).index.known(name, identity).is_some()
     }
 
     /// The content ids of many files at once, for a page of a listing.
@@ -154,7 +155,7 @@ impl Catalog {
         let (root, layout) = (manifest.root(), *manifest.layout());
         let head =
             Head { name: manifest.name().clone(), root, chunk_size: layout.chunk_size(), identity };
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let in_memory = || (Digests::InMemory(Arc::clone(manifest)), 0);
         let settled = identity.is_settled(then);
         let (digests, size) = match settled {
@@ -197,7 +198,7 @@ impl Catalog {
             return;
         }
         let count = files.len();
-        if let Err(error) = locked(&self.state).append_all(&self.private, files) {
+        if let Err(error) = lock(&self.state).append_all(&self.private, files) {
             log::warn!(
                 "cannot write down in the catalog what {count} files are: {error}; they are hashed again"
             );
@@ -225,7 +226,7 @@ impl Catalog {
     }
 
     fn refreshed(&self) -> (MutexGuard<'_, State>, Result<(), StoreError>) {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let read = state.refresh(&self.private).map_err(StoreError::io("cannot read the catalog"));
         if state.is_half_garbage()
             && let Err(error) = state.compact(&self.private)

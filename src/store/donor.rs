@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::disk::Disk;
@@ -18,6 +18,7 @@ use super::reception::written_chunks;
 use super::{StoreError, leftovers};
 use crate::config;
 use crate::content::ChunkIndex;
+use crate::locks::{self, lock};
 use crate::threads;
 
 /// What came of filling a part file.
@@ -86,7 +87,7 @@ fn take(file: &File, part: &PartFile, mut chunks: Vec<ChunkIndex>) -> Result<(),
         let mut buffer = Vec::new();
         while let Some(index) = chunks.get(next.fetch_add(1, Relaxed)) {
             if let Err(error) = copy(file, part, *index, &mut buffer) {
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                lock(&failure).get_or_insert(error);
                 return;
             }
         }
@@ -100,7 +101,7 @@ fn take(file: &File, part: &PartFile, mut chunks: Vec<ChunkIndex>) -> Result<(),
         }
         work();
     });
-    let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failure = locks::into_inner(failure);
     failure.map_or(Ok(()), Err)
 }
 

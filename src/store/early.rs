@@ -16,8 +16,9 @@ use super::hashing::Hashing;
 use super::part::{journal_entry, part_entry};
 use super::placing::unwritable;
 use super::reception::written_chunks;
-use super::{StoreError, calls, locked, sparse, way};
+use super::{StoreError, calls, sparse, way};
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, merkle};
+use crate::locks::lock;
 
 /// What such a file is called behind the digest of its name.
 pub(super) const EARLY: &str = ".early";
@@ -108,14 +109,14 @@ impl EarlyPart {
     /// second copy is not written: it may have other bytes, and the digest must be that of the
     /// bytes that are there.
     pub fn write(&self, index: ChunkIndex, bytes: &[u8]) -> Result<(), StoreError> {
-        if !locked(&self.came).insert(index) {
+        if !lock(&self.came).insert(index) {
             return Ok(());
         }
         let digest = merkle::chunk_digest(&self.layout, bytes);
         let written = sparse::write_all_at(&self.file, bytes, self.layout.range(index).start);
         let needed = bytes.len() as u64;
         written.map_err(|error| unwritable(&self.disk, &self.name, needed, error))?;
-        if let Some(known) = locked(&self.digests).get_mut(index.as_usize()) {
+        if let Some(known) = lock(&self.digests).get_mut(index.as_usize()) {
             *known = Some(digest);
         }
         Ok(())
@@ -146,7 +147,7 @@ impl EarlyPart {
                 written_chunks(&self.file, manifest.layout()).map_err(StoreError::io(what))?;
             return hashing.verify(&self.file, manifest, written);
         }
-        let digests = locked(&self.digests).clone();
+        let digests = lock(&self.digests).clone();
         let known = |index: &ChunkIndex| digests.get(index.as_usize()).copied().flatten();
         let doubtful = self.left.iter().filter(|index| known(index).is_none()).collect();
         let mut good = hashing.verify(&self.file, manifest, doubtful)?;

@@ -39,10 +39,11 @@ use rustix::io::Errno;
 
 use super::calls::Mounts;
 use super::identity::Identity;
-use super::{StoreError, attributes, calls, locked};
+use super::{StoreError, attributes, calls};
 use crate::config;
 use crate::content::FileName;
 use crate::content::name::is_private;
+use crate::locks::lock;
 
 /// Reads a file; a FIFO or a device cannot make the call hang.
 const READ: OFlags =
@@ -127,12 +128,12 @@ impl Folder {
         let is_fresh = |(last, when): &(PathBuf, Instant)| {
             last.as_os_str() == folders.as_os_str() && when.elapsed() < config::WAY_KEPT
         };
-        if locked(&self.free).as_ref().is_some_and(is_fresh) {
+        if lock(&self.free).as_ref().is_some_and(is_fresh) {
             return Ok(());
         }
         // Nobody waits for this while a disk is slow to answer.
         self.check_way(folders)?;
-        *locked(&self.free) = Some((folders.to_owned(), Instant::now()));
+        *lock(&self.free) = Some((folders.to_owned(), Instant::now()));
         Ok(())
     }
 

@@ -3,12 +3,13 @@
 
 use rustix::fs::FileType;
 
+use super::StoreError;
 use super::catalog::Catalog;
 use super::disk::Disk;
 use super::looking::Looker;
-use super::{StoreError, locked};
 use crate::config;
 use crate::content::FileName;
+use crate::locks::lock;
 
 impl Disk {
     /// Forgets the files that are not there, when they are most of all that are known. A disk that
@@ -47,7 +48,7 @@ impl Catalog {
     }
 
     fn forget(&self, gone: &[FileName]) -> std::io::Result<()> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         gone.iter().for_each(|name| state.index.forget(name));
         state.compact(&self.private)
     }

@@ -36,9 +36,10 @@ use super::placing::{Placed, Placing, unplaceable, unwritable};
 use super::private::PrivateFolder;
 use super::record::Head;
 use super::unsettled::Unsettled;
-use super::{StoreError, attributes, calls, locked, small, sparse};
+use super::{StoreError, attributes, calls, small, sparse};
 use crate::config;
 use crate::content::{Attributes, Digest, FileName, Root, WholeFile};
+use crate::locks::lock;
 
 /// What the folder of a group is called behind its number.
 pub(super) const GROUP: &str = ".group";
@@ -147,7 +148,7 @@ impl Group {
         let (mut settled, mut known) =
             (Vec::with_capacity(waiting.len()), Vec::with_capacity(waiting.len()));
         let disk = Arc::clone(&self.disk);
-        let naming = locked(&disk.naming);
+        let naming = lock(&disk.naming);
         for Waiting { entry, identity, mut head, digests } in waiting {
             let name = head.name.clone();
             match self.frugally(|group| group.place(&name, &entry)) {
@@ -270,7 +271,7 @@ fn make_folder(disk: &Disk) -> io::Result<(String, PrivateFolder)> {
 /// Files that killed processes received but did not name.
 #[derive(Debug, Default)]
 pub struct Salvage {
-    /// The folders, locked, with their names.
+    /// The folders, with their names.
     abandoned: Vec<(String, PrivateFolder)>,
     parts: Option<Arc<Disk>>,
     /// In which folders a content lies, and under which names.

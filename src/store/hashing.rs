@@ -12,10 +12,11 @@ use super::identity::Identity;
 use super::job::{End, Job, Open, Task};
 use super::listing::Names;
 use super::pool::HashPool;
-use super::{StoreError, calls, locked, small};
+use super::{StoreError, calls, small};
 use crate::config;
 use crate::content::manifest::BadManifest;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest};
+use crate::locks::lock;
 
 pub(super) struct Hashing {
     disk: Arc<Disk>,
@@ -161,7 +162,7 @@ impl Hashing {
     /// Hashes what came since everything was hashed, if it was not looked for a moment ago.
     pub(super) fn hash_new(&self) -> Result<(), StoreError> {
         let is_fresh = |looked: Instant| looked.elapsed() < config::HASH_AGAIN;
-        if self.pool.is_busy() || locked(&self.looked).is_some_and(is_fresh) {
+        if self.pool.is_busy() || lock(&self.looked).is_some_and(is_fresh) {
             return Ok(());
         }
         self.hash_all()
@@ -175,7 +176,7 @@ impl Hashing {
     /// Hashes whatever is not hashed yet, when there is nothing else to do: small files together
     /// while the backlog looks for the next large one.
     pub(super) fn hash_all(&self) -> Result<(), StoreError> {
-        *locked(&self.looked) = Some(Instant::now());
+        *lock(&self.looked) = Some(Instant::now());
         let (disk, register, closed) =
             (Arc::clone(&self.disk), Arc::clone(&self.register), Arc::clone(&self.closed));
         let names = {
@@ -245,7 +246,7 @@ impl Register {
         identity: Identity,
         job: impl FnOnce() -> Result<Job, StoreError>,
     ) -> Result<(Arc<Job>, Identity), StoreError> {
-        let mut files = locked(&self.0);
+        let mut files = lock(&self.0);
         if let Some(Registered::Running(job, begun)) = files.get(name)
             && job.is_running()
             && begun.is_or_grew(&identity)
@@ -259,7 +260,7 @@ impl Register {
 
     /// What went wrong with that file a moment ago; told once.
     fn take_failure(&self, name: &FileName) -> Option<StoreError> {
-        let mut files = locked(&self.0);
+        let mut files = lock(&self.0);
         if !matches!(files.get(name), Some(Registered::Failed { .. })) {
             return None;
         }
@@ -272,7 +273,7 @@ impl Register {
     }
 
     fn ended(&self, name: &FileName, result: &Result<(), StoreError>) {
-        let mut files = locked(&self.0);
+        let mut files = lock(&self.0);
         let is_old = |file: &Registered| match file {
             Registered::Failed { since, .. } => since.elapsed() >= config::HASH_FAILURE_KEPT,
             Registered::Running(..) => false,

@@ -8,13 +8,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{StoreError, locked, sparse};
+use super::{StoreError, sparse};
 use crate::config;
 use crate::content::leaf::hash_leaves;
 use crate::content::{ChunkIndex, ChunkLayout, Digest, FileName, merkle};
+use crate::locks::{lock, wait_timeout};
 
 /// What is to be hashed, and what to do then.
 pub(super) struct Task {
@@ -107,12 +108,12 @@ impl Job {
 
     /// Whether the job has not ended.
     pub(super) fn is_running(&self) -> bool {
-        locked(&self.state).outcome.is_none()
+        lock(&self.state).outcome.is_none()
     }
 
     /// Takes the next chunk that nobody took. `None` when all are taken or the job has failed.
     pub(super) fn claim(&self) -> Option<Claim> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         if state.outcome.is_some() || state.next >= self.chunks.len() {
             return None;
         }
@@ -146,13 +147,13 @@ impl Job {
     /// Waits for the end at most so long; says whether it has come.
     pub(super) fn ends_within(&self, grace: Duration) -> bool {
         let deadline = Instant::now() + grace;
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         while state.outcome.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.ended, state, left);
         }
         true
     }
@@ -176,7 +177,7 @@ impl Job {
     }
 
     fn outcome(&self) -> Option<Result<Vec<Digest>, StoreError>> {
-        match &locked(&self.state).outcome {
+        match &lock(&self.state).outcome {
             Some(Ok(digests)) => Some(Ok(digests.clone())),
             Some(Err(error)) => Some(Err(error.again())),
             None => None,
@@ -224,15 +225,15 @@ impl Job {
     }
 
     fn file(&self) -> Result<Arc<File>, StoreError> {
-        if let Some(file) = &locked(&self.state).file {
+        if let Some(file) = &lock(&self.state).file {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new((self.open)()?);
-        Ok(Arc::clone(locked(&self.state).file.get_or_insert(file)))
+        Ok(Arc::clone(lock(&self.state).file.get_or_insert(file)))
     }
 
     fn finish_chunk(&self, position: usize, digest: Digest) {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         if let Some(slot) = state.digests.get_mut(position) {
             *slot = digest;
         }
@@ -246,7 +247,7 @@ impl Job {
 
     /// Runs what was to be done at the end, then tells everybody. Only the first end counts.
     fn end(&self, result: Result<(), StoreError>) {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         let Some(end) = state.end.take() else { return };
         state.next = self.chunks.len();
         let (file, digests) = (state.file.take(), std::mem::take(&mut state.digests));
@@ -256,7 +257,7 @@ impl Job {
             (Ok(()), None) => Err(StoreError::Interrupted),
             (Err(error), _) => end(Err(error)).map(|()| digests),
         };
-        locked(&self.state).outcome = Some(outcome);
+        lock(&self.state).outcome = Some(outcome);
         self.ended.notify_all();
     }
 }

@@ -9,9 +9,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::identity::Identity;
 use super::placing::same_bytes;
-use super::{Store, StoreError, locked};
+use super::{Store, StoreError};
 use crate::content::name::BadName;
 use crate::content::{Attributes, FileName, Manifest};
+use crate::locks::lock;
 
 /// A file from outside the served folder.
 #[derive(Clone)]
@@ -41,7 +42,7 @@ impl Store {
         }
         let (identity, mode) = (Identity::from_metadata(&metadata), metadata.mode());
         let lent = |lent: &&Lent| lent.path == path && lent.identity == identity;
-        if let Some(lent) = locked(&self.now().lent).values().find(lent) {
+        if let Some(lent) = lock(&self.now().lent).values().find(lent) {
             return Ok(Arc::clone(&lent.manifest));
         }
         let open = {
@@ -50,7 +51,7 @@ impl Store {
         };
         let manifest = self.now().hashing.hash_elsewhere(&name, identity, open, progress)?;
         let lent = Lent { path, identity, mode, manifest: Arc::clone(&manifest) };
-        locked(&self.now().lent).insert(manifest.root(), lent);
+        lock(&self.now().lent).insert(manifest.root(), lent);
         Ok(manifest)
     }
 }

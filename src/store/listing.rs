@@ -10,12 +10,13 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
 
+use super::StoreError;
 use super::error::is_shortage;
 use super::folder::Folder;
-use super::{StoreError, locked};
 use crate::config;
 use crate::content::name::{PRIVATE_FOLDER, is_arriving};
 use crate::content::{Entry, FileName, Omissions, Reason, Selection};
+use crate::locks::lock;
 
 /// What somebody wants to see of a listing.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +94,7 @@ impl Listing {
         first_page: bool,
     ) -> Result<Arc<Names>, StoreError> {
         if !first_page
-            && let Some(kept) = &*locked(&self.kept)
+            && let Some(kept) = &*lock(&self.kept)
             && kept.since.elapsed() < config::LISTING_KEPT
             && kept.beneath == beneath
         {
@@ -101,7 +102,7 @@ impl Listing {
         }
         let names = Arc::new(Names::beneath(folder, beneath)?);
         let (beneath, since) = (beneath.to_owned(), Instant::now());
-        *locked(&self.kept) = Some(Kept { beneath, names: Arc::clone(&names), since });
+        *lock(&self.kept) = Some(Kept { beneath, names: Arc::clone(&names), since });
         Ok(names)
     }
 }

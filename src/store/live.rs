@@ -9,9 +9,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use super::StoreError;
 use super::arrivals::Arrivals;
 use super::content::Extent;
 use super::disk::Disk;
@@ -19,9 +20,9 @@ use super::part::Part;
 use super::units::ComingUnits;
 use super::unsettled::SmallOnes;
 use super::watched::{Watched, What};
-use super::{StoreError, locked};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName, Root, Units};
+use crate::locks::{lock, wait_timeout};
 
 /// What this process receives.
 #[derive(Debug, Default)]
@@ -41,16 +42,16 @@ struct Known {
 
 impl Live {
     pub(super) fn enter(&self, part: &Arc<Part>) {
-        locked(&self.known).parts.insert(part.manifest.root(), Arc::downgrade(part));
+        lock(&self.known).parts.insert(part.manifest.root(), Arc::downgrade(part));
         self.appeared.notify_all();
     }
 
     pub(super) fn leave(&self, root: &Root) {
-        locked(&self.known).parts.remove(root);
+        lock(&self.known).parts.remove(root);
     }
 
     pub(super) fn enter_units(&self, units: &Arc<ComingUnits>) {
-        locked(&self.known).units.insert(units.units.id(), Arc::downgrade(units));
+        lock(&self.known).units.insert(units.units.id(), Arc::downgrade(units));
         self.appeared.notify_all();
     }
 
@@ -58,7 +59,7 @@ impl Live {
     pub(super) fn leave_units(&self, units: &Arc<ComingUnits>) {
         let (id, now) = (units.units.id(), Instant::now());
         let is_complete = units.arrivals.look(ChunkSet::is_full);
-        let mut known = locked(&self.known);
+        let mut known = lock(&self.known);
         // Another command of this process may receive the same.
         if known.units.get(&id).is_some_and(|entered| entered.as_ptr() == Arc::as_ptr(units)) {
             known.units.remove(&id);
@@ -76,19 +77,16 @@ impl Live {
 
     /// What is received of that content.
     fn find(&self, root: &Root) -> Option<Whose> {
-        locked(&self.known).find(root)
+        lock(&self.known).find(root)
     }
 
     /// Waits until something is entered, but no longer than `time`; gives that of the content.
     fn await_entry(&self, root: &Root, time: Duration) -> Option<Whose> {
-        let mut known = locked(&self.known);
+        let mut known = lock(&self.known);
         if let Some(found) = known.find(root) {
             return Some(found);
         }
-        let waited =
-            self.appeared.wait_timeout(known, time).unwrap_or_else(PoisonError::into_inner);
-        known = waited.0;
-        known.find(root)
+        wait_timeout(&self.appeared, known, time).find(root)
     }
 }
 

@@ -110,7 +110,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 pub use crate::content::Entry;
@@ -139,6 +139,7 @@ pub use xdg::state_file;
 
 use crate::config;
 use crate::content::{ChunkLayout, FileName, Manifest, Root, RootPrefix};
+use crate::locks::lock;
 use disk::Disk;
 use hashing::Hashing;
 use identity::Identity;
@@ -381,11 +382,6 @@ impl Store {
     }
 
     fn lent(&self, root: &Root) -> Option<Lent> {
-        locked(&self.now().lent).get(root).cloned()
+        lock(&self.now().lent).get(root).cloned()
     }
-}
-
-/// Locks what only short, panic-free code changes; a thread that died leaves nothing half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

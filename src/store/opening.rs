@@ -14,9 +14,10 @@ use super::hashing::Hashing;
 use super::identity::Identity;
 use super::listing::Listing;
 use super::summary::Counted;
-use super::{Content, Inner, Shared, Store, StoreError, calls, leftovers, locked};
+use super::{Content, Inner, Shared, Store, StoreError, calls, leftovers};
 use crate::config;
 use crate::content::{FileName, Manifest, Root};
+use crate::locks::lock;
 
 /// What a server locks, and says in it who it is.
 const SERVER_LOCK: &str = "server";
@@ -39,7 +40,7 @@ impl fmt::Debug for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        *locked(&self.shared.held) = None;
+        *lock(&self.shared.held) = None;
     }
 }
 
@@ -146,14 +147,14 @@ impl Store {
     }
 
     fn take_up(&self, before: &Arc<Inner>, path: &Path) -> Result<(), StoreError> {
-        let mut current = locked(&self.shared.current);
+        let mut current = lock(&self.shared.current);
         if !Arc::ptr_eq(&current, before) {
             // Somebody else has seen it, too.
             return Ok(());
         }
         let fresh = Inner::over(Arc::new(Disk::open_existing(path)?));
         fresh.disk.bound(before.disk.bounds());
-        *locked(&fresh.lent) = locked(&before.lent).clone();
+        *lock(&fresh.lent) = lock(&before.lent).clone();
         *current = Arc::new(fresh);
         drop(current);
         log::warn!(
@@ -171,17 +172,17 @@ impl Store {
     /// to them. [`StoreError::Held`] when another one does.
     pub fn hold_for_server(&self, who: &str) -> Result<Held, StoreError> {
         let file = self.claim_for_server(who)?;
-        *locked(&self.shared.held) = Some((who.to_owned(), None));
+        *lock(&self.shared.held) = Some((who.to_owned(), None));
         Ok(Held { _first: file, shared: Arc::clone(&self.shared) })
     }
 
     /// Another folder is served now; it is held like the one before.
     fn hold_again(&self) {
-        let Some(who) = locked(&self.shared.held).as_ref().map(|(who, _)| who.clone()) else {
+        let Some(who) = lock(&self.shared.held).as_ref().map(|(who, _)| who.clone()) else {
             return;
         };
         match self.claim_for_server(&who) {
-            Ok(file) => *locked(&self.shared.held) = Some((who, Some(file))),
+            Ok(file) => *lock(&self.shared.held) = Some((who, Some(file))),
             Err(error) => log::error!("{error}"),
         }
     }
@@ -219,7 +220,7 @@ impl Store {
 
     /// The folder that is worked with now.
     pub(super) fn now(&self) -> Arc<Inner> {
-        Arc::clone(&locked(&self.shared.current))
+        Arc::clone(&lock(&self.shared.current))
     }
 }
 
@@ -232,7 +233,7 @@ impl Inner {
 
     /// Remembers what a file was when it was described.
     pub(super) fn note_described(&self, identity: Identity, manifest: &Arc<Manifest>) {
-        let mut described = locked(&self.described);
+        let mut described = lock(&self.described);
         described.retain(|(_, known)| known.root() != manifest.root());
         if described.len() >= config::DESCRIBED_KEPT {
             described.pop_front();
@@ -243,7 +244,7 @@ impl Inner {
     /// A content that was described a while ago, if its file has only grown since.
     pub(super) fn open_described(&self, root: &Root) -> Result<Option<Content>, StoreError> {
         let known =
-            locked(&self.described).iter().find(|(_, manifest)| manifest.root() == *root).cloned();
+            lock(&self.described).iter().find(|(_, manifest)| manifest.root() == *root).cloned();
         let Some((identity, manifest)) = known else { return Ok(None) };
         match self.disk.open_at_least(manifest.name(), &identity) {
             Ok(file) => Ok(Some(Content::new(file, identity, manifest))),

@@ -5,13 +5,14 @@
 //! hashed by all of them, and a request waits for no more than the chunk in hand.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::StoreError;
 use super::job::{Claim, Job};
-use super::{StoreError, locked};
 use crate::config;
+use crate::locks::{lock, wait, wait_timeout_while};
 use crate::threads;
 
 /// Jobs that nobody asked for, made one by one as there is time for them.
@@ -53,9 +54,9 @@ impl HashPool {
 
     /// Waits until nothing is to be hashed any more, but no longer than that.
     pub(super) fn wait_until_idle(&self, time: Duration) {
-        let state = locked(&self.queue.state);
+        let state = lock(&self.queue.state);
         let is_busy = |state: &mut State| state.is_busy() && !state.closed;
-        drop(self.queue.changed.wait_timeout_while(state, time, is_busy));
+        drop(wait_timeout_while(&self.queue.changed, state, time, is_busy));
     }
 
     /// Adds to what is hashed when nothing else is to be done.
@@ -74,7 +75,7 @@ impl HashPool {
             state.backlogs.clear();
         });
         abandoned.iter().for_each(|job| job.interrupt());
-        let threads = std::mem::take(&mut *locked(&self.threads));
+        let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
             if thread.join().is_err() {
                 log::error!("a hashing thread panicked");
@@ -83,7 +84,7 @@ impl HashPool {
     }
 
     fn start_threads(&self) -> Result<(), StoreError> {
-        let mut threads = locked(&self.threads);
+        let mut threads = lock(&self.threads);
         if !threads.is_empty() {
             return Ok(());
         }
@@ -155,7 +156,7 @@ fn work(queue: &Queue) {
 
 impl Queue {
     fn change(&self, change: impl FnOnce(&mut State)) -> Result<(), StoreError> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         if state.closed {
             return Err(StoreError::Interrupted);
         }
@@ -166,7 +167,7 @@ impl Queue {
 
     /// Ends a step of the backlog.
     fn give_back(&self, change: impl FnOnce(&mut State)) {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         state.spare += 1;
         change(&mut state);
         self.changed.notify_all();
@@ -174,12 +175,12 @@ impl Queue {
 
     /// Waits for something to do. `None` when the pool is closed.
     fn next(&self) -> Option<Step> {
-        let mut state = locked(&self.state);
+        let mut state = lock(&self.state);
         while !state.closed {
             if let Some(step) = state.take_asked_for().or_else(|| state.take_backlog()) {
                 return Some(step);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.changed, state);
         }
         None
     }

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::listing::Names;
 use super::looking::Looker;
-use super::{Store, StoreError, locked};
+use super::{Store, StoreError};
 use crate::config;
 use crate::content::Selection;
+use crate::locks::lock;
 
 /// How much is served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,7 +35,7 @@ impl Store {
     /// How much is served, counted within the last [`config::SUMMARY_KEPT`].
     pub fn summary(&self) -> Result<Summary, StoreError> {
         let inner = self.looked_at()?;
-        let last = locked(&inner.counted.last).as_ref().copied();
+        let last = lock(&inner.counted.last).as_ref().copied();
         let fresh = last.filter(|(_, _, when)| when.elapsed() < config::SUMMARY_KEPT);
         // One counts for all who ask meanwhile; they are told what was counted before.
         let counting = inner.counted.counting.try_lock().ok();
@@ -42,7 +43,7 @@ impl Store {
             (Some(counted), ..) | (None, Some(counted), None) => counted,
             (None, ..) => {
                 let (files, bytes) = self.count()?;
-                *locked(&inner.counted.last).insert((files, bytes, Instant::now()))
+                *lock(&inner.counted.last).insert((files, bytes, Instant::now()))
             }
         };
         let free = inner.disk.free_space().unwrap_or(0);

@@ -14,8 +14,9 @@ use rustix::fs::OFlags;
 use super::disk::Disk;
 use super::group::GROUP;
 use super::private::PrivateFolder;
-use super::{calls, locked, small};
+use super::{calls, small};
 use crate::content::{FileName, Root, whole};
+use crate::locks::lock;
 
 /// The small files of this process that have no names yet.
 #[derive(Debug, Default)]
@@ -36,12 +37,12 @@ pub(super) struct Unsettled {
 impl SmallOnes {
     /// A file is written.
     pub(super) fn enter(&self, root: Root, file: Unsettled) {
-        locked(&self.0).insert(root, file);
+        lock(&self.0).insert(root, file);
     }
 
     /// These files of that group are found otherwise from now on, or gone.
     pub(super) fn leave(&self, folder: &Arc<PrivateFolder>, roots: impl Iterator<Item = Root>) {
-        let mut files = locked(&self.0);
+        let mut files = lock(&self.0);
         for root in roots {
             // Another thread may have written the same content.
             if files.get(&root).is_some_and(|file| file.folder.as_ptr() == Arc::as_ptr(folder)) {
@@ -51,7 +52,7 @@ impl SmallOnes {
     }
 
     fn get(&self, root: &Root) -> Option<Unsettled> {
-        locked(&self.0).get(root).cloned()
+        lock(&self.0).get(root).cloned()
     }
 }
 

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::locked;
 use crate::content::ChunkIndex;
-use crate::sync::{Mutex, Sender, bounded};
+use crate::sync::{Mutex, Sender, bounded, lock};
 
 /// Those who wait for chunks of one part file.
 #[derive(Debug, Default)]
@@ -21,7 +20,7 @@ struct Waiters {
 impl Waiting {
     /// The chunk is there now; whoever says so has made it that already.
     pub(super) fn wake(&self, index: ChunkIndex) {
-        locked(&self.0).chunks.remove(&index);
+        lock(&self.0).chunks.remove(&index);
     }
 
     /// Nothing more will come.
@@ -31,7 +30,7 @@ impl Waiting {
 
     /// Whether it makes sense to wait; who waits although it does not is woken.
     pub(super) fn allow(&self, sense: bool) {
-        let mut waiters = locked(&self.0);
+        let mut waiters = lock(&self.0);
         waiters.over = !sense;
         if !sense {
             waiters.chunks.clear();
@@ -40,7 +39,7 @@ impl Waiting {
 
     /// Whether nothing more will come.
     pub(super) fn is_over(&self) -> bool {
-        locked(&self.0).over
+        lock(&self.0).over
     }
 
     /// Waits until the chunk is there, as `has` says; `false` when it did not come in time, or
@@ -52,7 +51,7 @@ impl Waiting {
         has: impl Fn() -> bool,
     ) -> bool {
         let come = {
-            let mut waiters = locked(&self.0);
+            let mut waiters = lock(&self.0);
             // Looked at while locked: a chunk that comes after this finds the waiter.
             if has() {
                 return true;

@@ -18,7 +18,7 @@
 //! <as above>
 //! ```
 //!
-//! Whoever receives the file makes it anew, keeps it locked, and sets a byte after the chunk was
+//! Whoever receives the file makes it anew, keeps it and sets a byte after the chunk was
 //! written. The lock is what makes it count: a killed process leaves the file, but not the lock. It
 //! is never synced, as it says nothing about the disk; that is the journal's.
 //!
@@ -41,12 +41,13 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::calls;
 use super::journal::Head;
 use super::part::part_entry;
 use super::private::PrivateFolder;
-use super::{calls, locked};
 use crate::config;
 use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Digest, FileName, Manifest, Root, Units};
+use crate::locks::lock;
 
 const MAGIC: &[u8] = b"peershare live 1\n";
 
@@ -137,7 +138,7 @@ impl LiveFile {
         let bytes: Vec<u8> = head.iter().copied().chain(there).collect();
         calls::set_len(&file, 0)?;
         calls::write_at(&file, &bytes, 0)?;
-        // A reader never meets one that is not locked, or half written.
+        // A reader never meets one that is not or half written.
         parts.rename(&fresh, &entry)?;
         Ok(Self { file, first, unread: Mutex::new(bytes.len() as u64) })
     }
@@ -152,7 +153,7 @@ impl LiveFile {
     /// Gives what others have sent since the last time: to whom, and which chunk; none when that
     /// reader will read no more.
     pub(super) fn sent(&self, mut each: impl FnMut(String, Option<u32>)) -> io::Result<()> {
-        let mut unread = locked(&self.unread);
+        let mut unread = lock(&self.unread);
         let mut lines = [0; 512 * LINE];
         loop {
             let got = self.file.read_at(&mut lines, *unread)?;

@@ -175,12 +175,8 @@ mod store {
     use shuttle::thread;
 
     use self::waiting::Waiting;
-    use crate::sync::{Arc, Mutex, MutexGuard, lock};
+    use crate::sync::{Arc, Mutex, lock};
     use crate::{in_every_order, in_many_orders};
-
-    fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-        lock(mutex)
-    }
 
     fn layout() -> ChunkLayout {
         ChunkLayout::new(3 * 16384, 16384).unwrap()
@@ -204,14 +200,14 @@ mod store {
 
         /// As `PartFile::write`.
         fn write(&self, number: u32) {
-            locked(&self.have).insert(index(number));
+            lock(&self.have).insert(index(number));
             self.waiting.wake(index(number));
         }
 
         /// As `Part::wait`.
         fn wait(&self, number: u32) -> bool {
             let index = index(number);
-            self.waiting.wait(index, Instant::now(), || locked(&self.have).contains(index))
+            self.waiting.wait(index, Instant::now(), || lock(&self.have).contains(index))
         }
 
         fn waiter(self: &Arc<Self>, number: u32) -> thread::JoinHandle<bool> {

@@ -9,13 +9,14 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rustix::io::Errno;
 
 use super::super::calls::Deed;
 use super::*;
 use crate::client::ExitStatus;
+use crate::locks::lock;
 use lab::{Lab, Outcome, bytes};
 
 // The peers and clients of the integration tests.
@@ -62,7 +63,7 @@ static PLANS: Mutex<Vec<Plan>> = Mutex::new(Vec::new());
 static PLANNED: AtomicUsize = AtomicUsize::new(0);
 
 fn plans() -> MutexGuard<'static, Vec<Plan>> {
-    PLANS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&PLANS)
 }
 
 /// Whether a call may be made, as the system would answer it.
