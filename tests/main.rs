@@ -26,6 +26,7 @@
 //! | `it/busy.rs` | peers without a place at the moment |
 //! | `it/uploads.rs` | what targets answer, several targets, replacing, hostile targets |
 //! | `it/folders.rs` | whole folders: round trips, patterns, several sources, conflicts, deltas, lies |
+//! | `it/folder_swarms.rs` | folders that several peers fetch together |
 //! | `it/incomplete.rs` | what cannot be copied or listed: named, with its reason and an exit code |
 //! | `it/sparse.rs` | files with holes: neither read, nor sent, nor written out |
 //! | `it/growing.rs` | files that are written to while they are given away |
@@ -79,6 +80,7 @@ mod it {
     mod deadlines;
     mod downloads;
     mod failing_sources;
+    mod folder_swarms;
     mod folders;
     mod full_house;
     mod golden_bytes;

@@ -149,6 +149,41 @@ fn simultaneous_downloads_take_little_more_than_one_file_from_the_source() {
 }
 
 #[test]
+fn simultaneous_downloads_of_a_folder_take_little_more_than_one_from_the_source() {
+    let peers = ["a", "b", "c"];
+    let lab = Lab::of(&["s", "a", "b", "c"]);
+    let mut files = vec![("d/large".to_owned(), bytes(1, (5 << 20) + 3))];
+    files.extend((0..200).map(|number| (format!("d/sub/{number}"), bytes(number + 2, 20_000))));
+    files.iter().for_each(|(name, data)| lab.put("s", name, data));
+    lab.client().run("filelist").succeeded();
+    let length: usize = files.iter().map(|(_, data)| data.len()).sum();
+    let link = Uplink::of(&lab, "s");
+    for outcome in run_all(clients(&lab, &peers), "download d/") {
+        outcome.succeeded();
+    }
+    for peer in peers {
+        files.iter().for_each(|(name, data)| lab.assert_has(peer, name, data));
+    }
+    assert!(link.sent() < 2 * length as u64, "{} of {length} bytes left the source", link.sent());
+}
+
+#[test]
+fn simultaneous_downloads_from_two_sources_take_one_file_from_both_together() {
+    let peers = ["a", "b", "c"];
+    let lab = Lab::of(&["s", "t", "a", "b", "c"]);
+    let data = bytes(1, LENGTH);
+    ["s", "t"].iter().for_each(|peer| lab.put(peer, "x", &data));
+    lab.client().run("filelist").succeeded();
+    let links = [Uplink::of(&lab, "s"), Uplink::of(&lab, "t")];
+    for (outcome, peer) in run_all(clients(&lab, &peers), "download x s t").into_iter().zip(peers) {
+        outcome.succeeded();
+        lab.assert_has(peer, "x", &data);
+    }
+    let sent = links.iter().map(|link| link.sent()).sum::<u64>();
+    assert!(sent < 2 * LENGTH as u64, "{sent} bytes left the sources");
+}
+
+#[test]
 fn downloads_that_do_without_others_take_all_from_the_source() {
     let lab = Lab::of(&["s", "a", "b"]);
     let data = bytes(1, LENGTH);
