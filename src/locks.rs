@@ -22,8 +22,9 @@
 //! | `client` | `Transfers::store` → those of the store that is opened |
 //! | `server` | `Server::settings` → the topology that is followed |
 //! | `classic` | `Upload::state` → those of the store that the chunk is written to |
-//! | `fetch` | `Engine::members` → `Engine::ledger`, the counters of progress, the topology |
-//! | `fetch` | `Progress::within` → `Progress::sources` of the file → `sources` of its folder → `Counter::away` |
+//! | `fetch` | `Engine::plan` → `Engine::losses` |
+//! | `fetch` | `Engine::plan` → `FolderJob::state` → its `groups`, `complete` and `outcome`, `Shared::left`, those of the store |
+//! | `fetch` | `Progress::sources` → `Counter::away` |
 //! | `serve` | `Company::state` → each `Handout` |
 //! | `serve` | what `Cuts::made` has of one selection → `Company::cuts`, those of the store that is listed |
 //! | `store` | `Shared::current` → `Inner::lent` of the folder before → `lent` of the new one |
