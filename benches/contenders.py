@@ -12,6 +12,7 @@ import sys
 from harness import HERE, ROOT, emptied, skip
 
 BIN = os.environ.get("PEERSHARE_BIN") or os.path.join(ROOT, "target", "release")
+OLD_BIN = os.environ.get("OLD_BIN")
 WEB, RSYNC, TORRENT, OURS, RELAY = 7101, 7102, 7103, 7104, 7106      # ports
 
 ARIA_TUNED = ["-k1M", "--file-allocation=none", "--connect-timeout=3", "--timeout=5", "--retry-wait=1", "--max-tries=0"]
@@ -48,11 +49,12 @@ def is_up(address, port, namespace=None):
 # ------------------------------------------------------------------ ours
 
 class Ours:
-    """Our own programs, with one `peer_settings.txt` for everyone: {peer: (address, port)}."""
+    """Our own programs, with one settings file for everyone who uses this: {peer: (address, port)}.
+    `programs` is the folder where they are."""
 
-    def __init__(self, bench, peers):
-        self.bench, self.peers = bench, peers
-        self.settings = bench.path("peer_settings.txt")
+    def __init__(self, bench, peers, programs=BIN, settings="peer_settings.txt"):
+        self.bench, self.peers, self.programs = bench, peers, programs
+        self.settings = bench.path(settings)
         with open(self.settings, "w") as file:
             for peer, (address, port) in peers.items():
                 file.write(f"{peer} {address} {port}\n")
@@ -67,10 +69,17 @@ class Ours:
         for name in ("client", "server"):
             if not os.access(os.path.join(BIN, name), os.X_OK):
                 sys.exit(f"no {name} in {BIN}; run `cargo build --release`, or set PEERSHARE_BIN")
+            if OLD_BIN and not os.access(os.path.join(OLD_BIN, name), os.X_OK):
+                sys.exit(f"no {name} in {OLD_BIN}, where OLD_BIN says that an earlier build is")
+
+    @staticmethod
+    def builds():
+        """Names of the builds that take part, and where their programs are."""
+        return {"peershare": BIN, **({"before": OLD_BIN} if OLD_BIN else {})}
 
     def serve(self, peer, folder, namespace=None):
         """Starts that peer's server, and returns once all that it serves is hashed."""
-        argv = [os.path.join(BIN, "server"), peer, "--peer-settings", self.settings, "--served-files", folder]
+        argv = [os.path.join(self.programs, "server"), peer, "--peer-settings", self.settings, "--served-files", folder]
         server = self.bench.start(argv, namespace)
         return self.bench.await_true(server, lambda: self._has_hashed_all(peer, namespace))
 
@@ -86,7 +95,7 @@ class Ours:
     def client(self, folder, *words, peer=None):
         """The command line of a client whose served folder that is."""
         who = ["--peer", peer] if peer else []
-        return [self.client_path(), "-q", "--peer-settings", self.settings, "--served-files", folder, *who, *words]
+        return [os.path.join(self.programs, "client"), "-q", "--peer-settings", self.settings, "--served-files", folder, *who, *words]
 
     @staticmethod
     def knows_flag(verb, flag):
@@ -181,9 +190,9 @@ def aria2(sources, out, *options):
     return ["aria2c", "-q", "--no-conf", "--allow-overwrite=true", "-d", folder, "-o", name, *options, *sources]
 
 
-def rsync(source, out):
+def rsync(source, out, *options):
     """Whole files, written in place: what is quickest when there is nothing to compare with."""
-    return ["rsync", "-W", "--inplace", source, out]
+    return ["rsync", "-W", "--inplace", *options, source, out]
 
 
 def rsync_url(address, name=""):

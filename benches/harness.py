@@ -9,6 +9,8 @@ Settings, all from the environment:
                  during which they were not is repeated twice at most; 0: neither       60
   ONLY           names of contenders, with commas between; the others are left out
   PEERSHARE_BIN  folder with our `client` and `server`                                  target/release
+  OLD_BIN        folder with those of an earlier build, which take part as `before`
+                 in push.py, multi.py and distance.py                                   none
   BENCH_RAM      a tmpfs for all files; each script makes a folder there and removes it  /dev/shm
   BENCH_DISK     where files go that are too large for memory                           /var/tmp
 """
@@ -546,7 +548,8 @@ def same(one, other):
     """Whether two files have the same bytes."""
     if not os.path.isfile(other) or os.path.getsize(one) != os.path.getsize(other):
         return False
-    a, b = bytearray(MIB), bytearray(MIB)
+    piece = min(MIB, os.path.getsize(one) + 1)
+    a, b = bytearray(piece), bytearray(piece)
     with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
         while True:
             got = first.readinto(a)
@@ -554,6 +557,19 @@ def same(one, other):
                 return False
             if not got:
                 return True
+
+
+def file_names(folder):
+    """Sorted names of all files below a folder, relative to it."""
+    return sorted(os.path.relpath(os.path.join(at, name), folder)
+                  for at, _, names in os.walk(folder) for name in names)
+
+
+def same_folders(one, other):
+    """Whether two folders hold files of the same names and bytes, and no others."""
+    names = file_names(one)
+    return names == file_names(other) and all(
+        same(os.path.join(one, name), os.path.join(other, name)) for name in names)
 
 
 def verified(run, wanted, received):

@@ -10,7 +10,7 @@ the fastest of them fails.
 
   SIZE_MIB=256 RUNS=5 benches/multi.py [SCENARIO...]        further settings: harness.py
 
-Contenders: ours; aria2 tuned (-s4 -x1 -k1M, short time-outs) and with its defaults, from nginx; libtorrent v2.
+Contenders: ours, and as `before` those in OLD_BIN; aria2 tuned (-s4 -x1 -k1M, short time-outs) and with its defaults, from nginx; libtorrent v2.
 What is not installed is left out. Needs root, for network namespaces.
 
 Half-way is half of the time that all four need at full rate. Ideal is the time in which the bits fit through
@@ -63,9 +63,10 @@ class Multi:
     def offered(self):
         """Name, what starts the server of one source, and the client's command line."""
         peers = {name: (self.nodes[name].address, tools.OURS) for name in MBIT}
-        ours = tools.Ours(self.bench, peers)
-        start = lambda name: ours.serve(name, self.folders[name], self.nodes[name])
-        yield "peershare", (start, ours.client(os.path.dirname(self.out), "download", NAME, *MBIT))
+        for build, programs in tools.Ours.builds().items():
+            ours = tools.Ours(self.bench, peers, programs)
+            start = lambda name, ours=ours: ours.serve(name, self.folders[name], self.nodes[name])
+            yield build, (start, ours.client(os.path.dirname(self.out), "download", NAME, *MBIT))
         if tools.have("aria2c", "nginx"):
             urls = [tools.url(self.nodes[name].address, NAME) for name in MBIT]
             start = lambda name: tools.nginx(self.bench, self.folders[name], self.nodes[name].address, self.nodes[name])
