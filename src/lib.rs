@@ -35,19 +35,24 @@
 //! | catalog | the manifests that a store remembers |
 //! | part file | a file being received, invisible until it is complete |
 //! | journal | which chunks of a part file are good on disk |
-//! | ledger, lease | who fetches which chunk; the right to fetch one |
+//! | unit | what a transfer fetches as one: a chunk, or what a folder is cut into |
+//! | bundle | several small files that are one unit |
+//! | job | what a transfer is about: units, how to ask for each, and how it is proven |
+//! | ledger, lease | who fetches which unit; the right to fetch one |
+//! | plan, course | what a transfer knows, for all its sources; what one source is to it, and what it is asked next |
 //! | serve, fetch | answer requests for chunks; ask for them |
 //! | upload, download | what the user does; each is a serve at one end and a fetch at the other |
 //! | offer | "here is a manifest, fetch it from me": how an upload begins |
 //! | source | a peer that a transfer fetches from |
 //! | small file | one that travels as a whole among others, proven by its root alone |
-//! | gather, batch | a request for many small files; the files of one such request |
+//! | gather | a request for many small files |
 //! | group | small files that are synced, named and entered in the catalog together |
 //! | attributes | modification time and permission bits: what travels beside the content |
-//! | swarm | peers that fetch a file together and pass its chunks on: targets of an upload, simultaneous downloads; who has all of it is the origin |
-//! | handout | which chunk of a swarm went to whom |
-//! | orphan | a member of a swarm whose origin is lost |
-//! | job | a command that runs beside the prompt |
+//! | swarm | peers that fetch a file or a folder together and pass its units on: targets of an upload, simultaneous downloads; who has all of it is an origin |
+//! | handout | which unit of a swarm went to whom |
+//! | adviser, advice | an origin that hands units out; what it says: a unit, and who has the others |
+//! | orphan | a member of a swarm whose origins are lost |
+//! | background command | a command that runs beside the prompt |
 //! | selector | a word that names peers: an id, a range, a group, an address, `all` |
 //! | omission | what was asked for and cannot be copied or listed: a name and its reason |
 //! | hole | a part of a file that is zeros and takes no room on the disk |
@@ -146,31 +151,45 @@
 //! 1. `client/words.rs` splits the line that was typed, `client/grammar.rs` says what it means, and
 //!    `client/targets.rs` tells names from peers. Whether a name, a folder or a pattern is meant is
 //!    tried in this order (`client/meaning.rs`).
-//! 2. `client/download.rs` has the store look what is in the way (`store/way.rs`), and
-//!    `fetch/find.rs` ask all of them at once for the file's manifest. A peer whose digests do not
-//!    lead to its root has no say. While a peer still hashes the file, and no other has it,
-//!    `fetch/early.rs` fetches it by name into a file apart (`store/early.rs`); of that the chunks
-//!    count for which the manifest vouches when it comes.
-//! 3. The answers are grouped by root. One group goes on; of several, the user chooses one by its
-//!    id.
-//! 4. `store/reception.rs` locks name and content, opens the part file, and takes over what an
-//!    earlier attempt left.
-//! 5. `fetch/engine.rs` starts one worker a source. `fetch/policy.rs` chooses the next chunk for
-//!    it, `fetch/ledger.rs` keeps the lease, `fetch/source.rs` sends the `read` and awaits the
-//!    `chunk`. A source that goes away is waited for while there is no other (`fetch/outage.rs`).
-//! 6. The payload goes from the socket into a buffer of a fixed set, and through a bounded channel
-//!    to a verify thread.
-//! 7. `content/manifest.rs` compares its digest. A bad chunk goes back to the ledger and its source
-//!    is dropped; a good one becomes a [`VerifiedChunk`](content::VerifiedChunk).
-//! 8. `store/part.rs` writes it where it belongs. Now and then it syncs the data, and
-//!    `store/journal.rs` then says which chunks are good.
-//! 9. With the last chunk, `store/part.rs` syncs, renames the part file to its name without
-//!    overwriting, and enters it in the catalog.
+//! 2. Of a *file*, `client/download.rs` has the store look what is in the way (`store/way.rs`), and
+//!    `fetch/find.rs` ask all peers at once for its manifest. A peer whose digests do not lead to
+//!    its root has no say. The answers are grouped by root: one group goes on, of several the user
+//!    chooses one by its id. `store/reception.rs` locks name and content, opens the part file, and
+//!    takes over what an earlier attempt left. That is the job (`fetch/job/file.rs`), its units are
+//!    its chunks. While a peer still hashes the file, and no other has it, `fetch/early.rs` fetches
+//!    it by name into a file apart (`store/early.rs`); of that the chunks count for which the
+//!    manifest vouches when it comes.
+//! 3. A *folder* is a job that learns its units (`fetch/job/folder`). Its sources are listed over
+//!    the connections that its files come over; the pages are merged by name as they come, compared
+//!    with what is here, and become units at once: bundles of small files, the manifests of large
+//!    ones, and then their chunks.
+//! 4. `fetch/engine.rs` runs the job. All sources come in by one door (`fetch/door.rs`), which
+//!    starts a worker for each. `fetch/course.rs` says what to do next with a source: pure, over
+//!    the plan (`fetch/plan.rs`) of all. `fetch/policy.rs` chooses the unit, `fetch/ledger.rs` keeps
+//!    the lease, `fetch/pace.rs` says how much may be under way; the job says how to ask for it, and
+//!    `fetch/framed.rs` sends that. A source that goes away is waited for while there is no other
+//!    (`fetch/outage.rs`).
+//! 5. The payload goes from the socket into a buffer of a fixed set (`fetch/buffers.rs`), and
+//!    through a bounded channel to a verify thread, which has the job prove it.
+//! 6. `content/manifest.rs` compares the digest of a chunk, `content/whole.rs` the roots of all
+//!    files of a bundle. What is bad goes back to the ledger, and its source is dropped; what is
+//!    good becomes a [`VerifiedChunk`](content::VerifiedChunk) or a
+//!    [`WholeFile`](content::WholeFile).
+//! 7. `store/part.rs` writes a chunk where it belongs. Now and then it syncs the data, and
+//!    `store/journal.rs` then says which chunks are good. `store/group.rs` writes small files, with
+//!    their attributes, to the group's own folder; every thousand or so it syncs the file system
+//!    once.
+//! 8. With its last chunk, `store/part.rs` syncs a file and renames it to its name without
+//!    overwriting, as `store/group.rs` does all files of a group, and both enter them in the
+//!    catalog. At the end of a folder, its folders get their times, and one more sync makes the
+//!    names certain. What a source could not give is asked for with `left_out`, told by name and
+//!    reason, and part of the exit code (`client/omissions.rs`).
 //!
-//! Where several peers download the same from one, that says so with a chunk (`serve/company.rs`).
-//! The worker then asks our own server whether it gives away what comes, and takes part in a swarm
-//! (`fetch/swarm.rs`), as in step 6 of an upload; the server reads the part file of the client
-//! beside it by its live file (`store/watched.rs`).
+//! Where several peers fetch the same from one, that says so with what it sends
+//! (`serve/company.rs`). The course then has our own server asked whether it gives away what comes,
+//! and takes advice, as in step 6 of an upload. What is missing of a folder is first cut anew, into
+//! the [`Units`](content::Units) that all of them have (`fetch/job/folder/together.rs`). The server
+//! reads what the client beside it has by its live file (`store/watched.rs`).
 //!
 //! ## Serving
 //!
@@ -192,46 +211,26 @@
 //!
 //! 1. `client/local.rs` finds what is meant, in the served folder or where the user stands;
 //!    `client/upload.rs` *lends* a file from elsewhere, and has it hashed where that is not done.
-//! 2. One thread a target connects, and `serve/offer.rs` sends the manifest as an `offer`.
+//!    Folders are `client/folder.rs`'s.
+//! 2. One thread a target connects, and `serve/offer.rs` sends the manifest as an `offer`, or what
+//!    to list as an `offer_folder`.
 //! 3. The target's `server/session.rs` refuses what is meant for another peer, and
 //!    `server/offers.rs` checks the manifest and asks its store: already here, being received, in
-//!    the way, or a part file. An offer of what is being received joins that transfer:
-//!    `server/running.rs` knows it, and `fetch/late.rs` lets the connection in as one more source.
+//!    the way, or a part file. An offer of a file that is being received joins that transfer:
+//!    `server/running.rs` knows it, and the door lets the connection in as one more source.
 //! 4. It answers `accepted`, and **the connection turns round**: `fetch/offered.rs` makes the
-//!    uploader the one source of an ordinary transfer, and steps 5 to 9 of a download follow over
+//!    uploader the one source of an ordinary transfer, and steps 3 to 8 of a download follow over
 //!    there.
 //! 5. Meanwhile `serve/offer.rs` answers with the same `serve/responder.rs` that serves downloads,
 //!    and hears how many bytes are verified.
-//! 6. With several targets they are a swarm: each asks the uploader for the `next` chunk
-//!    (`fetch/swarm.rs`), `serve/handout.rs` hands every chunk out once and tells from whom to have
-//!    it (of many, by way of others: `serve/routes.rs`), and the targets read the rest from one
-//!    another, out of part files that are still being received (`store/live.rs`), a few chunks at a
-//!    time (`serve/gate.rs`). Orphaned by a dead uploader, they ask one another what they have
-//!    until each has all there is.
-//! 7. The target reports that the file is complete, or why not, and the connection has its first
+//! 6. With several targets they are a swarm: each asks the uploader for the `next` unit, and
+//!    `serve/handout.rs` hands every one out once and tells from whom to have it (of many, by way
+//!    of others: `serve/routes.rs`). The targets read the rest from one another, out of what is
+//!    still being received (`store/live.rs`), a few units at a time (`serve/gate.rs`). A target
+//!    that has everything already is named to the others, who take its advice, too. Orphaned by a
+//!    dead uploader, they ask one another what they have until each has all there is.
+//! 7. The target reports that all is complete, or why not, and the connection has its first
 //!    direction again.
-//!
-//! ## Folder
-//!
-//! 1. `client/folder.rs` makes one `fetch/folder` transfer of the command; an upload of a folder is
-//!    an `offer_folder`, after which the target runs the same transfer over the turned connection.
-//! 2. `fetch/folder/listing.rs` lists all sources at once (`fetch/list.rs`) and merges their pages
-//!    by name. The other side hashes small files for it (`store/many.rs`, `store/small.rs`).
-//! 3. `fetch/folder/plan.rs` has the store compare what is listed with what is here, and sorts the
-//!    rest into small contents, each once, and large files.
-//! 4. Large files take the steps 2 to 9 of a download, one after the other
-//!    (`fetch/folder/large.rs`); the chunks that an older version has are taken from it first
-//!    (`store/donor.rs`).
-//! 5. `fetch/folder/batches.rs` leases batches of small contents; a thread a source sends the
-//!    `gather` and reads the answer (`fetch/folder/gather.rs`).
-//! 6. A writing thread has `content/whole.rs` hash all files of an answer together and compare the
-//!    roots. Only a [`WholeFile`](content::WholeFile) that was proven goes on.
-//! 7. `store/group.rs` writes it, with its attributes, to the group's own folder. Every thousand
-//!    files or so it syncs the file system once, renames them to their names without overwriting,
-//!    and enters them in the catalog with one write.
-//! 8. At the end folders get their times, and one more sync makes the names certain. What a source
-//!    could not give is asked for with `left_out`, told by name and reason, and part of the exit
-//!    code (`client/omissions.rs`).
 //!
 //! # Where it differs from the first design
 //!
@@ -251,8 +250,12 @@
 //! * The demo is a room of its own, because nothing else may name client and server both.
 //! * Files of up to 4 MiB need no manifest: whoever has all bytes can compute the root. So most
 //!   files of most folders travel in batches, and only larger ones by themselves.
-//! * Large files of a folder go before the small ones, but one at a time: they share the sources'
-//!   connections with nobody, and an upload has only one.
+//! * A folder has no identity but where several peers fetch it together. Then it is that of its
+//!   units, which follow from what it contains: whoever lists the same has the same units, and
+//!   nobody needs to be told them. A peer that lists something else, or is of an earlier version,
+//!   is asked by content like any other source.
+//! * All of a folder has to be listed, and all of its large files described, before it is cut into
+//!   such units; a transfer by itself begins with the first page.
 //! * A second run leaves the time and mode of a *file* that is here by content alone; those of
 //!   folders are set at the end of every run, because files that are put into them move them.
 //! * An offer does not name the members of its swarm. They learn of one another from who was handed
@@ -264,7 +267,10 @@
 //!   that there are others, and hands its chunks out as an uploader does.
 //! * What a client receives, its server gives away. The two share a folder and no more: a live file
 //!   says what is there, its lock that somebody is at it, and its end what was passed on.
-//! * Folders are given to each target by itself.
+//! * Several origins need not know of one another. Each begins to hand out at another place, and is
+//!   told by everybody what came from elsewhere.
+//! * What is to be asked next is decided without threads, sockets or a clock (`fetch/plan.rs`,
+//!   `fetch/course.rs`), so that tests and the simulation in `benches/swarm` run the same code.
 //! * All that can be typed is one definition (`client/grammar.rs`), and what commands say goes
 //!   to an audience (`client/audience.rs`) that they know nothing of: somebody at a terminal or
 //!   behind a pipe, a program, or whoever types the next command beside a job.

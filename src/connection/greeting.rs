@@ -42,7 +42,7 @@ impl Framed {
         }
     }
 
-    /// The accepting side, after [`first_byte`] told the dialect. Exchanges greetings and answers
+    /// The accepting side, after [`first_byte`](super::first_byte) told the dialect. Exchanges greetings and answers
     /// the opener's hello.
     pub fn accept(stream: Buffered, identity: &Identity) -> Result<Self, WireError> {
         Self::accept_within(stream, identity, Deadlines::default())

@@ -16,14 +16,14 @@ use std::thread::{self, Scope};
 use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
 use super::buffers::{Buffer, Buffers};
-use super::course::Advice;
+use super::course::{Advice, Want};
 use super::door::{Arrival, Late};
 use super::job::{Came, Cut, Job, Learnt, Put};
 use super::ledger::{SourceId, Unit};
 use super::outage::Waits;
 use super::plan::{Plan, Together};
 use super::progress::{Counter, Event, Progress};
-use super::source::{Dial, SourceError};
+use super::source::{Ask, Dial, SourceError};
 use super::swarm::Swarm;
 use crate::config;
 use crate::locks::lock;
@@ -31,6 +31,7 @@ use crate::store::StoreError;
 use crate::threads;
 use crate::topology::PeerId;
 use crate::transport::Cancel;
+use crate::wire::Request;
 
 /// Why a transfer as a whole failed. What was verified stays in the part file.
 #[derive(Debug, thiserror::Error)]
@@ -283,6 +284,27 @@ impl<'a> Engine<'a> {
         match complete {
             true => self.end(),
             false => self.changed.notify_all(),
+        }
+    }
+
+    /// How to ask a source for what its course wants; `whole` says whether it has everything, `talk`
+    /// what the job wants to know. None where that needs no asking.
+    pub(super) fn ask_for(&self, want: &Want, whole: bool, talk: Option<Request>) -> Option<Ask> {
+        let job = self.job;
+        match want {
+            Want::Unit(unit) => {
+                let name = lock(&self.plan).ledger.name(*unit);
+                job.ask(name, !whole)
+            }
+            Want::Advice { seen, unit } => job.called().map(|(root, layout)| {
+                let have = lock(&self.plan).to_tell(*seen == 0);
+                Ask::Advice { root, layout, seen: *seen, unit: *unit, have }
+            }),
+            Want::Has => job.called().map(|(root, layout)| {
+                Ask::Small(Box::new(Request::Have { root, chunk_size: layout.chunk_size() }))
+            }),
+            Want::Cut => job.cut_request().map(|request| Ask::Small(Box::new(request))),
+            Want::Talk => talk.map(|request| Ask::Small(Box::new(request))),
         }
     }
 

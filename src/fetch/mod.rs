@@ -1,20 +1,23 @@
-//! Asks: one engine fetches a file's chunks from all sources at once, for downloads and uploads
-//! alike.
+//! Asks: one engine fetches units from all sources at once, of files and folders, for downloads and
+//! uploads alike.
 //!
 //! * [`find`](mod@find): which peers have a file, and what it is at each of them
 //! * [`list`](mod@list): what one peer serves
-//! * [`source`]: where chunks come from, in whatever dialect; [`framed`]: in the framed one
-//! * [`offered`]: the source of an upload, over the connection that the offer came on
+//! * [`job`]: what is fetched: a file, or a folder
+//! * pure, told `now`: [`plan`], what one transfer knows; [`course`], what one source is to it and
+//!   what to ask it next; [`ledger`], who fetches which unit, and `policy`, why; `pace`, how fast
+//!   each source is; `asked`, what is under way at an adviser; `exchange`, what is known of a source
+//! * [`engine`]: one transfer; `door`, where its sources come in; `worker`, the thread of one
+//!   source; `buffers`; `swarm`, how several peers begin to fetch together
+//! * [`source`]: where units come from, in whatever dialect; [`framed`]: in the framed one;
+//!   [`offered`]: over the connection that an offer came on
 //! * [`early`]: a file that the only peer that has it is still hashing
-//! * [`folder`]: whole folders
-//! * `ledger`, `policy`: who fetches which chunk, and why; `pace`: how fast each source is;
-//!   `asked`: what a member of a swarm asks of its origin; pure
-//! * [`engine`]: one transfer; `worker`: the thread of one source; `swarm`: several that fetch
-//!   together, with what they know of one another (`exchange`); `late`: sources that come while it
-//!   runs
 //! * [`outage`]: how long a peer is waited for that was in use and is away, or is busy; [`busy`]:
 //!   questions to one that is
 //! * [`progress`]: what a transfer tells about itself
+//!
+//! Calls go one way: engine → door → worker → course → plan → ledger → policy. Whoever learns of a
+//! further source says so at the door.
 //!
 //! # How long the asking side waits for what
 //!

@@ -174,6 +174,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             let talk = self.engine.job.talk(self.course.id);
             match self.next(talk.is_some()) {
                 Next::Ask(want) => self.ask(&mut *source, &want, talk)?,
+                Next::Read(_) | Next::Wait(_) if self.works() => {}
                 Next::Read(want) => self.read(&mut *source, want)?,
                 Next::Wait(time) => {
                     source.idle()?;
@@ -189,6 +190,12 @@ impl<'e, 'a> Worker<'e, 'a> {
         let over = engine.is_over();
         let facts = Facts { keeps_up: &|| engine.job.keeps_up(), talks, over };
         course.next(&mut lock(&engine.plan), &facts, Instant::now())
+    }
+
+    /// Has the job do what has piled up, if anything has.
+    fn works(&self) -> bool {
+        let learnt = self.engine.job.work();
+        learnt.map(|learnt| self.engine.learn(learnt)).is_some()
     }
 
     /// What is said where others are known from the start: then it is soon known, before the first
@@ -208,10 +215,6 @@ impl<'e, 'a> Worker<'e, 'a> {
         }
     }
 
-    fn name(&self, unit: Unit) -> u32 {
-        lock(&self.engine.plan).ledger.name(unit)
-    }
-
     /// Does something with the plan, and passes on what that wants done.
     fn with_plan<T>(&mut self, act: impl FnOnce(&mut Course, &mut Plan) -> T) -> T {
         let (result, errands) = {
@@ -229,19 +232,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         want: &Want,
         talk: Option<Request>,
     ) -> Result<(), SourceError> {
-        let job = self.engine.job;
-        let ask = match want {
-            Want::Unit(unit) => job.ask(self.name(*unit), !self.course.is_whole()),
-            Want::Advice { seen, unit } => job.called().map(|(root, layout)| {
-                let have = lock(&self.engine.plan).to_tell(*seen == 0);
-                Ask::Advice { root, layout, seen: *seen, unit: *unit, have }
-            }),
-            Want::Has => job.called().map(|(root, layout)| {
-                Ask::Small(Box::new(Request::Have { root, chunk_size: layout.chunk_size() }))
-            }),
-            Want::Cut => job.cut_request().map(|request| Ask::Small(Box::new(request))),
-            Want::Talk => talk.map(|request| Ask::Small(Box::new(request))),
-        };
+        let ask = self.engine.ask_for(want, self.course.is_whole(), talk);
         match ask {
             Some(ask) => {
                 source.ask(&ask)?;
@@ -363,7 +354,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         payload: Vec<u8>,
     ) -> Result<(), SourceError> {
         let unit = match want {
-            Want::Unit(unit) => Some(self.name(*unit)),
+            Want::Unit(unit) => Some(lock(&self.engine.plan).ledger.name(*unit)),
             _ => None,
         };
         let learnt = match self.engine.job.heard(self.course.id, unit, response, payload) {

@@ -57,6 +57,12 @@ pub trait Job: Sync {
         Err(super::source::misbehaved(format!("{response:?} in answer to a chunk")).into())
     }
 
+    /// Does what has piled up of what was heard, if anything has: so that the next request is under
+    /// way meanwhile.
+    fn work(&self) -> Option<Learnt> {
+        None
+    }
+
     /// A source is lost.
     fn lost(&self, _source: SourceId, _error: &SourceError) -> Learnt {
         Learnt::default()

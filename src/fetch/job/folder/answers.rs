@@ -69,13 +69,27 @@ impl FolderJob<'_> {
         if over {
             state.talking = state.talking.saturating_sub(1);
         }
-        let (units, events) = self.sort(state)?;
+        state.unsorted = true;
         if let Some(said) = state.said.get_mut(slot) {
             // What is done with the names here is not the peer's time.
             *said = (Instant::now(), done);
         }
-        let whole = state.merge.is_over() && state.talking == 0;
-        Ok(Learnt { units, whole, shared, events, ..Learnt::default() })
+        Ok(Learnt { shared, ..Learnt::default() })
+    }
+
+    /// Makes units of what was listed.
+    pub(super) fn sort_what_came(&self) -> Option<Learnt> {
+        let mut state = lock(&self.state);
+        if !std::mem::take(&mut state.unsorted) {
+            return None;
+        }
+        let mut learnt = Learnt::default();
+        match self.sort(&mut state) {
+            Ok((units, events)) => (learnt.units, learnt.events) = (units, events),
+            Err(error) => learnt.fatal = Some(error),
+        }
+        learnt.whole = state.merge.is_over() && state.talking == 0;
+        Some(learnt)
     }
 
     /// A source is lost: what it did not list is not waited for.
@@ -92,11 +106,11 @@ impl FolderJob<'_> {
         if !over {
             state.talking = state.talking.saturating_sub(1);
         }
-        let mut learnt = Learnt { quiet: !listed, ..Learnt::default() };
-        match self.sort(&mut state) {
-            Ok((units, events)) => (learnt.units, learnt.events) = (units, events),
-            Err(error) => learnt.fatal = Some(error),
-        }
+        state.unsorted = true;
+        drop(state);
+        let mut learnt = self.sort_what_came().unwrap_or_default();
+        learnt.quiet = !listed;
+        let mut state = lock(&self.state);
         learnt.units.extend(self.without(&mut state, slot));
         learnt.whole = state.merge.is_over() && state.talking == 0;
         learnt

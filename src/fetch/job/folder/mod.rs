@@ -119,6 +119,8 @@ struct FolderJob<'a> {
 struct State {
     /// The list of each source, and whether it is done with.
     lists: Vec<Option<Listing>>,
+    /// Something was listed that is not sorted yet.
+    unsorted: bool,
     /// Sources that are still to tell something of their lists.
     talking: usize,
     /// When each said something last, and what the transfer had then.
@@ -163,6 +165,7 @@ impl<'a> FolderJob<'a> {
         let request = ListRequest { pattern, except, folders: true, hashed: true, waits };
         let lists: Vec<_> = peers.iter().map(|_| Listing::new(&request).ok()).collect();
         let state = State {
+            unsorted: false,
             talking: lists.len(),
             said: lists.iter().map(|_| (Instant::now(), 0)).collect(),
             merge: Merge::new(lists.len()),
@@ -284,6 +287,10 @@ impl Job for FolderJob<'_> {
             Some(unit) => self.described(unit, source, response, &payload),
             None => self.listed(source, response, &payload),
         }
+    }
+
+    fn work(&self) -> Option<Learnt> {
+        self.sort_what_came()
     }
 
     fn lost(&self, source: SourceId, _error: &SourceError) -> Learnt {
