@@ -10,8 +10,8 @@ the fastest of them fails.
 
   SIZE_MIB=256 RUNS=5 benches/multi.py [SCENARIO...]        further settings: harness.py
 
-Contenders: ours, and as `before` those in OLD_BIN; aria2 tuned (-s4 -x1 -k1M, short time-outs) and with its defaults, from nginx; libtorrent v2.
-What is not installed is left out. Needs root, for network namespaces.
+Contenders: ours, and as `before` the programs in OLD_BIN; aria2 tuned (-s4 -x1 -k1M, short time-outs) and with its
+defaults, from nginx; libtorrent v2. What is not installed is left out. Needs root, for network namespaces.
 
 Half-way is half of the time that all four need at full rate. Ideal is the time in which the bits fit through
 what the sources have in that scenario; on Ethernet the headers alone cost 1.046 of it. LIMIT=60 is the
