@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::lab::Lab;
+use super::lab::{Lab, eventually};
 use peer::{Older, Side, TIME};
 use recorded::{Frame, recorded};
 
@@ -127,7 +127,7 @@ fn a_file_and_a_folder_are_uploaded_to_an_older_server() {
     client.run("upload u p1").succeeded().prints("uploaded u");
     client.run("upload e/ p1").succeeded().prints("uploaded e/: 3 files");
     older.check();
-    assert!(older.has("u") && older.has("e/large"));
+    eventually("it has both", || older.has("u") && older.has("e/large"));
 }
 
 #[test]
