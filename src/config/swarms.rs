@@ -73,7 +73,10 @@ pub const LONG_SEND: Duration = Duration::from_millis(150);
 /// How often a chunk that another process receives is looked for while a read waits for it.
 pub const LIVE_POLL: Duration = Duration::from_millis(4);
 
-/// How long a download waits, before its first request, to hear from its own server whether others
+/// How long is waited, with what several peers fetch together, until all of a folder is listed.
+pub const CUT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a download waits, before its next request, to hear from its own server whether others
 /// could fetch from there.
 pub const OWN_SERVER_WAIT: Duration = Duration::from_millis(200);
 

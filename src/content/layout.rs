@@ -193,6 +193,19 @@ impl ChunkSet {
         }
     }
 
+    /// Takes a chunk out; says whether it was there.
+    pub fn remove(&mut self, index: ChunkIndex) -> bool {
+        let (byte, bit) = Self::place(index);
+        match self.bits.get_mut(byte) {
+            Some(bits) if *bits & bit != 0 => {
+                *bits &= !bit;
+                self.len -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the chunk is in the set.
     pub fn contains(&self, index: ChunkIndex) -> bool {
         let (byte, bit) = Self::place(index);

@@ -163,6 +163,8 @@ impl Course {
         }
         match self.advice {
             Advice::Taking => self.next_advice(facts, now),
+            // What is asked for meanwhile is what all others ask for, too.
+            Advice::Cutting if plan.is_numbered() => self.read_or(Next::Wait(config::IDLE_POLL)),
             _ => self.next_unit(plan, now),
         }
     }
@@ -221,9 +223,9 @@ impl Course {
     }
 
     /// With a unit, or before: others fetch the same from it.
-    pub fn is_shared(&mut self, plan: &mut Plan) {
+    pub fn is_shared(&mut self, plan: &mut Plan, now: Instant) {
         if self.advice == Advice::Alone {
-            plan.noticed();
+            plan.noticed(now);
             self.advice = Advice::Asking;
         }
     }

@@ -101,6 +101,10 @@ impl<'a> Engine<'a> {
     /// Passes on what the plan wants done.
     pub(super) fn send_on_errands(&self, errands: Vec<Errand>) {
         for errand in errands {
+            if let Errand::Disown(unit) = errand {
+                self.job.disown(unit);
+                continue;
+            }
             // The door is open as long as there are workers.
             let _ = self.arrive.send(Arrival::Errand(errand));
         }
@@ -154,6 +158,7 @@ impl<'scope, 'a: 'scope> Door<'_, 'scope, '_, 'a> {
                 None => lock(&self.engine.plan).no_way(id, whole),
             },
             Errand::AskOwnServer => self.ask_own_server(),
+            Errand::Disown(unit) => self.engine.job.disown(unit),
         }
     }
 

@@ -12,6 +12,7 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, Scope};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
@@ -101,7 +102,7 @@ impl Fetch<'_> {
         let missing = units.iter().filter(|unit| !unit.done).count();
         let mut plan = Plan::new(units, self.job.called().map(|(_, layout)| layout), together);
         if self.job.grows() {
-            plan.ledger.grow(together == Together::Given);
+            plan.grow(Instant::now());
         }
         if plan.ledger.is_complete() {
             return Ok(Vec::new());
@@ -276,7 +277,7 @@ impl<'a> Engine<'a> {
                 plan.ledger.add(units);
             }
             Cut::Never => plan.stays_alone(),
-            Cut::Into(units, layout) => plan.cut(units, layout),
+            Cut::Into(units, layout) => plan.cut(units, layout, Instant::now()),
         }
         let (complete, errands) = (plan.ledger.is_complete(), plan.take_errands());
         drop(plan);

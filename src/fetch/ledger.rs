@@ -8,7 +8,7 @@
 mod members;
 mod words;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,8 @@ pub struct Ledger {
     open_bytes: u64,
     /// More units may come.
     grows: bool,
-    /// Only what must be known first is fetched for now.
-    holds: bool,
+    /// Until then only what must be known first is fetched.
+    held: Option<Instant>,
     sources: Vec<Source>,
     /// Units that members of a swarm were handed, until they are here: by whom to expect them, and
     /// since when.
@@ -64,10 +64,9 @@ impl Ledger {
         ledger
     }
 
-    /// More units may come until [`Self::is_whole`]. With `holds`, only what must be known first is
-    /// fetched until [`Self::hold`] says otherwise.
-    pub(super) fn grow(&mut self, holds: bool) {
-        (self.grows, self.holds) = (true, holds);
+    /// More units may come until [`Self::is_whole`].
+    pub(super) fn grow(&mut self) {
+        self.grows = true;
     }
 
     /// No more units come.
@@ -75,9 +74,9 @@ impl Ledger {
         self.grows = false;
     }
 
-    /// Whether only what must be known first is fetched.
-    pub(super) fn hold(&mut self, holds: bool) {
-        self.holds = holds;
+    /// Only what must be known first is fetched until that time.
+    pub(super) fn hold(&mut self, until: Option<Instant>) {
+        self.held = until;
     }
 
     /// Adds units behind those that are there; gives the number of the first of them.
@@ -288,9 +287,27 @@ impl Ledger {
         }
     }
 
-    /// Whether the unit is here, or on its way to us.
-    pub(super) fn is_begun(&self, unit: Unit) -> bool {
-        matches!(self.state(unit), Some(State::Done | State::InFlight { .. }))
+    /// Whether the unit is here.
+    pub(super) fn is_done(&self, unit: Unit) -> bool {
+        self.state(unit) == Some(State::Done)
+    }
+
+    /// The units that are here, or on their way from somebody who has everything. What is asked of
+    /// another member does not count: it may be waiting for it, too, even at us.
+    pub(super) fn begun(&self) -> HashSet<Unit> {
+        let of_members: HashSet<Unit> = self
+            .sources
+            .iter()
+            .filter(|source| source.is_member())
+            .flat_map(|source| source.queue.iter().map(|queued| queued.unit))
+            .collect();
+        let all = (0..self.units.len() as u32).map(Unit);
+        all.filter(|unit| match self.state(*unit) {
+            Some(State::Done) => true,
+            Some(State::InFlight { .. }) => !of_members.contains(unit),
+            _ => false,
+        })
+        .collect()
     }
 
     /// Whether every unit is done or failed, and no more will come.
@@ -311,7 +328,8 @@ impl Ledger {
         let from = self.first_missing;
         let at = self.units.iter().skip(from).position(|unit| unit.state == State::Missing)?;
         self.first_missing += at;
-        let is_for = |unit: &Unit| self.is_for(*unit, id) && !self.is_promised(*unit, now);
+        let held = self.held.is_some_and(|until| now < until);
+        let is_for = |unit: &Unit| self.is_for(*unit, id, held) && !self.is_promised(*unit, now);
         let mut all = (self.first_missing as u32..self.units.len() as u32).map(Unit);
         match self.sources.get(id.0)?.from_end {
             true => all.rev().find(is_for),
@@ -320,9 +338,9 @@ impl Ledger {
     }
 
     /// Whether a unit is missing, and that source may be asked for it now.
-    fn is_for(&self, unit: Unit, id: SourceId) -> bool {
+    fn is_for(&self, unit: Unit, id: SourceId, held: bool) -> bool {
         let entry = self.units.get(unit.as_usize());
-        let may_go = |entry: &Entry| entry.state == State::Missing && (entry.first || !self.holds);
+        let may_go = |entry: &Entry| entry.state == State::Missing && (entry.first || !held);
         entry.is_some_and(may_go) && self.may_have(unit, id)
     }
 

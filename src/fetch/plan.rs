@@ -61,9 +61,20 @@ pub enum Errand {
     },
     /// Ask our own server whether it gives away what we receive.
     AskOwnServer,
+    /// Somebody else has a unit that is here, by its name: others may have it from there.
+    Disown(u32),
 }
 
 impl Plan {
+    /// More units may come; where others fetch them together with us, they wait until they are cut as
+    /// all have them.
+    pub(super) fn grow(&mut self, now: Instant) {
+        self.ledger.grow();
+        if self.together == Together::Given {
+            self.ledger.hold(Some(now + config::CUT_WAIT));
+        }
+    }
+
     /// Nothing is known yet but these units, which have the numbers of `layout` among all who fetch
     /// together.
     pub fn new(units: Vec<NewUnit>, layout: Option<ChunkLayout>, together: Together) -> Self {
@@ -86,18 +97,18 @@ impl Plan {
 
     /// Cuts what is missing anew, into units that have the numbers of `layout` for all who fetch
     /// together.
-    pub(super) fn cut(&mut self, units: Vec<NewUnit>, layout: ChunkLayout) {
+    pub(super) fn cut(&mut self, units: Vec<NewUnit>, layout: ChunkLayout, now: Instant) {
         self.ledger.withdraw();
         let begin = self.ledger.add(units);
         self.numbers = Some((layout, begin));
-        self.ledger.hold(false);
-        self.ask_own_server();
+        self.ledger.hold(None);
+        self.ask_own_server(now);
     }
 
     /// What is missing cannot be cut as others cut it.
     pub(super) fn stays_alone(&mut self) {
         self.together = Together::Never;
-        self.ledger.hold(false);
+        self.ledger.hold(None);
     }
 
     /// Whether it may be of use to cut what is missing as others cut it.
@@ -123,11 +134,11 @@ impl Plan {
     fn begun(&self) -> Option<ChunkSet> {
         let (layout, begin) = self.numbers.as_ref()?;
         let mut begun = ChunkSet::none(layout);
-        for index in layout.indices() {
-            if self.ledger.unit(begin + index.get()).is_some_and(|unit| self.ledger.is_begun(unit))
-            {
+        for unit in self.ledger.begun() {
+            let number = unit.get().checked_sub(*begin);
+            number.and_then(|number| layout.index(number)).into_iter().for_each(|index| {
                 begun.insert(index);
-            }
+            });
         }
         Some(begun)
     }
@@ -153,7 +164,12 @@ impl Plan {
             }
             let Some(id) = self.meet(peer, false) else { continue };
             let units: Vec<Unit> = units.iter().filter_map(|index| self.unit(*index)).collect();
-            units.into_iter().for_each(|unit| self.ledger.promise(id, unit, now));
+            for unit in units {
+                self.ledger.promise(id, unit, now);
+                if self.ledger.is_done(unit) {
+                    self.errands.push(Errand::Disown(self.ledger.name(unit)));
+                }
+            }
         }
         for peer in &handed.whole {
             self.meet(peer, true);
@@ -206,16 +222,19 @@ impl Plan {
     }
 
     /// A source said that others fetch the same from it.
-    pub(super) fn noticed(&mut self) {
+    pub(super) fn noticed(&mut self, now: Instant) {
         if self.together == Together::Perhaps {
             self.together = Together::Asked;
-            self.ask_own_server();
+            // What is asked for meanwhile is what all others ask for, too.
+            self.ledger.hold(Some(now + config::CUT_WAIT));
+            self.ask_own_server(now);
         }
     }
 
     /// Has it found out whether others could fetch from us, once it is known what to ask for.
-    fn ask_own_server(&mut self) {
+    fn ask_own_server(&mut self, now: Instant) {
         if self.together == Together::Asked && self.is_numbered() {
+            self.ledger.hold(Some(now + config::OWN_SERVER_WAIT));
             self.errands.push(Errand::AskOwnServer);
         }
     }
@@ -223,6 +242,7 @@ impl Plan {
     /// Our own server has answered whether it gives away what we receive.
     pub fn is_served(&mut self, served: bool) {
         self.together = if served { Together::Served } else { Together::Never };
+        self.ledger.hold(None);
     }
 
     /// What is to be done now; each is given once.

@@ -12,7 +12,7 @@ use super::engine::{Arrived, Engine};
 use super::job::{JobError, Learnt};
 use super::ledger::Unit;
 use super::outage::{Outage, Verdict};
-use super::plan::{Plan, Together};
+use super::plan::Plan;
 use super::progress::{Counter, Event};
 use super::source::{Answer, Ask, Dial, Handed, Source, SourceError, misbehaved};
 use super::swarm::Swarm;
@@ -162,7 +162,9 @@ impl<'e, 'a> Worker<'e, 'a> {
         let done = self.engine.progress.done();
         let way = source.round_trip();
         self.course.connected(&mut lock(&self.engine.plan), way, done, Instant::now());
-        self.notice_at_once();
+        if self.engine.swarm.is_some_and(Swarm::is_known) && self.course.is_whole() {
+            self.with_plan(|course, plan| course.is_shared(plan, Instant::now()));
+        }
         loop {
             if self.was_bad() {
                 // The others need not wait for what this one says.
@@ -196,23 +198,6 @@ impl<'e, 'a> Worker<'e, 'a> {
     fn works(&self) -> bool {
         let learnt = self.engine.job.work();
         learnt.map(|learnt| self.engine.learn(learnt)).is_some()
-    }
-
-    /// What is said where others are known from the start: then it is soon known, before the first
-    /// request, whether they could fetch from us.
-    fn notice_at_once(&mut self) {
-        if !self.engine.swarm.is_some_and(Swarm::is_known) || !self.course.is_whole() {
-            return;
-        }
-        self.with_plan(|course, plan| course.is_shared(plan));
-        let until = Instant::now() + config::OWN_SERVER_WAIT;
-        let asked = || {
-            let plan = lock(&self.engine.plan);
-            plan.together == Together::Asked && plan.is_numbered()
-        };
-        while asked() && !self.engine.is_over() && Instant::now() < until {
-            self.wait_for_news(config::IDLE_POLL);
-        }
     }
 
     /// Does something with the plan, and passes on what that wants done.
@@ -257,7 +242,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         match (want, answer) {
             (Want::Unit(unit), Answer::Bytes { len, there, shared }) => {
                 if shared {
-                    self.with_plan(|course, plan| course.is_shared(plan));
+                    self.with_plan(|course, plan| course.is_shared(plan, Instant::now()));
                 }
                 let buffer = self.receive(source, len)?;
                 let wanted = self.with_plan(|course, plan| course.came(plan, Instant::now()));
@@ -366,7 +351,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             }
         };
         if learnt.shared {
-            self.with_plan(|course, plan| course.is_shared(plan));
+            self.with_plan(|course, plan| course.is_shared(plan, Instant::now()));
         }
         match want {
             Want::Unit(_) if learnt.again => {

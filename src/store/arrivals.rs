@@ -72,6 +72,11 @@ impl Arrivals {
         lock(&self.deliveries).own(&self.layout, index);
     }
 
+    /// That chunk of our own can be had from somebody else as well.
+    pub(super) fn disown(&self, index: ChunkIndex) {
+        lock(&self.deliveries).disown(index);
+    }
+
     /// Whether the chunks of our own reach our readers about as fast as we receive them; those of
     /// other processes tell it in `live`.
     pub(super) fn keeps_up(&self, live: Option<&LiveFile>, what: impl Display) -> bool {

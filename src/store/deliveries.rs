@@ -22,6 +22,12 @@ impl Deliveries {
         self.own.get_or_insert_with(|| ChunkSet::none(layout)).insert(index);
     }
 
+    /// A chunk of our own can be had from somebody else as well: readers may never ask us for it, so
+    /// it must not be waited for that they do.
+    pub fn disown(&mut self, index: ChunkIndex) {
+        self.own.as_mut().map(|own| own.remove(index));
+    }
+
     /// That reader was sent a chunk, of our own or not.
     pub fn sent(&mut self, reader: &str, index: ChunkIndex) {
         let own = self.own.as_ref().is_some_and(|own| own.contains(index));

@@ -173,6 +173,11 @@ impl PartFile {
         self.part.arrivals.own(index);
     }
 
+    /// Notes that a chunk of our own can be had from somebody else as well.
+    pub fn disown(&self, index: ChunkIndex) {
+        self.part.arrivals.disown(index);
+    }
+
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
         self.part.arrivals.keeps_up(self.live.as_ref(), self.manifest().name())

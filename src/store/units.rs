@@ -70,6 +70,11 @@ impl UnitsPart {
         self.coming.arrivals.own(index);
     }
 
+    /// Notes that a unit of our own can be had from somebody else as well.
+    pub fn disown(&self, index: ChunkIndex) {
+        self.coming.arrivals.disown(index);
+    }
+
     /// Whether the units of our own reach our readers about as fast as we receive them.
     pub fn keeps_up(&self) -> bool {
         self.coming.arrivals.keeps_up(self.live(), self.what())

@@ -40,6 +40,12 @@ impl Job for PartFile {
         }
     }
 
+    fn disown(&self, unit: u32) {
+        if let Some(index) = index(self.manifest().layout(), unit) {
+            PartFile::disown(self, index);
+        }
+    }
+
     fn keeps_up(&self) -> bool {
         PartFile::keeps_up(self)
     }

@@ -82,6 +82,9 @@ pub trait Job: Sync {
     /// Notes that a unit was given to us before anybody else, so that others wait for it at us.
     fn own(&self, _unit: u32) {}
 
+    /// Notes that a unit of our own can be had from somebody else as well.
+    fn disown(&self, _unit: u32) {}
+
     /// Whether the units of our own reach our readers about as fast as we receive them.
     fn keeps_up(&self) -> bool {
         true

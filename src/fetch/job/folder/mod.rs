@@ -314,6 +314,13 @@ impl Job for FolderJob<'_> {
         }
     }
 
+    fn disown(&self, unit: u32) {
+        let kind = lock(&self.state).unit(unit).cloned();
+        if let (Some(Kind::Shared(number)), Some(shared)) = (kind, self.shared.get()) {
+            shared.disown(number);
+        }
+    }
+
     fn keeps_up(&self) -> bool {
         self.shared.get().is_none_or(Shared::keeps_up)
     }

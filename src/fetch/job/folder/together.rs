@@ -49,6 +49,11 @@ impl Shared {
         index.into_iter().for_each(|index| self.part.own(index));
     }
 
+    pub(super) fn disown(&self, number: u32) {
+        let index = self.part.units().layout().index(number);
+        index.into_iter().for_each(|index| self.part.disown(index));
+    }
+
     pub(super) fn keeps_up(&self) -> bool {
         self.part.keeps_up()
     }
