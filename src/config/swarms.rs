@@ -40,7 +40,7 @@ pub const ORPHANS_LOOK: Duration = Duration::from_millis(50);
 pub const HANDED_AT_ONCE: usize = 4;
 
 /// One more for each so much of the round trip, as long as they are answered in time.
-pub const HANDED_EVERY: Duration = Duration::from_millis(10);
+pub const HANDED_EVERY: Duration = Duration::from_millis(5);
 
 /// Smallest chunk of an upload to several peers, in bytes.
 pub const SMALLEST_UNIT: u32 = 64 << 10;

@@ -42,6 +42,12 @@ impl Asked {
         !self.all && room && (keeps_up || waited)
     }
 
+    /// How many units more than over a short way are on their way to our readers before it can be
+    /// said that we do not keep up.
+    pub fn slack(&self) -> u32 {
+        self.further as u32
+    }
+
     /// Whether to ask for the news alone: now and then, while no unit is wanted.
     pub fn wants_news(&self, now: Instant) -> bool {
         let pauses = |sent| now.saturating_duration_since(sent) < config::IDLE_POLL;

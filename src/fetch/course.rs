@@ -82,8 +82,9 @@ pub enum Next {
 
 /// What a course must know of the rest.
 pub struct Facts<'f> {
-    /// Whether our own units reach our readers about as fast as we receive them.
-    pub keeps_up: &'f dyn Fn() -> bool,
+    /// Whether our own units reach our readers about as fast as we receive them, where so many more
+    /// than usual may be on their way.
+    pub keeps_up: &'f dyn Fn(u32) -> bool,
     /// Whether the job wants to know something of this source.
     pub talks: bool,
     /// Nothing more is wanted; what is under way is still to be read.
@@ -172,7 +173,7 @@ impl Course {
     /// Keeps requests under way: for units while we are not too far ahead of our readers, else for
     /// the news now and then.
     fn next_advice(&mut self, facts: &Facts<'_>, now: Instant) -> Next {
-        let unit = self.asked.wants_unit((facts.keeps_up)(), now);
+        let unit = self.asked.wants_unit((facts.keeps_up)(self.asked.slack()), now);
         if unit || self.asked.wants_news(now) {
             let seen = self.asked.seen();
             self.asked.sent(unit, now);
@@ -323,5 +324,178 @@ impl Course {
             plan.forget(self.id);
         }
         plan.ledger.gone(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::NewUnit;
+    use super::super::plan::Errand;
+    use super::*;
+    use crate::content::ChunkLayout;
+    use crate::topology::PeerId;
+
+    const UNIT: u32 = 16 << 10;
+
+    /// A plan of so many units and a course with that advice, connected to.
+    fn begun(units: u32, together: Together, advice: Advice) -> (Plan, Course, Instant) {
+        let layout = ChunkLayout::new(u64::from(units) * u64::from(UNIT), UNIT).unwrap();
+        let all = (0..units).map(|name| NewUnit::of(name, UNIT as usize)).collect();
+        let mut plan = Plan::new(all, Some(layout), together);
+        let now = Instant::now();
+        let id = plan.join(false);
+        let mut course = Course::new(id, true, advice, Duration::from_secs(1), now);
+        course.connected(&mut plan, None, 0, now);
+        (plan, course, now)
+    }
+
+    fn next(course: &mut Course, plan: &mut Plan, now: Instant) -> Next {
+        let facts = Facts { keeps_up: &|_| true, talks: false, over: false };
+        course.next(plan, &facts, now)
+    }
+
+    /// Sends all that there is to send; says how many requests that were.
+    fn send_all(course: &mut Course, plan: &mut Plan, now: Instant) -> usize {
+        let mut sent = 0;
+        while let Next::Ask(want) = next(course, plan, now) {
+            if want == Want::Cut {
+                course.unsent(plan);
+            } else {
+                sent += 1;
+            }
+        }
+        sent
+    }
+
+    fn all_handed(seen: u64) -> Handed {
+        Handed { seen, all: true, ..Handed::default() }
+    }
+
+    fn broken() -> SourceError {
+        SourceError::Lost(crate::wire::WireError::Closed)
+    }
+
+    #[test]
+    fn from_alone_to_asking_when_others_fetch_the_same_and_nothing_is_asked_meanwhile() {
+        let (mut plan, mut course, now) = begun(9, Together::Perhaps, Advice::Alone);
+        course.is_shared(&mut plan, now);
+        assert_eq!(course.advice(), Advice::Asking);
+        assert_eq!(plan.take_errands(), [Errand::AskOwnServer]);
+        assert_eq!(send_all(&mut course, &mut plan, now), 0);
+        let later = now + config::OWN_SERVER_WAIT;
+        assert!(send_all(&mut course, &mut plan, later) > 0, "a server that says nothing");
+    }
+
+    #[test]
+    fn from_asking_to_taking_when_others_can_fetch_from_us_and_to_never_when_they_cannot() {
+        for served in [true, false] {
+            let (mut plan, mut course, now) = begun(9, Together::Perhaps, Advice::Alone);
+            course.is_shared(&mut plan, now);
+            plan.is_served(served);
+            assert!(send_all(&mut course, &mut plan, now) > 0);
+            let after = if served { Advice::Taking } else { Advice::Never };
+            assert_eq!(course.advice(), after);
+            course.is_shared(&mut plan, now);
+            assert_eq!(course.advice(), after, "it is found out once");
+        }
+    }
+
+    #[test]
+    fn from_cutting_to_taking_or_never_by_what_the_source_cuts() {
+        for same in [true, false] {
+            let (mut plan, mut course, now) = begun(9, Together::Given, Advice::Cutting);
+            assert_eq!(next(&mut course, &mut plan, now), Next::Ask(Want::Cut));
+            assert_eq!(next(&mut course, &mut plan, now), Next::Read(Want::Cut));
+            course.has_cut(same);
+            assert_eq!(course.advice(), if same { Advice::Taking } else { Advice::Never });
+        }
+    }
+
+    #[test]
+    fn from_taking_to_over_when_all_is_handed_out_and_then_it_is_asked_for_what_is_missing() {
+        let (mut plan, mut course, now) = begun(9, Together::Given, Advice::Cutting);
+        let asked = send_all(&mut course, &mut plan, now);
+        assert_eq!(asked, config::HANDED_AT_ONCE);
+        for _ in 0..asked {
+            assert!(matches!(next(&mut course, &mut plan, now), Next::Read(Want::Advice { .. })));
+            course.handed(&mut plan, &all_handed(3), 0, now).unwrap();
+        }
+        assert_eq!(course.advice(), Advice::Over);
+        assert!(matches!(next(&mut course, &mut plan, now), Next::Ask(Want::Unit(_))));
+    }
+
+    #[test]
+    fn one_that_fails_at_handing_out_is_asked_for_everything_at_once_and_given_up_is_nobody() {
+        let refused = || SourceError::NotServing;
+        let cases = [(Together::Served, true), (Together::Given, false)];
+        for (together, parts) in cases {
+            let (mut plan, mut course, now) = begun(9, together, Advice::Cutting);
+            send_all(&mut course, &mut plan, now);
+            assert_eq!(course.failed(&mut plan, &refused()), parts);
+            if parts {
+                assert_eq!(course.advice(), Advice::Never);
+            }
+        }
+    }
+
+    #[test]
+    fn one_whose_connection_breaks_may_hand_out_again_once() {
+        let (mut plan, mut course, now) = begun(9, Together::Served, Advice::Cutting);
+        for after in [Advice::Alone, Advice::Never] {
+            send_all(&mut course, &mut plan, now);
+            assert!(!course.failed(&mut plan, &broken()));
+            assert_eq!(course.advice(), after);
+            course.connected(&mut plan, None, 0, now);
+            course.is_shared(&mut plan, now);
+            if after == Advice::Alone {
+                assert_eq!(course.advice(), Advice::Asking);
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_made_anew_takes_advice_from_the_beginning() {
+        let (mut plan, mut course, now) = begun(9, Together::Given, Advice::Cutting);
+        send_all(&mut course, &mut plan, now);
+        assert_eq!(course.advice(), Advice::Taking);
+        assert!(!course.failed(&mut plan, &broken()));
+        course.connected(&mut plan, None, 0, now);
+        assert_eq!(course.advice(), Advice::Cutting);
+        assert!(send_all(&mut course, &mut plan, now) > 0);
+    }
+
+    #[test]
+    fn an_orphan_is_asked_what_it_has_until_that_is_nothing_new_for_a_while() {
+        let (mut plan, mut course, now) = begun(2, Together::Given, Advice::Cutting);
+        let other: PeerId = "other".parse().unwrap();
+        let id = plan.meet(&other, false).unwrap();
+        let mut member = Course::new(id, false, Advice::Never, Duration::from_secs(1), now);
+        member.connected(&mut plan, None, 0, now);
+        assert!(matches!(next(&mut member, &mut plan, now), Next::Wait(_)));
+        course.lost(&mut plan, &broken());
+        plan.lost(true);
+        let layout = ChunkLayout::new(2 * u64::from(UNIT), UNIT).unwrap();
+        assert_eq!(next(&mut member, &mut plan, now), Next::Ask(Want::Has));
+        let mut has = ChunkSet::none(&layout);
+        has.insert(layout.index(1).unwrap());
+        member.has(&mut plan, &has, now).unwrap();
+        let Next::Ask(Want::Unit(unit)) = next(&mut member, &mut plan, now) else { panic!() };
+        assert_eq!(unit.get(), 1);
+        assert!(member.came(&mut plan, now) && plan.ledger.complete(unit));
+        let late = now + config::ORPHANED;
+        assert_eq!(next(&mut member, &mut plan, late), Next::Ask(Want::Has));
+        assert!(matches!(member.has(&mut plan, &has, late), Err(SourceError::NotServing)));
+    }
+
+    #[test]
+    fn what_is_under_way_is_read_to_the_end_when_all_is_over() {
+        let (mut plan, mut course, now) = begun(9, Together::Never, Advice::Never);
+        let asked = send_all(&mut course, &mut plan, now);
+        let facts = Facts { keeps_up: &|_| true, talks: true, over: true };
+        for _ in 0..asked {
+            assert!(matches!(course.next(&mut plan, &facts, now), Next::Read(Want::Unit(_))));
+            course.came(&mut plan, now);
+        }
+        assert_eq!(course.next(&mut plan, &facts, now), Next::Complete);
     }
 }

@@ -298,7 +298,7 @@ impl<'a> Engine<'a> {
                 job.ask(name, !whole)
             }
             Want::Advice { seen, unit } => job.called().map(|(root, layout)| {
-                let have = lock(&self.plan).to_tell(*seen == 0);
+                let have = lock(&self.plan).to_tell();
                 Ask::Advice { root, layout, seen: *seen, unit: *unit, have }
             }),
             Want::Has => job.called().map(|(root, layout)| {

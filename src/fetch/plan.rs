@@ -123,12 +123,11 @@ impl Plan {
     }
 
     /// What an adviser is told of what is here or on its way to us, by the numbers that others know:
-    /// at first, and as long as others hand out as well. That everything is on its way does not say
-    /// that it can be had from us.
-    pub(super) fn to_tell(&self, first: bool) -> Option<ChunkSet> {
-        let tells = first || self.wholes > 1;
-        let begun = tells.then(|| self.begun()).flatten();
-        begun.filter(|begun| !begun.is_empty() && !begun.is_full())
+    /// what came from elsewhere it need not hand out, and should somebody be lost, it knows who has
+    /// what that one was handed. That everything is on its way does not say that it can be had from
+    /// us.
+    pub(super) fn to_tell(&self) -> Option<ChunkSet> {
+        self.begun().filter(|begun| !begun.is_empty() && !begun.is_full())
     }
 
     fn begun(&self) -> Option<ChunkSet> {
@@ -254,6 +253,234 @@ impl Plan {
     pub fn measured(&mut self, id: SourceId, round_trip: Duration) {
         if let Some(source) = self.ledger.source_mut(id) {
             source.measured(round_trip);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::course::{Advice, Course, Facts, Next, Want};
+    use super::super::source::SourceError;
+    use super::*;
+    use crate::wire::WireError;
+
+    const UNIT: u32 = 16 << 10;
+
+    /// What happens to one source, or to all of them.
+    #[derive(Clone, Copy, Debug)]
+    enum Happens {
+        /// It does what its course says, up to where that waits.
+        Works,
+        /// Its oldest request is answered well; as advice, by the next unit, told to everybody.
+        Answers,
+        /// … by bytes that are not what they should be.
+        Lies,
+        /// … by "not yet".
+        HasNotYet,
+        /// Its connection breaks, and is made anew.
+        Breaks,
+        /// It is lost.
+        Ends,
+        /// Another source comes.
+        Comes,
+        /// So many milliseconds pass.
+        Passes(u16),
+    }
+
+    /// All sources of a transfer, played by hand.
+    struct World {
+        plan: Plan,
+        courses: Vec<Option<Course>>,
+        now: Instant,
+        /// What nobody was handed yet.
+        unhanded: Vec<u32>,
+        /// Units whose bytes are looked at, and how many copies of each.
+        looked_at: HashMap<Unit, u8>,
+    }
+
+    impl World {
+        fn new(units: u32, sources: usize) -> Self {
+            let layout = layout(units);
+            let all = (0..units).map(|name| NewUnit::of(name, UNIT as usize)).collect();
+            let plan = Plan::new(all, Some(layout), Together::Given);
+            let (courses, now) = (Vec::new(), Instant::now());
+            let unhanded = (0..units).rev().collect();
+            let mut world = Self { plan, courses, now, unhanded, looked_at: HashMap::new() };
+            (0..sources).for_each(|number| world.comes(number));
+            world
+        }
+
+        /// Every second one hands out.
+        fn comes(&mut self, number: usize) {
+            let id = self.plan.join(number > 1);
+            let advice = if number % 2 == 0 { Advice::Cutting } else { Advice::Never };
+            self.begin(Course::new(id, true, advice, Duration::from_secs(1), self.now));
+        }
+
+        fn begin(&mut self, mut course: Course) {
+            course.connected(&mut self.plan, None, 0, self.now);
+            self.courses.push(Some(course));
+        }
+
+        fn next(&mut self, at: usize) -> Option<Next> {
+            let facts = Facts { keeps_up: &|_| true, talks: false, over: false };
+            let next = self.courses[at].as_mut()?.next(&mut self.plan, &facts, self.now);
+            Some(next)
+        }
+
+        fn works(&mut self, at: usize) {
+            for _ in 0..100 {
+                match self.next(at) {
+                    Some(Next::Ask(Want::Cut)) => {
+                        self.courses[at].as_mut().unwrap().unsent(&mut self.plan);
+                    }
+                    Some(Next::Ask(_)) => {}
+                    _ => return,
+                }
+            }
+            panic!("it asks without an end");
+        }
+
+        /// The members that were told of become sources.
+        fn run_errands(&mut self) {
+            for errand in self.plan.take_errands() {
+                if let Errand::Meet { id, .. } = errand {
+                    let member =
+                        Course::new(id, false, Advice::Never, Duration::from_secs(1), self.now);
+                    self.begin(member);
+                }
+            }
+        }
+
+        fn answers(&mut self, at: usize, well: bool, peer: &str) {
+            let Some(Next::Read(want)) = self.next(at) else { return };
+            let (plan, now) = (&mut self.plan, self.now);
+            let Some(course) = &mut self.courses[at] else { return };
+            match want {
+                Want::Unit(unit) => {
+                    if course.came(plan, now) {
+                        *self.looked_at.entry(unit).or_default() += 1;
+                        self.proves(unit, well);
+                    }
+                }
+                Want::Advice { unit, .. } => {
+                    let numbers = layout(plan.ledger.lacks().1 as u32);
+                    let mut handed = Handed::default();
+                    if unit {
+                        handed.unit = self.unhanded.pop().and_then(|own| numbers.index(own));
+                    }
+                    let another = self.unhanded.pop().and_then(|other| numbers.index(other));
+                    handed.others.extend(another.map(|other| (peer.parse().unwrap(), vec![other])));
+                    handed.all = self.unhanded.is_empty();
+                    // One that gets on with nothing is lost; that is tried elsewhere.
+                    let own = course.handed(plan, &handed, 0, now).ok().flatten();
+                    if let Some(own) = own
+                        && course.claimed(plan, own, now)
+                    {
+                        *self.looked_at.entry(own).or_default() += 1;
+                        self.proves(own, well);
+                    }
+                }
+                Want::Has => {
+                    let numbers = layout(plan.ledger.lacks().1 as u32);
+                    let _ = course.has(plan, &ChunkSet::none(&numbers), now);
+                }
+                Want::Cut | Want::Talk => {}
+            }
+            self.run_errands();
+        }
+
+        fn proves(&mut self, unit: Unit, well: bool) {
+            *self.looked_at.entry(unit).or_insert(1) -= 1;
+            match well {
+                true => {
+                    self.plan.ledger.complete(unit);
+                }
+                false => self.plan.ledger.give_back(unit),
+            }
+        }
+
+        fn happens(&mut self, number: usize, what: Happens) {
+            let at = number % self.courses.len();
+            let broken = SourceError::Lost(WireError::Closed);
+            match what {
+                Happens::Works => self.works(at),
+                Happens::Answers => self.answers(at, true, &format!("m{}", number % 3)),
+                Happens::Lies => self.answers(at, false, "m0"),
+                Happens::HasNotYet => {
+                    if let Some(Next::Read(Want::Unit(_))) = self.next(at)
+                        && let Some(course) = &mut self.courses[at]
+                    {
+                        let _ = course.not_yet(&mut self.plan, 0, self.now);
+                    }
+                }
+                Happens::Breaks => {
+                    if let Some(course) = &mut self.courses[at] {
+                        course.failed(&mut self.plan, &broken);
+                        course.connected(&mut self.plan, None, 0, self.now);
+                    }
+                }
+                Happens::Ends => {
+                    if let Some(mut course) = self.courses[at].take() {
+                        course.failed(&mut self.plan, &broken);
+                        course.lost(&mut self.plan, &broken);
+                        self.plan.lost(course.is_whole());
+                    }
+                }
+                Happens::Comes => self.comes(number),
+                Happens::Passes(time) => self.now += Duration::from_millis(time.into()),
+            }
+            self.plan.ledger.check(&self.looked_at);
+        }
+    }
+
+    fn layout(units: u32) -> ChunkLayout {
+        ChunkLayout::new(u64::from(units) * u64::from(UNIT), UNIT).unwrap()
+    }
+
+    fn any_event() -> impl Strategy<Value = Happens> {
+        prop_oneof![
+            6 => Just(Happens::Works),
+            6 => Just(Happens::Answers),
+            1 => Just(Happens::Lies),
+            1 => Just(Happens::HasNotYet),
+            1 => Just(Happens::Breaks),
+            1 => Just(Happens::Ends),
+            1 => Just(Happens::Comes),
+            2 => (0..4000_u16).prop_map(Happens::Passes),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens, a unit is in exactly one state and nowhere asked of a third; and one
+        /// source that then gives everything ends the transfer.
+        #[test]
+        fn every_unit_is_in_one_state_and_the_transfer_ends(
+            units in 1..40_u32,
+            sources in 1..4_usize,
+            events in proptest::collection::vec((0..16_usize, any_event()), 0..200),
+        ) {
+            let mut world = World::new(units, sources);
+            for (number, what) in events {
+                world.happens(number, what);
+            }
+            let honest = world.courses.len();
+            world.comes(1);
+            (0..honest).for_each(|other| world.happens(other, Happens::Ends));
+            for _ in 0..10 * units {
+                world.now += config::AHEAD_PATIENCE + Duration::from_secs(4);
+                world.happens(honest, Happens::Works);
+                world.happens(honest, Happens::Answers);
+                if world.plan.ledger.is_complete() {
+                    return Ok(());
+                }
+            }
+            prop_assert!(world.plan.ledger.is_complete(), "{:?} are left", world.plan.ledger.lacks());
         }
     }
 }

@@ -190,7 +190,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     fn next(&mut self, talks: bool) -> Next {
         let (engine, course) = (self.engine, &mut self.course);
         let over = engine.is_over();
-        let facts = Facts { keeps_up: &|| engine.job.keeps_up(), talks, over };
+        let facts = Facts { keeps_up: &|slack| engine.job.keeps_up(slack), talks, over };
         course.next(&mut lock(&engine.plan), &facts, Instant::now())
     }
 

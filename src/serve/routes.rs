@@ -117,7 +117,7 @@ impl Members {
 
     /// A member will neither take part nor pass anything on. Says its number, when that is news.
     pub(super) fn leave(&mut self, name: &str) -> Option<usize> {
-        let number = *self.numbers.get(name).filter(|number| **number < self.ring)?;
+        let number = *self.numbers.get(name)?;
         let state = self.states.get_mut(number)?;
         (std::mem::replace(state, State::Gone) != State::Gone).then_some(number)
     }

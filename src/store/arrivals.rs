@@ -79,12 +79,12 @@ impl Arrivals {
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them; those of
     /// other processes tell it in `live`.
-    pub(super) fn keeps_up(&self, live: Option<&LiveFile>, what: impl Display) -> bool {
+    pub(super) fn keeps_up(&self, slack: u32, live: Option<&LiveFile>, what: impl Display) -> bool {
         let others = live.map(|live| live.sent(|reader, number| self.sent(&reader, number)));
         if let Some(Err(error)) = others {
             log::debug!("cannot see what was passed on of {what}: {error}");
         }
-        lock(&self.deliveries).keeps_up()
+        lock(&self.deliveries).keeps_up(slack)
     }
 
     /// Counts that `reader` was sent a chunk; with none, that it will read no more.

@@ -53,14 +53,14 @@ impl Deliveries {
 
     /// Whether half of the readers lack few chunks of our own: fewer than
     /// [`AHEAD`](config::AHEAD), or with few readers, fewer than makes [`BACKLOG`](config::BACKLOG)
-    /// sends.
-    pub fn keeps_up(&self) -> bool {
+    /// sends; and `slack` more, over a long way.
+    pub fn keeps_up(&self, slack: u32) -> bool {
         let mut sent: Vec<u32> = self.sent.values().copied().collect();
         sent.sort_unstable();
         let own = self.own.as_ref().map_or(0, ChunkSet::len);
         let Some(median) = sent.get(sent.len() / 2) else { return true };
         let allowed = config::BACKLOG / (sent.len() as u32).max(1);
-        own.saturating_sub(*median) < allowed.max(config::AHEAD)
+        own.saturating_sub(*median) < allowed.max(config::AHEAD) + slack
     }
 }
 
@@ -75,18 +75,18 @@ mod tests {
         let mut deliveries = Deliveries::default();
         let own = config::BACKLOG / 3 + config::AHEAD;
         (0..own).for_each(|number| deliveries.own(&layout, index(number)));
-        assert!(deliveries.keeps_up(), "nobody reads");
+        assert!(deliveries.keeps_up(0), "nobody reads");
         ["a", "b", "c"].iter().for_each(|reader| deliveries.sent(reader, index(39)));
-        assert!(!deliveries.keeps_up());
+        assert!(!deliveries.keeps_up(0));
         for number in 0..own {
             deliveries.sent("a", index(number));
             deliveries.sent("b", index(number));
         }
-        assert!(deliveries.keeps_up(), "one of three may lag");
+        assert!(deliveries.keeps_up(0), "one of three may lag");
         deliveries.own(&layout, index(own));
         deliveries.own(&layout, index(own + 1));
         deliveries.forget("a");
         deliveries.sent("c", index(0));
-        assert!(deliveries.keeps_up(), "of two the better one decides, who lacks two");
+        assert!(deliveries.keeps_up(0), "of two the better one decides, who lacks two");
     }
 }

@@ -179,8 +179,8 @@ impl PartFile {
     }
 
     /// Whether the chunks of our own reach our readers about as fast as we receive them.
-    pub fn keeps_up(&self) -> bool {
-        self.part.arrivals.keeps_up(self.live.as_ref(), self.manifest().name())
+    pub fn keeps_up(&self, slack: u32) -> bool {
+        self.part.arrivals.keeps_up(slack, self.live.as_ref(), self.manifest().name())
     }
 
     /// Says whether readers may wait for chunks that are not here: not when nobody is left who

@@ -76,8 +76,8 @@ impl UnitsPart {
     }
 
     /// Whether the units of our own reach our readers about as fast as we receive them.
-    pub fn keeps_up(&self) -> bool {
-        self.coming.arrivals.keeps_up(self.live(), self.what())
+    pub fn keeps_up(&self, slack: u32) -> bool {
+        self.coming.arrivals.keeps_up(slack, self.live(), self.what())
     }
 
     /// Says whether readers may wait for units that are not here: not when nobody is left who would

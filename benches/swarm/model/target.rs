@@ -156,7 +156,7 @@ impl Simulation {
             let target = &mut self.targets[client];
             let worker = &mut self.connections[at].worker;
             let Some(course) = &mut worker.course else { return };
-            let keeps_up = || target.deliveries.keeps_up();
+            let keeps_up = |slack| target.deliveries.keeps_up(slack);
             let facts = Facts { keeps_up: &keeps_up, talks: false, over: false };
             match course.next(&mut target.plan, &facts, now) {
                 Next::Ask(want) => {

@@ -46,8 +46,8 @@ impl Job for PartFile {
         }
     }
 
-    fn keeps_up(&self) -> bool {
-        PartFile::keeps_up(self)
+    fn keeps_up(&self, slack: u32) -> bool {
+        PartFile::keeps_up(self, slack)
     }
 
     fn expects_more(&self, more: bool) {

@@ -85,8 +85,9 @@ pub trait Job: Sync {
     /// Notes that a unit of our own can be had from somebody else as well.
     fn disown(&self, _unit: u32) {}
 
-    /// Whether the units of our own reach our readers about as fast as we receive them.
-    fn keeps_up(&self) -> bool {
+    /// Whether the units of our own reach our readers about as fast as we receive them,
+    /// where `slack` more than usual may be on their way.
+    fn keeps_up(&self, _slack: u32) -> bool {
         true
     }
 

@@ -61,7 +61,11 @@ impl Ledger {
                 self.missing -= 1;
                 true
             }
-            Some(State::InFlight { .. }) => true,
+            // One copy more, beside those that were asked for.
+            Some(State::InFlight { requesters }) => {
+                self.set(unit, State::InFlight { requesters: requesters.saturating_add(1) });
+                true
+            }
             _ => false,
         }
     }

@@ -316,7 +316,7 @@ fn a_member_gives_what_it_has_lets_wait_for_the_rest_and_hands_out_when_it_has_a
     assert_eq!(ChunkSet::from_bytes(units.layout(), &set).unwrap().len(), 1);
     assert_eq!(part.take_askers().into_iter().collect::<Vec<_>>(), ["r"]);
     part.own(last);
-    assert!(part.keeps_up());
+    assert!(part.keeps_up(0));
     assert!(group.settle().iter().all(|(_, settled)| settled.is_ok()));
 
     let large = fs::read(served.folder.path().join("f/large")).unwrap();

@@ -52,17 +52,17 @@ fn what_is_passed_on_by_another_process_counts() {
     let part = begin(&served.store, &manifest);
     let partial = other.partial(&manifest.root(), now()).unwrap();
     manifest.layout().indices().for_each(|index| part.own(index));
-    assert!(part.keeps_up(), "as long as nobody reads");
+    assert!(part.keeps_up(0), "as long as nobody reads");
     partial.sent("reader", 0);
-    assert!(!part.keeps_up());
+    assert!(!part.keeps_up(0));
     (1..40).for_each(|number| partial.sent("reader", number));
-    assert!(part.keeps_up());
+    assert!(part.keeps_up(0));
     partial.sent("another reader", 0);
     partial.sent("a third", 0);
-    assert!(!part.keeps_up());
+    assert!(!part.keeps_up(0));
     partial.forget("another reader");
     partial.forget("a third");
-    assert!(part.keeps_up());
+    assert!(part.keeps_up(0));
 }
 
 #[test]

@@ -236,13 +236,13 @@ fn what_is_passed_on_of_a_folder_counts_and_who_asked_is_known() {
     let ours = served.store.partial(&id, now()).unwrap();
     let own = config::BACKLOG / 2 + config::AHEAD;
     (0..own.min(21)).for_each(|number| units.own(folder.index(number)));
-    assert!(units.keeps_up(), "as long as nobody reads");
+    assert!(units.keeps_up(0), "as long as nobody reads");
     theirs.sent("reader", 20);
     ours.sent("another", 20);
-    assert!(!units.keeps_up());
+    assert!(!units.keeps_up(0));
     theirs.forget("reader");
     ours.forget("another");
-    assert!(units.keeps_up());
+    assert!(units.keeps_up(0));
     ours.asked("c");
     assert_eq!(units.take_askers().into_iter().collect::<Vec<_>>(), ["c"]);
 }

@@ -321,8 +321,8 @@ impl Job for FolderJob<'_> {
         }
     }
 
-    fn keeps_up(&self) -> bool {
-        self.shared.get().is_none_or(Shared::keeps_up)
+    fn keeps_up(&self, slack: u32) -> bool {
+        self.shared.get().is_none_or(|shared| shared.keeps_up(slack))
     }
 
     fn expects_more(&self, more: bool) {

@@ -13,6 +13,7 @@ use crate::config;
 use crate::content::{Attributes, ChunkLayout, Entry as Listed, FileName, Root};
 use crate::fetch::ledger::NewUnit;
 use crate::fetch::progress::Event;
+use crate::fetch::swarm::Swarm;
 use crate::locks::lock;
 use crate::store::{Standing, StoreError, Wanted};
 
@@ -213,6 +214,15 @@ impl FolderJob<'_> {
         }
     }
 
+    /// Bytes of the largest bundle: what is under way when it turns out that others fetch the same
+    /// comes once for each of them.
+    fn most_bytes(&self) -> u64 {
+        match self.fetch.swarm {
+            Some(Swarm::Joined { .. }) => config::GATHER_BYTES / 4,
+            _ => config::GATHER_BYTES,
+        }
+    }
+
     /// Bundles the small contents from that place on that are missing: full bundles, but at least a
     /// few for each source.
     fn bundle(&self, state: &mut State, from: usize) -> Vec<NewUnit> {
@@ -231,7 +241,7 @@ impl FolderJob<'_> {
             let length = |place: &usize| small.get(*place).map_or(0, |content| content.length);
             let bytes: u64 = places.iter().map(length).sum();
             let most_files = (places.len() / parts).clamp(FEWEST_FILES, config::GATHER_FILES);
-            let most_bytes = (bytes / parts as u64).clamp(FEWEST_BYTES, config::GATHER_BYTES);
+            let most_bytes = (bytes / parts as u64).clamp(FEWEST_BYTES, self.most_bytes());
             let sources: Arc<[usize]> = sources.into();
             let mut rest = places.as_slice();
             while !rest.is_empty() {

@@ -54,8 +54,8 @@ impl Shared {
         index.into_iter().for_each(|index| self.part.disown(index));
     }
 
-    pub(super) fn keeps_up(&self) -> bool {
-        self.part.keeps_up()
+    pub(super) fn keeps_up(&self, slack: u32) -> bool {
+        self.part.keeps_up(slack)
     }
 
     pub(super) fn expects_more(&self, more: bool) {
