@@ -45,6 +45,7 @@ struct Entry {
     len: u32,
     state: State,
     sources: Option<Arc<[usize]>>,
+    lasting: bool,
     first: bool,
 }
 
@@ -82,7 +83,7 @@ impl Ledger {
     /// Adds units behind those that are there; gives the number of the first of them.
     pub fn add(&mut self, units: impl IntoIterator<Item = NewUnit>) -> u32 {
         let begin = self.units.len();
-        for NewUnit { name, len, sources, done, first } in units {
+        for NewUnit { name, len, sources, lasting, done, first } in units {
             let state = if done { State::Done } else { State::Missing };
             if !done {
                 self.missing += 1;
@@ -91,7 +92,7 @@ impl Ledger {
                 self.first_missing = self.first_missing.min(self.units.len());
             }
             let unit = Unit(self.units.len() as u32);
-            self.units.push(Entry { name, len, state, sources, first });
+            self.units.push(Entry { name, len, state, sources, lasting, first });
             self.check_sources(unit);
         }
         begin as u32
@@ -173,7 +174,8 @@ impl Ledger {
         let Some(entry) = self.units.get(unit.as_usize()) else { return };
         let Some(sources) = &entry.sources else { return };
         let gone = |slot: &usize| self.sources.get(*slot).is_some_and(|source| source.gone);
-        if entry.state == State::Missing && sources.iter().all(gone) {
+        let fails = !entry.lasting && entry.state == State::Missing;
+        if fails && sources.iter().all(gone) {
             self.close(unit, State::Failed);
         }
     }
@@ -198,7 +200,9 @@ impl Ledger {
         if self.is_complete() {
             return Grant::Complete;
         }
-        let Some(unit) = policy::choose(self, id, now) else { return Grant::Nothing };
+        let Some(unit) = policy::choose(self, id, now) else {
+            return if self.is_of_use(id) { Grant::Nothing } else { Grant::Complete };
+        };
         let len = self.len(unit);
         let Some(source) = self.sources.get_mut(id.0) else { return Grant::Nothing };
         source.enqueue(Queued { unit, len, asked: now });
@@ -379,9 +383,20 @@ impl Ledger {
 
     /// Whether that source may have the unit.
     pub(super) fn may_have(&self, unit: Unit, id: SourceId) -> bool {
-        self.units
-            .get(unit.as_usize())
-            .is_some_and(|unit| unit.sources.as_ref().is_none_or(|sources| sources.contains(&id.0)))
+        self.units.get(unit.as_usize()).is_some_and(|unit| {
+            let later = || self.sources.get(id.0).is_some_and(|source| source.from_end);
+            unit.sources.as_ref().is_none_or(|sources| sources.contains(&id.0)) || later()
+        })
+    }
+
+    /// Whether anything that is not here may come from that source.
+    fn is_of_use(&self, id: SourceId) -> bool {
+        let is_open = |unit: &Unit| {
+            matches!(self.state(*unit), Some(State::Missing | State::InFlight { .. }))
+        };
+        let is_member = self.sources.get(id.0).is_some_and(Source::is_member);
+        let mut all = (0..self.units.len() as u32).map(Unit);
+        is_member || self.grows || all.any(|unit| is_open(&unit) && self.may_have(unit, id))
     }
 
     /// Whether exactly one source fetches the unit, and that one may have it, too.

@@ -49,16 +49,18 @@ fn finishes_last(ledger: &Ledger, id: SourceId, unit: Unit, now: Instant) -> boo
     let Some(own) = ledger.source(id).and_then(|source| arrival(source, len, now)) else {
         return false;
     };
-    let (mut together, mut others) = (0.0, false);
+    let (mut together, mut sooner) = (0.0, false);
     // A member of a swarm cannot take over what it was not handed.
     for (other, source) in ledger.active().filter(|(_, source)| !source.is_member()) {
         if let Some(rate) = source.rate(now) {
             together += rate;
-            others |= other != id && ledger.may_have(unit, other);
+            // Of several that are as fast, none must leave it to the others.
+            let theirs = arrival(source, len, now).filter(|_| other != id);
+            sooner |= theirs.is_some_and(|theirs| theirs < own) && ledger.may_have(unit, other);
         }
     }
     let all = ledger.remaining() as f64 / together;
-    others && own > all
+    sooner && own > all
 }
 
 /// Seconds until the source has answered all it was asked, and `more` bytes.

@@ -35,8 +35,11 @@ pub struct NewUnit {
     pub name: u32,
     /// Its length in bytes.
     pub len: u32,
-    /// The places of those sources that may have it; all of them when absent.
+    /// The places of those of the first sources that may have it; all of them when absent. Sources
+    /// that come later may have everything.
     pub sources: Option<Arc<[usize]>>,
+    /// It may be had from others than these, too, and does not fail with them.
+    pub lasting: bool,
     /// It is here already, or not wanted.
     pub done: bool,
     /// What must be known before anything can be handed out: it is fetched at once, and stays when
@@ -47,7 +50,7 @@ pub struct NewUnit {
 impl NewUnit {
     /// A unit that is missing, and that every source has.
     pub fn of(name: u32, len: usize) -> Self {
-        Self { name, len: len as u32, sources: None, done: false, first: false }
+        Self { name, len: len as u32, sources: None, lasting: false, done: false, first: false }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Large {
     there: FileName,
     pub(super) root: Option<Root>,
     pub(super) length: u64,
-    sources: Vec<usize>,
+    pub(super) sources: Vec<usize>,
     /// Whether any of the sources may say what it is.
     single: bool,
     /// What the sources said, so far.

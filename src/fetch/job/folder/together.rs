@@ -90,6 +90,8 @@ struct Standing {
     left: u32,
     /// Any of that is wanted.
     wanted: bool,
+    /// The places of those who listed all that is wanted of it.
+    sources: Vec<usize>,
 }
 
 impl FolderJob<'_> {
@@ -149,9 +151,8 @@ impl FolderJob<'_> {
             }
             left.push(standing.left);
             let len = units.len(index) as u64;
-            let unit = state.make(Kind::Shared(index.get()), len, Arc::new([]));
-            // Every source may have it, and those that come later, too.
-            made.push(NewUnit { done: !standing.wanted, sources: None, ..unit });
+            let unit = state.make(Kind::Shared(index.get()), len, standing.sources.into());
+            made.push(NewUnit { done: !standing.wanted, lasting: true, ..unit });
         }
         let begun = self.fetch.store.receive_units(units, have);
         let part = begun.inspect_err(|error| log::info!("fetching alone: {error}")).ok()?;
@@ -265,24 +266,32 @@ impl State {
     ) -> Option<Standing> {
         match unit {
             Unit::Whole(files) => {
-                let mut standing = Standing { left: 0, wanted: false };
+                let mut standing = Standing { left: 0, wanted: false, sources: Vec::new() };
+                let mut listed: Option<Vec<usize>> = None;
                 for file in *files {
                     let place = self.sorted.places.get(&(file.root, file.length));
                     let small = place.and_then(|place| self.small(*place));
                     let comes = place.is_some_and(|place| coming.small.contains(place));
-                    standing.wanted |= small.is_some_and(|small| small.is_missing()) && !comes;
+                    if let Some(small) = small.filter(|small| small.is_missing() && !comes) {
+                        standing.wanted = true;
+                        let all = listed.get_or_insert_with(|| small.sources.clone());
+                        all.retain(|source| small.sources.contains(source));
+                    }
                     let here = self.sorted.here.contains(&file.root)
                         || small.is_some_and(|small| small.is_landed());
                     standing.left += u32::from(!here);
                 }
+                standing.sources = listed.unwrap_or_default();
                 Some(standing)
             }
             Unit::Chunk { file, chunk } => {
                 let here = self.sorted.here.contains(&file.root);
                 let place = large.get(&file.root).copied();
                 let part = place.and_then(|place| self.sorted.large.get(place)?.part());
+                let sources = place.and_then(|place| self.sorted.large.get(place));
+                let sources = sources.map_or(Vec::new(), |large| large.sources.clone());
                 let Some(part) = part else {
-                    return Some(Standing { left: u32::from(!here), wanted: false });
+                    return Some(Standing { left: u32::from(!here), wanted: false, sources });
                 };
                 let layout = part.manifest().layout();
                 if Some(*layout) != file.layout().ok() {
@@ -290,7 +299,7 @@ impl State {
                 }
                 let has = part.has(layout.index(*chunk)?);
                 let comes = place.is_some_and(|place| coming.chunks.contains(&(place, *chunk)));
-                Some(Standing { left: u32::from(!has), wanted: !has && !comes })
+                Some(Standing { left: u32::from(!has), wanted: !has && !comes, sources })
             }
         }
     }
