@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_a_lost_member_was_handed_is_handed_to_one_other_and_its_readers_are_told() {
-        let names: Vec<String> = (0..64).map(|number| number.to_string()).collect();
+        let names: Vec<String> = (0..72).map(|number| number.to_string()).collect();
         let mut handout = Handout::among(layout(3), &names);
         assert_eq!(handout.next("0", now()).map(|index| index.get()), Some(0));
         assert_eq!(handout.next("16", now()).map(|index| index.get()), Some(1));

@@ -49,13 +49,19 @@ enum State {
 impl Members {
     /// These are expected. Others may come, and fetch directly.
     pub(super) fn new(expected: &[String]) -> Self {
-        let mut members = Self::default();
-        if expected.len() > config::SWARM_MEMBERS + 1 {
-            expected.iter().for_each(|name| {
-                members.number(name);
-            });
-            members.ring = members.names.len();
+        match expected.len() > config::SWARM_MEMBERS + 1 {
+            true => Self::on_a_ring(expected),
+            false => Self::default(),
         }
+    }
+
+    /// These fetch by way of one another, however many they are.
+    fn on_a_ring(expected: &[String]) -> Self {
+        let mut members = Self::default();
+        expected.iter().for_each(|name| {
+            members.number(name);
+        });
+        members.ring = members.names.len();
         members
     }
 
@@ -249,7 +255,7 @@ mod tests {
 
     fn members(count: usize) -> Members {
         let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
-        Members::new(&names)
+        Members::on_a_ring(&names)
     }
 
     /// How many different sources a member has, at most, and how much one of them passes on, at
@@ -271,7 +277,8 @@ mod tests {
     #[test]
     fn few_members_fetch_directly_and_many_from_few() {
         let few = config::SWARM_MEMBERS + 1;
-        assert_eq!(members(few).source(0, (5, 5), None), Some(5));
+        let names: Vec<String> = (0..few).map(|number| number.to_string()).collect();
+        assert_eq!(Members::new(&names).source(0, (5, 5), None), Some(5));
         assert_eq!(most(&members(64), 64), (9, 63));
         assert_eq!(most(&members(1000), 1000), (15, 999));
         let (sources, passed_on) = most(&members(40), 40);

@@ -63,7 +63,7 @@ proptest! {
         story in proptest::collection::vec((0..30_usize, acts()), 0..300),
     ) {
         // So many that the loss of one counts.
-        let names: Vec<String> = (0..30).map(|number| number.to_string()).collect();
+        let names: Vec<String> = (0..70).map(|number| number.to_string()).collect();
         let mut handout = Handout::among(layout(), &names).starting_at(start);
         let (mut model, now) = (Model::default(), Instant::now());
         for (member, act) in story {
