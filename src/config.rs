@@ -127,10 +127,6 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// is.
 pub const HASHING_WAIT_MS: u32 = 500;
 
-/// The same of the first answer. Then what is being hashed is fetched already; see
-/// [`early`](crate::fetch::early).
-pub const HASHING_FIRST_WAIT_MS: u32 = 20;
-
 /// How often the user is told how far a peer is with hashing what was asked for.
 pub const HASHING_NOTES: Duration = Duration::from_secs(5);
 

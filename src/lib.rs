@@ -156,9 +156,8 @@
 //!    its root has no say. The answers are grouped by root: one group goes on, of several the user
 //!    chooses one by its id. `store/reception.rs` locks name and content, opens the part file, and
 //!    takes over what an earlier attempt left. That is the job (`fetch/job/file.rs`), its units are
-//!    its chunks. While a peer still hashes the file, and no other has it, `fetch/early.rs` fetches
-//!    it by name into a file apart (`store/early.rs`); of that the chunks count for which the
-//!    manifest vouches when it comes.
+//!    its chunks. A peer that still hashes the file says how far it is, and is asked again, until it
+//!    has hashed it or another peer turns out to know it.
 //! 3. A *folder* is a job that learns its units (`fetch/job/folder`). Its sources are listed over
 //!    the connections that its files come over; the pages are merged by name as they come, compared
 //!    with what is here, and become units at once: bundles of small files, the manifests of large
@@ -239,9 +238,9 @@
 //! * Chunks begin at 256 KiB and double until there are at most 5120 of them, up to 16 MiB: large
 //!   enough to hash many leaves at once, small enough that a receiver's memory and a manifest stay
 //!   small.
-//! * A file that was never hashed is not sent with digests of its chunks: the receiving side makes
-//!   them anyway, and compares all of them with the manifest at the end, so that nothing has to be
-//!   believed meanwhile.
+//! * A file that was never hashed is hashed first and then fetched. Earlier versions fetch it by its
+//!   name meanwhile, and are still answered (`read_named`), but nothing was gained by that that
+//!   could be measured.
 //! * The lines of a listing travel as payload, as chunks do; a header is always small.
 //! * A part file is called after its content, and a lock stands for its name. So a transfer
 //!   continues under another name, and two of one name cannot meet.

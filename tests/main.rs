@@ -15,7 +15,7 @@
 //! | `it/downloads.rs` | grouping by content, files that are here, replacing, choosing by id |
 //! | `it/failing_sources.rs` | sources that die, stall, lie or change; what the others do and the user is told |
 //! | `it/liars.rs` | peers that keep one waiting without an end |
-//! | `it/never_hashed.rs` | files that are fetched while the peer that has them hashes them |
+//! | `it/never_hashed.rs` | files that their holders have to hash before they are fetched |
 //! | `it/resuming.rs` | nothing verified is fetched twice, whoever died |
 //! | `it/confinement.rs` | served folders that change and mislead: nothing from outside, nothing to outside |
 //! | `it/crashes.rs` | processes that are killed at random moments |

@@ -6,7 +6,7 @@ use std::thread;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::done::{came, say_already_here, say_downloaded};
+use super::done::{say_already_here, say_downloaded};
 use super::meaning::Tried;
 use super::text::{quoted, size};
 use super::work::Work;
@@ -15,8 +15,7 @@ use crate::config;
 use crate::content::{FileName, Manifest, Root, RootPrefix};
 use crate::fetch::find::{Answer, Find, Holder};
 use crate::fetch::{
-    Begun, Dial, Early, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm,
-    TransferError,
+    Dial, Event, Fetch, FramedPeer, Progress, Snapshot, SourceError, Swarm, TransferError,
 };
 use crate::store::{self, PartFile, Reception, Store, StoreError};
 use crate::threads;
@@ -31,8 +30,6 @@ struct Found {
     classic: Vec<classic::Holder>,
     /// What went wrong at the others.
     failures: Vec<(Peer, SourceError)>,
-    /// What came while the file was hashed.
-    begun: Option<Begun>,
 }
 
 /// Fetches a file of that very name, or one with that id, if anybody has it.
@@ -107,25 +104,11 @@ fn find(work: &Work<'_>, name: &FileName) -> Found {
     let (known, peers): (Vec<Peer>, Vec<Peer>) =
         work.peers.iter().cloned().partition(|peer| work.is_classic(peer));
     let bar = work.transfers.surroundings.audience.transfer(name.as_str());
-    let (observer, watch) = (|event| bar.tell(&event), |snapshot: &Snapshot| bar.update(snapshot));
-    let waits = work.waits;
-    let here = work.name.as_ref().unwrap_or(name);
-    let begin = |length| work.store()?.receive_early(here.clone(), length);
+    let observer = |event| bar.tell(&event);
     let ask = |subject, peers: &[Peer]| {
-        let early = Early::new(&begin, name, &work.caller, waits, &watch);
-        let early = (matches!(subject, Subject::Name(_)) && !work.dry_run).then_some(early);
-        let (caller, cancel) = (&work.caller, &work.cancel);
-        let find = Find {
-            peers,
-            subject: &subject,
-            caller,
-            cancel,
-            observer: &observer,
-            waits,
-            early: early.as_ref(),
-        };
-        let answers = find.run();
-        Found { begun: early.and_then(Early::into_begun), ..sort(answers) }
+        let (caller, cancel, waits) = (&work.caller, &work.cancel, work.waits);
+        let subject = &subject;
+        sort(Find { peers, subject, caller, cancel, observer: &observer, waits }.run())
     };
     if let Some(file) = work.described {
         // Nobody is asked by a name: a peer may call something else so.
@@ -171,7 +154,6 @@ impl Found {
         self.holders.extend(later.holders);
         self.late.extend(later.late);
         self.failures.extend(later.failures);
-        self.begun = self.begun.take().or(later.begun);
     }
 
     fn add_classic(&mut self, probed: Vec<Result<classic::Holder, (Peer, SourceError)>>) {
@@ -206,7 +188,7 @@ impl Found {
 
 fn sort(answers: Vec<Answer>) -> Found {
     let (holders, late, classic, failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut found = Found { holders, late, classic, failures, begun: None };
+    let mut found = Found { holders, late, classic, failures };
     for answer in answers {
         match answer {
             Answer::Has(holder) => found.holders.push(*holder),
@@ -278,11 +260,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
         audience.error(&format!("{}: {}", shown(name.as_str()), shown(&message)));
         status
     };
-    let (early, progress) = match found.begun.take() {
-        Some(Begun { part, progress }) => (Some(part), progress),
-        None => (None, Progress::new(manifest.length())),
-    };
-    let received = |store: Store| store.receive_after(early, manifest.clone(), replace);
+    let received = |store: Store| store.receive(manifest.clone(), replace);
     match work.store().and_then(received) {
         Err(error) => fail(ExitStatus::from(&error), error.to_string()),
         Ok(Reception::AlreadyHere) => say_already_here(work, &name),
@@ -296,7 +274,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
             );
             fail(ExitStatus::Refused, what)
         }
-        Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes), progress) {
+        Ok(Reception::Part(part)) => match fetch(work, found, part.with(attributes)) {
             Ok(snapshot) => say_downloaded(work, &name, &snapshot),
             Err(error) => fail(status_of(&error), error.to_string()),
         },
@@ -304,12 +282,7 @@ fn receive(work: &Work<'_>, mut found: Found, replace: bool) -> ExitStatus {
 }
 
 /// Fetches what is missing, with a bar, and makes the file visible.
-fn fetch(
-    work: &Work<'_>,
-    found: Found,
-    part: PartFile,
-    progress: Progress,
-) -> Result<Snapshot, TransferError> {
+fn fetch(work: &Work<'_>, found: Found, part: PartFile) -> Result<Snapshot, TransferError> {
     let manifest = part.manifest().clone();
     let (own, shared) = (
         own_server(work).filter(|_| found.classic.is_empty()),
@@ -317,12 +290,10 @@ fn fetch(
     );
     let sources = sources(work, found, &manifest);
     let bar = work.transfers.surroundings.audience.transfer(manifest.name().as_str());
-    let came = came(&progress.snapshot());
-    progress.take_back(came.saturating_sub(part.received()));
-    let resumed = part.received().saturating_sub(came);
-    progress.resume(resumed);
+    let progress = Progress::new(manifest.length());
+    progress.resume(part.received());
     // Zeros are known without having been here.
-    let kept = resumed.saturating_sub(part.zeros());
+    let kept = part.received().saturating_sub(part.zeros());
     if kept > 0 {
         bar.tell(&Event::Resumed { bytes: kept });
     }

@@ -1,13 +1,11 @@
 //! Which peers have a file, and what it is at each of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 
 use super::busy::while_busy;
-use super::early::Early;
 use super::framed::Caller;
 use super::outage::{Outage, Verdict, Waits};
 use super::progress::Event;
@@ -108,16 +106,12 @@ pub struct Find<'a> {
     pub observer: &'a (dyn Fn(Event) + Sync),
     /// How long a peer is waited for that goes away while it hashes.
     pub waits: Waits,
-    /// Fetches the file while it is hashed.
-    pub early: Option<&'a Early<'a>>,
 }
 
 /// What is done while the other side hashes.
 struct Meanwhile<'a> {
-    /// Is told the length in bytes when that is first said.
-    begins: &'a dyn Fn(u64),
-    /// Is called whenever it is said again.
-    goes_on: &'a dyn Fn(),
+    /// Is called whenever it says so.
+    hashes: &'a mut dyn FnMut(),
     /// Is told the bytes hashed and all bytes now and then, if it takes long.
     note: &'a dyn Fn(u64, u64),
     waits: Waits,
@@ -179,19 +173,19 @@ impl Find<'_> {
 
     /// Asks one peer; one that goes away while it hashes is asked again when it is back.
     fn describe(&self, peer: &Peer, cancel: &Cancel) -> Result<Holder, SourceError> {
-        let outage = Mutex::new(Outage::new(self.waits, Instant::now()));
+        let mut outage = Outage::new(self.waits, Instant::now());
         loop {
-            let hashes = || {
-                locked(&outage).reached(Instant::now());
+            let mut hashes = || {
+                outage.reached(Instant::now());
             };
-            let error = match self.describe_once(peer, cancel, &hashes) {
+            let error = match self.describe_once(peer, cancel, &mut hashes) {
                 Ok(holder) => return Ok(holder),
                 Err(error) => error,
             };
-            if !locked(&outage).has_begun() {
+            if !outage.has_begun() {
                 return Err(error);
             }
-            let pause = match locked(&outage).failed(error, true, Instant::now()) {
+            let pause = match outage.failed(error, true, Instant::now()) {
                 Verdict::Lost(error) => return Err(error),
                 Verdict::Again(pause, _) => pause,
                 Verdict::Wait(pause, reason) => {
@@ -209,40 +203,17 @@ impl Find<'_> {
         &self,
         peer: &Peer,
         cancel: &Cancel,
-        hashes: &(dyn Fn() + Sync),
+        hashes: &mut dyn FnMut(),
     ) -> Result<Holder, SourceError> {
         let mut connection = self.caller.connect(peer, cancel)?;
         let _registration = cancel.closes(connection.closer());
         let note =
             |done, total| (self.observer)(Event::Hashing { peer: peer.id.clone(), done, total });
-        let (until_hashed, _registration) = cancel.child();
-        let outline = thread::scope(|scope| {
-            let begins = |length| {
-                hashes();
-                let Some(early) = self.early else { return };
-                let (name, until) = (format!("early-{}", peer.id), &until_hashed);
-                let work = move || early.fetch(peer, length, until);
-                if let Err(error) = threads::start_in(scope, name, work) {
-                    log::info!("fetching from {} only when it is hashed: {error}", peer.id);
-                }
-            };
-            let goes_on = || {
-                hashes();
-                self.early.into_iter().for_each(Early::show);
-            };
-            let meanwhile =
-                Meanwhile { begins: &begins, goes_on: &goes_on, note: &note, waits: self.waits };
-            let outline =
-                describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &meanwhile);
-            until_hashed.cancel();
-            outline
-        })?;
+        let mut meanwhile = Meanwhile { hashes, note: &note, waits: self.waits };
+        let outline =
+            describe(&mut connection, self.subject, config::DIGESTS_AT_ONCE, &mut meanwhile)?;
         Ok(Holder { peer: peer.clone(), outline, connection })
     }
-}
-
-fn locked(outage: &Mutex<Outage>) -> MutexGuard<'_, Outage> {
-    outage.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Asks what a file is, as often as the other side says that it is hashing.
@@ -250,12 +221,12 @@ fn describe(
     connection: &mut Framed,
     subject: &Subject,
     digests_up_to: u32,
-    meanwhile: &Meanwhile<'_>,
+    meanwhile: &mut Meanwhile<'_>,
 ) -> Result<Outline, SourceError> {
-    let mut wait_ms = config::HASHING_FIRST_WAIT_MS;
     let (mut most, mut noted) = (0, None::<Instant>);
     let idling = meanwhile.waits.idling;
     let mut pace = Pace::new(config::SLOWEST_RATE, idling);
+    let wait_ms = config::HASHING_WAIT_MS;
     loop {
         let asked = Instant::now();
         let request = Request::Describe { subject: subject.clone(), wait_ms, digests_up_to };
@@ -275,12 +246,7 @@ fn describe(
         if pace.check().is_err() {
             return Err(SourceError::Idles { what: "hashing the file", after: idling });
         }
-        if wait_ms == config::HASHING_FIRST_WAIT_MS {
-            wait_ms = config::HASHING_WAIT_MS;
-            (meanwhile.begins)(total);
-            continue;
-        }
-        (meanwhile.goes_on)();
+        (meanwhile.hashes)();
         if noted.is_none_or(|at| at.elapsed() >= config::HASHING_NOTES) {
             noted = Some(Instant::now());
             (meanwhile.note)(done, total);

@@ -135,10 +135,6 @@ impl Source for FramedSource<'_> {
                 let (root, chunk, chunk_size, wait_ms) = (*root, *number, *chunk_size, *wait_ms);
                 self.send(&Request::Read { root, chunk, chunk_size, wait_ms }, &[])
             }
-            Ask::Named { name, number, chunk_size, .. } => {
-                let (name, chunk, chunk_size) = (name.clone(), *number, *chunk_size);
-                self.send(&Request::ReadNamed { name, chunk, chunk_size }, &[])
-            }
             Ask::Files(files) => {
                 let roots: Vec<Digest> = files.iter().map(|file| file.root.0).collect();
                 self.send(&Request::Gather, &Digest::join(&roots))
@@ -166,10 +162,9 @@ impl Source for FramedSource<'_> {
                 Ok(Answer::Small(Box::new(Response::Error(refusal)), Vec::new()))
             }
             (_, Response::Error(refusal)) => Err(refusal.into()),
-            (
-                Ask::Chunk { number, len, .. } | Ask::Named { number, len, .. },
-                Response::Chunk { chunk, shared },
-            ) if chunk == *number => {
+            (Ask::Chunk { number, len, .. }, Response::Chunk { chunk, shared })
+                if chunk == *number =>
+            {
                 if payload != *len {
                     let what = format!("{payload} bytes of chunk {chunk}, which has {len}");
                     return Err(misbehaved(what));

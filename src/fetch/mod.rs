@@ -11,7 +11,6 @@
 //!   source; `buffers`; `swarm`, how several peers begin to fetch together
 //! * [`source`]: where units come from, in whatever dialect; [`framed`]: in the framed one;
 //!   [`offered`]: over the connection that an offer came on
-//! * [`early`]: a file that the only peer that has it is still hashing
 //! * [`outage`]: how long a peer is waited for that was in use and is away, or is busy; [`busy`]:
 //!   questions to one that is
 //! * [`progress`]: what a transfer tells about itself
@@ -50,7 +49,6 @@
 //! [`BUSY_PATIENCE`]: crate::config::BUSY_PATIENCE
 
 pub mod busy;
-pub mod early;
 pub mod engine;
 pub mod find;
 pub mod framed;
@@ -79,7 +77,6 @@ pub mod plan;
 
 pub use busy::while_busy;
 pub use door::Late;
-pub use early::{Begun, Early};
 pub use engine::{Fetch, TransferError};
 pub use framed::{Caller, FramedPeer};
 pub use job::Job;

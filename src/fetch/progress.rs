@@ -217,15 +217,6 @@ impl Progress {
             .sum()
     }
 
-    /// Of what came, so much was found to be no good.
-    pub fn take_back(&self, mut bytes: u64) {
-        for counter in self.sources().iter() {
-            let less = bytes.min(counter.bytes());
-            counter.bytes.fetch_sub(less, Ordering::Relaxed);
-            bytes -= less;
-        }
-    }
-
     /// The counter of one more source, or of one that took part before.
     pub fn join(&self, peer: PeerId) -> Arc<Counter> {
         let again = |counter: &&Arc<Counter>| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::outage::Waits;
 use crate::connection::nothing_came;
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName, Root, UnitFile};
+use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, Root, UnitFile};
 use crate::topology::PeerId;
 use crate::transport::{Cancel, Closer, timed_out};
 use crate::wire::{ErrorCode, Refusal, Request, Response, WireError};
@@ -172,17 +172,6 @@ pub enum Ask {
         len: usize,
         /// How long the answer may wait for it, in milliseconds.
         wait_ms: u32,
-    },
-    /// A chunk of a file that is still being hashed.
-    Named {
-        /// Which file.
-        name: FileName,
-        /// Which one, from 0.
-        number: u32,
-        /// How it is cut, in bytes.
-        chunk_size: u32,
-        /// How long it is, in bytes.
-        len: usize,
     },
     /// Small files as a whole.
     Files(Vec<UnitFile>),

@@ -6,7 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::disk::Disk;
-use super::early::EARLY;
 use super::incoming::UNPROVEN;
 use super::leftovers::{is_locked, remove_unlocked};
 use super::part::journal_entry;
@@ -20,7 +19,7 @@ use crate::content::{ChunkLayout, ChunkSet, Digest, FileName, Root};
 pub struct Begun {
     /// What it is to be called; not known before its first chunks were synced.
     pub name: Option<FileName>,
-    /// What it is; not known of a file that is fetched while its source hashes it.
+    /// What it is; not known of a file whose source cannot say it.
     pub root: Option<Root>,
     /// Its length in bytes, where that is known.
     pub length: Option<u64>,
@@ -68,12 +67,10 @@ impl Store {
 
 /// Whether an entry holds bytes that came, and is no lock or note about others.
 fn is_of_a_file(entry: &str) -> bool {
-    let bare = BYTES.iter().find_map(|end| entry.strip_suffix(end)).unwrap_or(entry);
+    // What an unproven file is called is the digest of its name.
+    let bare = entry.strip_suffix(UNPROVEN).unwrap_or(entry);
     entry.ends_with(group::GROUP) || bare.parse::<Digest>().is_ok() || entry.ends_with(PUBLISHED)
 }
-
-/// What files are called behind a digest whose content is not known yet, or never.
-const BYTES: [&str; 2] = [EARLY, UNPROVEN];
 
 fn look(disk: &Disk, entry: String) -> io::Result<Option<Begun>> {
     if entry.ends_with(group::GROUP) {

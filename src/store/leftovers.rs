@@ -5,12 +5,12 @@
 //!
 //! | entry | what it is | when it goes |
 //! |---|---|---|
-//! | `<root>`, `….early` | bytes of a file that can be continued | after [`config::PART_KEPT`]; at once if it has none, or its name already |
+//! | `<root>` | bytes of a file that can be continued | after [`config::PART_KEPT`]; at once if it has none, or its name already |
 //! | `<root>.journal` | what is good of a part file | with that file, or at once if there is none |
 //! | `<root>.journal.new` | a journal while it is written | at once |
 //! | `….group/` | small files that have no names yet | after [`config::PART_KEPT`]; an empty file or folder, or a file that has its name already, at once |
 //! | `….live`, `….live.new`, `….units`, `….name` | notes and locks that mean something while somebody has them | at once |
-//! | `….unproven`, `….published`, `try…` | what nobody can continue | at once |
+//! | `….unproven`, `….published`, `try…`, `….early` | what nobody can continue | at once |
 //! | `server`, `naming` | locks | after [`config::PART_KEPT`]; they are made again |
 //! | `../catalog.new` | a catalog while it is compacted | at once |
 
@@ -20,7 +20,6 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::disk::Disk;
-use super::early::EARLY;
 use super::incoming::UNPROVEN;
 use super::part::{JOURNAL, part_entry};
 use super::placing::TRY;
@@ -36,8 +35,11 @@ const UNFINISHED_JOURNAL: &str = ".journal.new";
 /// What the lock of a name is called behind the name's digest.
 pub(super) const NAME_LOCK: &str = ".name";
 
+/// What an earlier version called a file that it fetched while its source hashed it.
+const EARLY: &str = ".early";
+
 /// Ends of the names of entries that are of no use once nobody has them locked.
-const PASSING: [&str; 6] = [NAME_LOCK, LIVE, FRESH_LIVE, UNITS, UNPROVEN, PUBLISHED];
+const PASSING: [&str; 7] = [NAME_LOCK, LIVE, FRESH_LIVE, UNITS, UNPROVEN, PUBLISHED, EARLY];
 
 /// Deletes what killed processes left that nobody can continue, and what could be continued but was
 /// not for a long time.
@@ -69,19 +71,14 @@ fn sweep_entry(disk: &Disk, entry: &str, now: SystemTime) -> io::Result<()> {
         }
         // `remove_with_journal` keeps one whose part file is there.
         entry.ends_with(JOURNAL)
-            || is_of_bytes(entry) && (has_nothing(file) || has_its_name(file))
+            || entry.parse::<Digest>().is_ok() && (has_nothing(file) || has_its_name(file))
             || is_old(file, now)
     };
     remove_unlocked(disk, entry, is_useless).map(drop)
 }
 
-/// Whether an entry holds bytes of a file that can be continued.
-fn is_of_bytes(entry: &str) -> bool {
-    entry.strip_suffix(EARLY).unwrap_or(entry).parse::<Digest>().is_ok()
-}
-
 /// Whether nothing was written to a file, however long it is.
-pub(super) fn has_nothing(file: &File) -> bool {
+fn has_nothing(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.blocks() == 0)
 }
 

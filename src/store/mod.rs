@@ -17,7 +17,6 @@
 //! * `content`: an open file while it is served
 //! * `reception`, `part`, `certain`, `journal`, `donor`: a file while it is received chunk by chunk
 //! * `units`: the units of a folder while they are received; `unsettled`: small files without names
-//! * `early`: a file while it is fetched from a peer that still hashes it
 //! * `live`, `watched`, `arrivals`, `deliveries`: all these while others are served from them, by this
 //!   process or another
 //! * `summary`: how much is served
@@ -65,7 +64,6 @@ mod content;
 pub mod deliveries;
 mod disk;
 mod donor;
-mod early;
 mod elsewhere;
 mod error;
 mod folder;
@@ -118,7 +116,6 @@ pub use begun::Begun;
 pub use bounds::Bounds;
 pub use checking::Checked;
 pub use content::{Content, Extent, Opened};
-pub use early::EarlyPart;
 pub use elsewhere::{is_executable, read_small, write_new};
 pub use error::StoreError;
 pub use group::{Group, Salvage, Settled};
@@ -331,29 +328,8 @@ impl Store {
     /// that a killed process left behind. [`StoreError::NoSpace`] when it would not fit,
     /// [`StoreError::Blocked`] when something has the name that is no file.
     pub fn receive(&self, manifest: Arc<Manifest>, replace: bool) -> Result<Reception, StoreError> {
-        self.receive_after(None, manifest, replace)
-    }
-
-    /// The same, with what came of it before it was known what it is.
-    pub fn receive_after(
-        &self,
-        early: Option<EarlyPart>,
-        manifest: Arc<Manifest>,
-        replace: bool,
-    ) -> Result<Reception, StoreError> {
         let inner = self.looked_at()?;
-        reception::receive(&inner.disk, &inner.hashing, manifest, replace, early)
-    }
-
-    /// Begins to receive a file of `length` bytes of which it is not known yet what it is, for
-    /// [`Self::receive_after`]. `None` when that would be of no use: something has the name, it
-    /// would not fit, or somebody else does the same.
-    pub fn receive_early(
-        &self,
-        name: FileName,
-        length: u64,
-    ) -> Result<Option<EarlyPart>, StoreError> {
-        early::begin(&self.looked_at()?.disk, name, length)
+        reception::receive(&inner.disk, &inner.hashing, manifest, replace)
     }
 
     /// Begins to receive a file from a peer that cannot say what it is, as those of the classic

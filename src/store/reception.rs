@@ -12,9 +12,8 @@ use rustix::io::Errno;
 use super::StoreError;
 use super::disk::Disk;
 use super::donor::{self, Filled};
-use super::early::{self, EarlyPart};
 use super::hashing::Hashing;
-use super::leftovers::{NAME_LOCK, has_its_name, has_nothing};
+use super::leftovers::{NAME_LOCK, has_its_name};
 use super::part::{Claim, NameLock, PartFile, journal_entry, part_entry};
 use super::placing::unwritable;
 use super::{calls, journal, placing, sparse, way};
@@ -53,23 +52,17 @@ impl Reception {
     }
 }
 
-/// Takes over what an earlier attempt left of the content, or what came before it was known what it
-/// is, or begins anew.
+/// Takes over what an earlier attempt left of the content, or begins anew.
 pub(super) fn receive(
     disk: &Arc<Disk>,
     hashing: &Hashing,
     manifest: Arc<Manifest>,
     replace: bool,
-    early: Option<EarlyPart>,
 ) -> Result<Reception, StoreError> {
     disk.check_open()?;
     match look(disk, hashing, &manifest, replace)? {
-        Some(root) if root == Some(manifest.root()) => {
-            early.map_or(Ok(()), EarlyPart::discard)?;
-            return Ok(Reception::AlreadyHere);
-        }
+        Some(root) if root == Some(manifest.root()) => return Ok(Reception::AlreadyHere),
         Some(root) if !replace => {
-            early.map_or(Ok(()), EarlyPart::discard)?;
             let length = disk.folder.identity(manifest.name())?.length;
             return Ok(Reception::InTheWay { root, length });
         }
@@ -78,25 +71,11 @@ pub(super) fn receive(
     disk.check_size(manifest.name(), manifest.length())?;
     placing::check_holdable(disk, manifest.name())?;
     let what = || format!("cannot prepare to receive {}", manifest.name());
-    let Some(mut claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {
+    let Some(claim) = claim(disk, &manifest).map_err(StoreError::io(what()))? else {
         return Ok(Reception::Busy);
     };
-    let early = match early {
-        None => early::left(disk, &manifest).map_err(StoreError::io(what()))?,
-        given => given,
-    };
-    let mut have = match early {
-        Some(early) if has_nothing(&claim.file) => {
-            claim.file = early.adopt(&manifest)?;
-            make_room(disk, &claim.file, &manifest)?;
-            early.good(hashing, &manifest)?
-        }
-        _ => {
-            early.map_or(Ok(()), EarlyPart::discard)?;
-            make_room(disk, &claim.file, &manifest)?;
-            chunks_here(disk, hashing, &claim.file, &manifest)?
-        }
-    };
+    make_room(disk, &claim.file, &manifest)?;
+    let mut have = chunks_here(disk, hashing, &claim.file, &manifest)?;
     sparse::add_zeros(&mut have, &claim.file, &manifest).map_err(StoreError::io(what()))?;
     let part = PartFile::new(claim, manifest, have, replace);
     if !part.have().is_full() && donor::fill(disk, &part, replace)? == Filled::Same {

@@ -80,8 +80,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_zero")]
         wait_ms: u32,
     },
-    /// One chunk of a file that is still being hashed; nothing proves it before the manifest is
-    /// there.
+    /// One chunk of a file that is still being hashed, for peers of earlier versions; nothing proves
+    /// it before the manifest is there.
     ReadNamed {
         /// Which file.
         name: FileName,

@@ -73,10 +73,10 @@
 //!
 //! # Files that are still being hashed
 //!
-//! A peer need not have hashed what it serves. It answers `describe` with `hashing` until it has,
-//! and meanwhile gives the file's chunks by name (`read_named`). Whoever fetches them keeps their
-//! digests and nothing else of what they are; when the `manifest` comes, the chunks with the same
-//! digests are as good as any, and the others are read again.
+//! A peer need not have hashed what it serves. It answers `describe` with `hashing` until it has.
+//! Whoever wants the file asks again until then. Peers of earlier versions fetch its chunks by name
+//! meanwhile (`read_named`), and compare their digests with the `manifest` when that comes; they
+//! are given them, but nobody has to ask so.
 //!
 //! # Folders
 //!

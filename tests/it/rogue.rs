@@ -257,9 +257,6 @@ impl Rogue {
             Request::Read { root, chunk, chunk_size, .. } if *root == manifest.root() => {
                 chunk_of(data, *chunk, *chunk_size)
             }
-            Request::ReadNamed { name, chunk, chunk_size } if name == manifest.name() => {
-                chunk_of(data, *chunk, *chunk_size)
-            }
             Request::Have { root, .. } if *root == manifest.root() => {
                 Some((Response::Have, ChunkSet::all(manifest.layout()).as_bytes().to_vec()))
             }

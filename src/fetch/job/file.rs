@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use super::{Came, Job, Put};
 use crate::config;
-use crate::content::{ChunkIndex, ChunkLayout, ChunkSet, FileName, Root};
+use crate::content::{ChunkIndex, ChunkLayout, Root};
 use crate::fetch::ledger::NewUnit;
 use crate::fetch::source::Ask;
-use crate::store::{EarlyPart, PartFile, StoreError};
+use crate::store::{PartFile, StoreError};
 
 impl Job for PartFile {
     fn units(&self) -> Vec<NewUnit> {
-        units_of(self.manifest().layout(), &self.have())
+        let (layout, have) = (self.manifest().layout(), self.have());
+        let unit = |index| NewUnit {
+            done: have.contains(index),
+            ..NewUnit::of(index.get(), layout.chunk_len(index))
+        };
+        layout.indices().map(unit).collect()
     }
 
     fn called(&self) -> Option<(Root, ChunkLayout)> {
@@ -59,43 +64,6 @@ impl Job for PartFile {
     }
 }
 
-/// A file that is still being hashed where it comes from: nothing proves it yet.
-pub(in crate::fetch) struct Unhashed<'a> {
-    pub(in crate::fetch) part: &'a EarlyPart,
-    pub(in crate::fetch) name: &'a FileName,
-}
-
-impl Job for Unhashed<'_> {
-    fn units(&self) -> Vec<NewUnit> {
-        units_of(self.part.layout(), self.part.left())
-    }
-
-    fn called(&self) -> Option<(Root, ChunkLayout)> {
-        None
-    }
-
-    fn ask(&self, unit: u32, _member: bool) -> Option<Ask> {
-        let (name, layout) = (self.name.clone(), self.part.layout());
-        let len = layout.chunk_len(layout.index(unit)?);
-        let (number, chunk_size) = (unit, layout.chunk_size());
-        Some(Ask::Named { name, number, chunk_size, len })
-    }
-
-    fn put(&self, came: &Came<'_>) -> Result<Put, StoreError> {
-        let Some(index) = index(self.part.layout(), came.unit) else { return Ok(Put::Bad) };
-        self.part.write(index, came.bytes).map(|()| Put::Good)
-    }
-}
-
 fn index(layout: &ChunkLayout, unit: u32) -> Option<ChunkIndex> {
     layout.index(unit)
-}
-
-/// The chunks of a file, those in `have` done.
-fn units_of(layout: &ChunkLayout, have: &ChunkSet) -> Vec<NewUnit> {
-    let unit = |index| NewUnit {
-        done: have.contains(index),
-        ..NewUnit::of(index.get(), layout.chunk_len(index))
-    };
-    layout.indices().map(unit).collect()
 }

@@ -390,27 +390,6 @@ fn what_is_to_be_replaced_stays_when_the_disk_fails() {
 }
 
 #[test]
-fn what_comes_before_it_is_known_survives_a_failing_disk() {
-    let data = bytes(1, LENGTH);
-    let work = |store: &Store| {
-        let manifest = manifest_of("f", &data);
-        let early = store.receive_early(name("f"), LENGTH as u64)?;
-        if let Some(early) = &early {
-            for index in manifest.layout().indices().take(2) {
-                let range = manifest.layout().range(index);
-                early.write(index, &data[range.start as usize..range.end as usize])?;
-            }
-        }
-        match store.receive_after(early, manifest, false)? {
-            Reception::Part(part) => fill(&part, &data, 3).and_then(|()| part.complete()).map(drop),
-            Reception::AlreadyHere => Ok(()),
-            other => panic!("{other:?}"),
-        }
-    };
-    store("a file that is hashed meanwhile", |_| {}, work, whole("f", &data, None));
-}
-
-#[test]
 fn what_comes_without_proof_survives_a_failing_disk() {
     let data = bytes(1, LENGTH);
     let work = |store: &Store| match store.receive_unproven(name("d/f"), None, false)? {

@@ -5,13 +5,11 @@
 //! * `catalog`: what is remembered, and what a damaged catalog costs
 //! * `receiving`: part files, and how they are continued
 //! * `live`: what other processes see of them
-//! * `early`: files that come before it is known what they are
 //! * `places`: other folders, file systems and permissions than usual
 //! * `units`: folders while they are received
 //! * `unproven`: files whose bytes nothing proves
 
 mod catalog;
-mod early;
 pub(super) mod failing;
 mod hashing;
 mod listing;
