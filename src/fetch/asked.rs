@@ -30,7 +30,8 @@ pub struct Asked {
 impl Asked {
     /// To a source that a round trip takes so long to.
     pub fn over(round_trip: Duration) -> Self {
-        Self { round_trip, ..Self::default() }
+        // Half of what it holds, until answers tell more.
+        Self { round_trip, further: held(round_trip) / 2, ..Self::default() }
     }
 
     /// Whether to ask for one unit more. `keeps_up`: whether our readers are not far behind.
@@ -69,10 +70,9 @@ impl Asked {
         self.seen = self.seen.max(seen);
         self.all |= all;
         let Some(took) = asked.map(|asked| now.saturating_duration_since(asked)) else { return };
-        let most = (self.round_trip.as_millis() / config::HANDED_EVERY.as_millis()) as usize;
         let in_time = took < self.round_trip + self.round_trip / 4 + config::HANDED_EVERY;
         self.further = match in_time {
-            true => (self.further + 1).min(most),
+            true => (self.further + 1).min(held(self.round_trip)),
             false => self.further.saturating_sub(1),
         };
     }
@@ -86,6 +86,11 @@ impl Asked {
     pub fn seen(&self) -> u64 {
         self.seen
     }
+}
+
+/// How many more requests a round trip holds.
+fn held(round_trip: Duration) -> usize {
+    (round_trip.as_millis() / config::HANDED_EVERY.as_millis()) as usize
 }
 
 #[cfg(test)]

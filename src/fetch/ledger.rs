@@ -8,7 +8,7 @@
 mod members;
 mod words;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -296,22 +296,19 @@ impl Ledger {
         self.state(unit) == Some(State::Done)
     }
 
-    /// The units that are here, or on their way from somebody who has everything. What is asked of
-    /// another member does not count: it may be waiting for it, too, even at us.
-    pub(super) fn begun(&self) -> HashSet<Unit> {
-        let of_members: HashSet<Unit> = self
-            .sources
-            .iter()
-            .filter(|source| source.is_member())
-            .flat_map(|source| source.queue.iter().map(|queued| queued.unit))
-            .collect();
-        let all = (0..self.units.len() as u32).map(Unit);
-        all.filter(|unit| match self.state(*unit) {
+    /// The units from that number on that are here, or on their way from somebody who has
+    /// everything. What is asked of another member does not count: it may be waiting for it, too,
+    /// even at us.
+    pub(super) fn begun(&self, from: u32) -> impl Iterator<Item = Unit> + '_ {
+        let members = self.sources.iter().filter(|source| source.is_member());
+        let asked = members.flat_map(|member| member.queue.iter().map(|queued| queued.unit));
+        let mut of_members: Vec<Unit> = asked.collect();
+        of_members.sort_unstable();
+        (from..self.units.len() as u32).map(Unit).filter(move |unit| match self.state(*unit) {
             Some(State::Done) => true,
-            Some(State::InFlight { .. }) => !of_members.contains(unit),
+            Some(State::InFlight { .. }) => of_members.binary_search(unit).is_err(),
             _ => false,
         })
-        .collect()
     }
 
     /// Whether every unit is done or failed, and no more will come.

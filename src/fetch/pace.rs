@@ -40,6 +40,8 @@ pub(super) struct Source {
     rate: Rate,
     /// Bytes that may be under way, as far as its answers have shown.
     window: u64,
+    /// What fills the way there and back.
+    way: u64,
     /// When the window became smaller.
     shrunk: Option<Instant>,
     pub(super) active: bool,
@@ -97,6 +99,7 @@ impl Source {
             latency: None,
             rate: Rate::default(),
             window: 0,
+            way: 0,
             shrunk: None,
             active: true,
             gone: false,
@@ -115,8 +118,8 @@ impl Source {
 
     /// A round trip to it takes so long: what fills that may be under way from the start.
     pub(super) fn measured(&mut self, round_trip: Duration) {
-        let filled = round_trip.as_secs_f64() * FIRST_RATE;
-        self.window = self.window.max(filled as u64).min(MAX_WINDOW);
+        self.way = ((round_trip.as_secs_f64() * FIRST_RATE) as u64).min(MAX_WINDOW);
+        self.window = self.window.max(self.way);
     }
 
     pub(super) fn enqueue(&mut self, queued: Queued) {
@@ -177,7 +180,11 @@ impl Source {
     /// Bytes of requests that it should have under way, where units are about `len` long.
     pub(super) fn window(&self, len: u64) -> u64 {
         let first = FIRST_WINDOW * len;
-        let least = if self.is_member() { first.max(MEMBER_WINDOW) } else { first };
+        // A member's answers are late because it waits itself, which says nothing of the way.
+        let least = match self.is_member() {
+            true => first.max(MEMBER_WINDOW).max(2 * self.way),
+            false => first,
+        };
         self.window.max(least)
     }
 

@@ -133,7 +133,7 @@ impl Plan {
     fn begun(&self) -> Option<ChunkSet> {
         let (layout, begin) = self.numbers.as_ref()?;
         let mut begun = ChunkSet::none(layout);
-        for unit in self.ledger.begun() {
+        for unit in self.ledger.begun(*begin) {
             let number = unit.get().checked_sub(*begin);
             number.and_then(|number| layout.index(number)).into_iter().for_each(|index| {
                 begun.insert(index);
