@@ -318,7 +318,7 @@ mod tests {
         /// Every second one hands out.
         fn comes(&mut self, number: usize) {
             let id = self.plan.join(number > 1);
-            let advice = if number % 2 == 0 { Advice::Cutting } else { Advice::Never };
+            let advice = if number.is_multiple_of(2) { Advice::Cutting } else { Advice::Never };
             self.begin(Course::new(id, true, advice, Duration::from_secs(1), self.now));
         }
 

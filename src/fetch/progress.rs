@@ -3,11 +3,12 @@
 //! Both serialise, so that whoever renders them (bars, lines, a dashboard) needs nothing else.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::locks::lock;
 use crate::topology::PeerId;
 
 /// Something that happened during a transfer and that a user may want to be told.
@@ -128,7 +129,7 @@ impl Counter {
 
     /// It is away, or back.
     pub fn set_away(&self, away: bool) {
-        let mut since = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = lock(&self.away);
         *since = if away { since.or_else(|| Some(Instant::now())) } else { None };
     }
 
@@ -162,11 +163,7 @@ impl Progress {
             peer: counter.peer.clone(),
             bytes: counter.bytes(),
             active: counter.active.load(Ordering::Relaxed),
-            waiting: counter
-                .away
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .map(|since| since.elapsed()),
+            waiting: lock(&counter.away).map(|since| since.elapsed()),
         };
         Snapshot {
             total: self.total.load(Ordering::Relaxed),
@@ -236,6 +233,6 @@ impl Progress {
     }
 
     fn sources(&self) -> MutexGuard<'_, Vec<Arc<Counter>>> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sources)
     }
 }

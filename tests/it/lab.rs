@@ -221,17 +221,6 @@ impl Lab {
         self.hosts[peer].clone()
     }
 
-    /// Counts the connections that are made to this peer from now on.
-    pub fn visits(&self, peer: &str) -> Arc<AtomicU64> {
-        let (host, visits) = (self.host(peer), Arc::<AtomicU64>::default());
-        let counted = visits.clone();
-        self.network.attach(peer.parse().unwrap(), move |stream| {
-            counted.fetch_add(1, SeqCst);
-            host.serve(stream);
-        });
-        visits
-    }
-
     /// From now on the last byte of every chunk that this peer sends is wrong; gives their number.
     pub fn lies(&self, peer: &str) -> Arc<AtomicU64> {
         let (host, chunks) = (self.host(peer), Arc::<AtomicU64>::default());

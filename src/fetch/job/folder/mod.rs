@@ -37,7 +37,7 @@ use crate::fetch::outage::Waits;
 use crate::fetch::progress::{Event, Progress};
 use crate::fetch::source::{Ask, Dial, SourceError};
 use crate::fetch::swarm::Swarm;
-use crate::locks::lock;
+use crate::locks::{into_inner, lock};
 use crate::store::{Group, PartFile, Salvage, Store, StoreError};
 use crate::topology::PeerId;
 use crate::transport::Cancel;
@@ -228,9 +228,8 @@ impl<'a> FolderJob<'a> {
             self.write_late_names()?;
             self.settle_all();
         }
-        let state = self.state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut outcome =
-            self.outcome.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let state = into_inner(self.state);
+        let mut outcome = into_inner(self.outcome);
         outcome.lost = lost;
         let told = self.peers.iter().zip(state.lists);
         outcome.left_out = told
