@@ -296,21 +296,6 @@ impl Ledger {
         self.state(unit) == Some(State::Done)
     }
 
-    /// The units from that number on that are here, or on their way from somebody who has
-    /// everything. What is asked of another member does not count: it may be waiting for it, too,
-    /// even at us.
-    pub(super) fn begun(&self, from: u32) -> impl Iterator<Item = Unit> + '_ {
-        let members = self.sources.iter().filter(|source| source.is_member());
-        let asked = members.flat_map(|member| member.queue.iter().map(|queued| queued.unit));
-        let mut of_members: Vec<Unit> = asked.collect();
-        of_members.sort_unstable();
-        (from..self.units.len() as u32).map(Unit).filter(move |unit| match self.state(*unit) {
-            Some(State::Done) => true,
-            Some(State::InFlight { .. }) => of_members.binary_search(unit).is_err(),
-            _ => false,
-        })
-    }
-
     /// Whether every unit is done or failed, and no more will come.
     pub fn is_complete(&self) -> bool {
         self.open == 0 && !self.grows
@@ -403,34 +388,41 @@ impl Ledger {
 }
 
 #[cfg(test)]
-impl Ledger {
-    /// Sees to it that every unit is where its state says, beside the copies that are looked at.
-    pub(super) fn check(&self, looked_at: &HashMap<Unit, u8>) {
-        let mut queued: HashMap<Unit, u8> = HashMap::new();
-        for source in &self.sources {
-            source.queue.iter().for_each(|request| *queued.entry(request.unit).or_default() += 1);
-            let bytes: u64 = source.queue.iter().map(|request| request.len).sum();
-            assert_eq!(bytes, source.queued);
-        }
-        let (mut missing, mut open) = (0, 0);
-        for (number, entry) in self.units.iter().enumerate() {
-            let unit = Unit(number as u32);
-            let count = |of: &HashMap<Unit, u8>| of.get(&unit).copied().unwrap_or(0);
-            let held = count(&queued) + count(looked_at);
-            match entry.state {
-                State::Missing => assert_eq!(held, 0, "{unit:?} is missing and asked for"),
-                State::InFlight { requesters } => {
-                    assert!(count(&queued) <= 2, "{unit:?} is asked of a third");
-                    assert_eq!(held, requesters, "{unit:?}: {held} of {requesters}");
-                }
-                State::Done | State::Failed => {}
+mod tests {
+    use super::*;
+
+    impl Ledger {
+        /// Sees to it that every unit is where its state says, beside the copies that are looked at.
+        pub(in crate::fetch) fn check(&self, looked_at: &HashMap<Unit, u8>) {
+            let mut queued: HashMap<Unit, u8> = HashMap::new();
+            for source in &self.sources {
+                source
+                    .queue
+                    .iter()
+                    .for_each(|request| *queued.entry(request.unit).or_default() += 1);
+                let bytes: u64 = source.queue.iter().map(|request| request.len).sum();
+                assert_eq!(bytes, source.queued);
             }
-            missing += usize::from(entry.state == State::Missing);
-            open += usize::from(matches!(entry.state, State::Missing | State::InFlight { .. }));
+            let (mut missing, mut open) = (0, 0);
+            for (number, entry) in self.units.iter().enumerate() {
+                let unit = Unit(number as u32);
+                let count = |of: &HashMap<Unit, u8>| of.get(&unit).copied().unwrap_or(0);
+                let held = count(&queued) + count(looked_at);
+                match entry.state {
+                    State::Missing => assert_eq!(held, 0, "{unit:?} is missing and asked for"),
+                    State::InFlight { requesters } => {
+                        assert!(count(&queued) <= 2, "{unit:?} is asked of a third");
+                        assert_eq!(held, requesters, "{unit:?}: {held} of {requesters}");
+                    }
+                    State::Done | State::Failed => {}
+                }
+                missing += usize::from(entry.state == State::Missing);
+                open += usize::from(matches!(entry.state, State::Missing | State::InFlight { .. }));
+            }
+            assert_eq!((missing, open), (self.missing, self.open));
+            assert!(
+                self.units.iter().take(self.first_missing).all(|unit| unit.state != State::Missing)
+            );
         }
-        assert_eq!((missing, open), (self.missing, self.open));
-        assert!(
-            self.units.iter().take(self.first_missing).all(|unit| unit.state != State::Missing)
-        );
     }
 }

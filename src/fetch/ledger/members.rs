@@ -109,4 +109,19 @@ impl Ledger {
         }
         Some(None)
     }
+
+    /// The units from that number on that are here, or on their way from somebody who has
+    /// everything. What is asked of another member does not count: it may be waiting for it, too,
+    /// even at us.
+    pub(in crate::fetch) fn begun(&self, from: u32) -> impl Iterator<Item = Unit> + '_ {
+        let members = self.sources.iter().filter(|source| source.is_member());
+        let asked = members.flat_map(|member| member.queue.iter().map(|queued| queued.unit));
+        let mut of_members: Vec<Unit> = asked.collect();
+        of_members.sort_unstable();
+        (from..self.units.len() as u32).map(Unit).filter(move |unit| match self.state(*unit) {
+            Some(State::Done) => true,
+            Some(State::InFlight { .. }) => of_members.binary_search(unit).is_err(),
+            _ => false,
+        })
+    }
 }
