@@ -1,14 +1,16 @@
 //! A swarm upload without threads and sockets, on an invented clock.
 //!
-//! What decides is the code of `src/`: [`Handout`] at the origin; [`Plan`], [`Course`]
-//! and [`Deliveries`] at every target. What is written anew here is only what threads and sockets do
+//! What decides is the code of `src/`: [`Handout`] at the origin; [`Turns`] at all who serve;
+//! [`Plan`], [`Course`] and [`Deliveries`] at every target. What is written anew here is only what threads and sockets do
 //! with their decisions: workers that send requests and await the answers in order (`target`),
-//! sessions that answer one request after the other (`session`), links that take their
+//! sessions that answer one request after the other (`session`) and await their turn to send
+//! (`turns`), links that take their
 //! time (`network`). `benches/README.md` says what is left out.
 
 mod network;
 mod session;
 mod target;
+mod turns;
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use network::{Clock, Event, LATENCY, Network};
 pub use network::{Link, Time};
 use session::Session;
 use target::Target;
+use turns::Queue;
 
 /// The peer that uploads. Targets are numbered from 1.
 pub const ORIGIN: usize = 0;
@@ -95,6 +98,8 @@ enum Happens {
     Polls(usize),
     /// A read has waited as long as it may.
     Expires(usize, u64),
+    /// A send of that peer may have taken so long that another one may go.
+    Turns(usize),
     Ends(End),
     /// The origin notices that.
     Missed(usize),
@@ -117,6 +122,8 @@ pub struct Simulation {
     connections: Vec<Connection>,
     /// The origin's place is taken by one that never asks.
     targets: Vec<Target>,
+    /// Who waits to be sent something, by whom.
+    queues: Vec<Queue>,
     handout: Handout,
     report: Report,
     unfinished: usize,
@@ -133,6 +140,7 @@ impl Simulation {
             network: Network::new(&scenario.links),
             connections: Vec::new(),
             targets: (0..=targets).map(|number| Target::new(number, &scenario.layout)).collect(),
+            queues: (0..=targets).map(|_| Queue::default()).collect(),
             handout: Handout::among(scenario.layout, &names),
             report: Report {
                 done: vec![None; targets + 1],
@@ -176,6 +184,7 @@ impl Simulation {
                 Event::Other(Happens::Lost(at)) => self.lost(at),
                 Event::Other(Happens::Polls(at)) => self.polls(at),
                 Event::Other(Happens::Expires(at, wait)) => self.expires(at, wait),
+                Event::Other(Happens::Turns(server)) => self.take_turns(server),
                 Event::Other(Happens::Ends(end)) => self.ends(end),
                 Event::Other(Happens::Missed(target)) => {
                     self.handout.leave(&self.targets[target].name)

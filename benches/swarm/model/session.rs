@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use peershare::config;
 use peershare::content::ChunkIndex;
+use peershare::serve::gate::Ticket;
 
 use super::{Answer, Connection, Happens, ORIGIN, Request, Simulation};
 
@@ -14,6 +15,8 @@ pub(super) struct Session {
     doing: Doing,
     /// Counts the reads that waited.
     waits: u64,
+    /// The head of a chunk that is handed out; it goes with the chunk.
+    head: Option<Answer>,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +25,10 @@ enum Doing {
     Nothing,
     /// Until the chunk is there.
     Waits(ChunkIndex),
+    /// Until it is its turn to send the chunk.
+    Queues(ChunkIndex),
     /// Until the system has taken the chunk: all but [`UNSENT`](config::UNSENT) has left.
-    Sends(ChunkIndex, bool),
+    Sends(ChunkIndex, Option<Ticket>),
     Ended,
 }
 
@@ -65,16 +70,21 @@ impl Simulation {
             others.push((from, chunks));
         }
         let answer = Answer::Handed { chunk, others, seen: news.seen, all: news.all };
-        self.network.send(&mut self.clock, at, 0, answer);
-        if let Some(index) = chunk {
-            self.send(at, index, true);
-        }
+        let Some(index) = chunk else {
+            return self.network.send(&mut self.clock, at, 0, answer);
+        };
+        self.connections[at].session.head = Some(answer);
+        self.await_turn(at, index);
     }
 
     fn read(&mut self, at: usize, index: ChunkIndex) {
         let server = self.connections[at].server;
-        if server == ORIGIN || self.targets[server].has(index) {
-            return self.send(at, index, false);
+        if server == ORIGIN {
+            // Turns are for what is handed out, and for members.
+            return self.send(at, index, None);
+        }
+        if self.targets[server].has(index) {
+            return self.await_turn(at, index);
         }
         let session = &mut self.connections[at].session;
         (session.doing, session.waits) = (Doing::Waits(index), session.waits + 1);
@@ -86,8 +96,7 @@ impl Simulation {
     /// The chunk that a read waited for is there.
     pub(super) fn come(&mut self, at: usize, index: ChunkIndex) {
         if self.connections[at].session.doing == Doing::Waits(index) {
-            self.send(at, index, false);
-            self.serve(at);
+            self.await_turn(at, index);
         }
     }
 
@@ -102,14 +111,34 @@ impl Simulation {
         }
     }
 
-    fn send(&mut self, at: usize, index: ChunkIndex, handed: bool) {
-        self.connections[at].session.doing = Doing::Sends(index, handed);
+    /// The session sends the chunk as soon as it is its turn.
+    fn await_turn(&mut self, at: usize, index: ChunkIndex) {
+        self.connections[at].session.doing = Doing::Queues(index);
+        self.queue(at, self.scenario.layout.chunk_len(index) as u64);
+    }
+
+    /// It is the turn of that session, which may have ended meanwhile.
+    pub(super) fn may_send(&mut self, at: usize, ticket: Ticket) {
+        let Connection { server, session, .. } = &self.connections[at];
+        let Doing::Queues(index) = session.doing else { return self.end_turn(*server, ticket) };
+        self.send(at, index, Some(ticket));
+        self.serve(at);
+    }
+
+    fn send(&mut self, at: usize, index: ChunkIndex, turn: Option<Ticket>) {
+        let Connection { server, session, .. } = &mut self.connections[at];
+        session.doing = Doing::Sends(index, turn);
         let bytes = self.scenario.layout.chunk_len(index) as u64;
-        if self.connections[at].server == ORIGIN {
+        if *server == ORIGIN {
             self.report.origin_sent += bytes;
         }
-        let answer = if handed { Answer::Payload(index) } else { Answer::Chunk(index) };
-        self.network.send(&mut self.clock, at, bytes, answer);
+        match session.head.take() {
+            Some(head) => {
+                self.network.send(&mut self.clock, at, 0, head);
+                self.network.send(&mut self.clock, at, bytes, Answer::Payload(index));
+            }
+            None => self.network.send(&mut self.clock, at, bytes, Answer::Chunk(index)),
+        }
         self.taken(at);
     }
 
@@ -123,14 +152,16 @@ impl Simulation {
     /// Whether the system has taken what the session sends; then it is counted and done.
     fn taken(&mut self, at: usize) -> bool {
         let Connection { client, server, session, .. } = &mut self.connections[at];
-        let Doing::Sends(index, handed) = session.doing else { return false };
+        let Doing::Sends(index, turn) = session.doing else { return false };
         if self.network.unsent(at) > u64::from(config::UNSENT) {
             return false;
         }
         session.doing = Doing::Nothing;
-        if !handed && *server != ORIGIN {
-            let reader = self.targets[*client].name.clone();
-            self.targets[*server].deliveries.sent(&reader, index);
+        let (client, server) = (*client, *server);
+        turn.into_iter().for_each(|ticket| self.end_turn(server, ticket));
+        if server != ORIGIN {
+            let reader = self.targets[client].name.clone();
+            self.targets[server].deliveries.sent(&reader, index);
         }
         true
     }
@@ -139,8 +170,11 @@ impl Simulation {
     pub(super) fn hang_up(&mut self, at: usize) {
         let Connection { client, server, session, .. } = &mut self.connections[at];
         let (client, server) = (*client, *server);
-        session.doing = Doing::Ended;
+        let doing = std::mem::replace(&mut session.doing, Doing::Ended);
         session.requests.clear();
+        if let Doing::Sends(_, Some(ticket)) = doing {
+            self.end_turn(server, ticket);
+        }
         self.network.close(&mut self.clock, at);
         if server != ORIGIN {
             let reader = self.targets[client].name.clone();
