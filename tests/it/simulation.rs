@@ -46,7 +46,10 @@ fn a_target_that_dies_or_falls_silent_costs_the_others_little() {
         assert!(report.done[2].is_none());
         let time = last(&report, 1..=1).max(last(&report, 3..=4));
         assert!(time < LEAST * 1.3, "{time} s");
-        assert!(report.handed.iter().all(|times| *times == 1));
+        // What the lost one was handed, a quarter of the half until then, may go out once more.
+        assert!(report.handed.iter().all(|times| (1..=2).contains(times)));
+        let again = report.handed.iter().filter(|times| **times == 2).count();
+        assert!(again <= report.handed.len() / 4, "{again} chunks");
     }
 }
 
