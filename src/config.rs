@@ -133,8 +133,9 @@ pub const HASHING_NOTES: Duration = Duration::from_secs(5);
 /// How long peers that have not answered are waited for at least, once another one has the file.
 pub const LATE_ANSWERS: Duration = Duration::from_millis(300);
 
-/// Digests that come along with the first answer of every peer, at most; more are asked of one.
-pub const DIGESTS_AT_ONCE: u32 = 64;
+/// Digests that come along with the first answer of every peer, at most; more are asked of one, which
+/// takes one more round trip.
+pub const DIGESTS_AT_ONCE: u32 = 512;
 
 /// How often the receiver of an upload reports how far it is.
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(200);
