@@ -113,13 +113,17 @@ fn when_the_uploader_of_a_folder_dies_the_next_upload_sends_the_rest() {
 
 #[test]
 fn a_target_that_passes_on_bad_units_is_shunned_and_everybody_gets_the_folder() {
-    let lab = Lab::of(&["a", "b", "c"]);
     let files = folder();
-    put_all(&lab, "me", &files);
-    let lies = lab.lies("c");
-    lab.client().run("upload d").succeeded();
-    ["a", "b", "c"].iter().for_each(|peer| assert_has_all(&lab, peer, &files));
-    assert!(lies.load(SeqCst) > 0, "nobody was lied to");
+    // One that is slow to pass anything on may not get to lie.
+    let lied = (0..10).any(|_| {
+        let lab = Lab::of(&["a", "b", "c"]);
+        put_all(&lab, "me", &files);
+        let lies = lab.lies("c");
+        lab.client().run("upload d").succeeded();
+        ["a", "b", "c"].iter().for_each(|peer| assert_has_all(&lab, peer, &files));
+        lies.load(SeqCst) > 0
+    });
+    assert!(lied, "nobody was lied to");
 }
 
 #[test]
