@@ -362,7 +362,12 @@ pub(super) fn status_of(error: &TransferError) -> ExitStatus {
         TransferError::Interrupted => ExitStatus::Interrupted,
         TransferError::Store(error) => error.into(),
         TransferError::NoSource(reasons) | TransferError::Incomplete { reasons, .. } => {
-            ExitStatus::of_peers(reasons.iter().map(|(_, reason)| ExitStatus::from(reason)))
+            let statuses = reasons.iter().map(|(_, reason)| ExitStatus::from(reason));
+            // What failed has failed, also where nobody is there to be blamed.
+            match ExitStatus::of_peers(statuses) {
+                ExitStatus::Success => ExitStatus::Failed,
+                status => status,
+            }
         }
     }
 }

@@ -337,6 +337,11 @@ impl<'a> Engine<'a> {
         self.changed.notify_all();
     }
 
+    /// How far the transfer is, for those who watch whether anything moves.
+    pub(super) fn done(&self) -> u64 {
+        self.progress.done().saturating_add(self.job.moved())
+    }
+
     pub(super) fn end_if_complete(&self) {
         if lock(&self.plan).ledger.is_complete() {
             self.end();

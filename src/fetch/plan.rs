@@ -158,7 +158,10 @@ impl Plan {
     pub(super) fn handed(&mut self, handed: &Handed, now: Instant) -> Option<Unit> {
         for (peer, units) in &handed.others {
             if units.is_empty() {
-                self.heard_of.insert(peer.clone());
+                // Whoever hands out says what it likes: what is remembered must end somewhere.
+                if self.heard_of.len() < config::HANDOUT_NAMES {
+                    self.heard_of.insert(peer.clone());
+                }
                 continue;
             }
             let Some(id) = self.meet(peer, false) else { continue };

@@ -159,7 +159,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     /// Fetches from a connected source until nothing is left to do.
     fn drain(&mut self, mut source: Box<dyn Source + '_>) -> Result<(), SourceError> {
         let _registration = source.closer().map(|closer: Closer| self.engine.cancel.closes(closer));
-        let done = self.engine.progress.done();
+        let done = self.engine.done();
         let way = source.round_trip();
         self.course.connected(&mut lock(&self.engine.plan), way, done, Instant::now());
         if self.engine.swarm.is_some_and(Swarm::is_known) && self.course.is_whole() {
@@ -296,7 +296,7 @@ impl<'e, 'a> Worker<'e, 'a> {
     }
 
     fn not_yet(&mut self) -> Result<(), SourceError> {
-        let done = self.engine.progress.done();
+        let done = self.engine.done();
         self.with_plan(|course, plan| course.not_yet(plan, done, Instant::now()))?;
         // Where it may not wait, it answers at once.
         self.wait_for_news(config::IDLE_POLL);
@@ -305,7 +305,7 @@ impl<'e, 'a> Worker<'e, 'a> {
 
     /// Takes what advice brings: a unit of our own, and who has the others.
     fn handed(&mut self, source: &mut dyn Source, handed: &Handed) -> Result<(), SourceError> {
-        let done = self.engine.progress.done();
+        let done = self.engine.done();
         let unit =
             self.with_plan(|course, plan| course.handed(plan, handed, done, Instant::now()))?;
         self.engine.changed.notify_all();

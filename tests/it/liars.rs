@@ -276,6 +276,35 @@ fn thousands_of_listed_files_that_are_not_there_are_counted_and_the_first_are_na
     lab.assert_has("me", "d/good", b"good");
 }
 
+/// A peer with one large file in a folder, which it says so often that it hashes, a moment at a time.
+/// `moves` says whether it gets on with that.
+fn hashes_first(data: &[u8], times: u32, moves: bool) -> Rogue {
+    let (length, said) = (data.len() as u64, AtomicU64::new(0));
+    Rogue::new("d/x", data, move |request, _| match request {
+        Request::List { .. } => {
+            let page = format!(r#"[{{"name":"d/x","length":{length}}}]"#);
+            let listing = Response::Listing { next: None, left_out: 0, shared: false };
+            Deed::Say(listing, page.into())
+        }
+        Request::Describe { .. } if said.fetch_add(1, SeqCst) < u64::from(times) => {
+            thread::park_timeout(Duration::from_millis(100));
+            let done = if moves { said.load(SeqCst) * (256 << 10) } else { 0 };
+            Deed::Say(Response::Hashing { done, total: length }, Vec::new())
+        }
+        _ => Deed::Honest,
+    })
+}
+
+#[test]
+fn one_that_hashes_a_large_file_of_a_folder_is_waited_for_as_long_as_it_gets_on() {
+    let data = bytes(1, 5 << 20);
+    let (lab, mut client) = meet(&hashes_first(&data, 8, true));
+    client.run("download d/ a").succeeded();
+    lab.assert_has("me", "d/x", &data);
+    let (_lab, mut client) = meet(&hashes_first(&data, u32::MAX, false));
+    client.run("download d/ a").is(ExitStatus::Failed).tells("it made no progress");
+}
+
 /// The origin of a swarm that hands nothing out and says again and again that it is not done.
 struct Promises(PeerId);
 

@@ -57,6 +57,12 @@ pub trait Job: Sync {
         Err(super::source::misbehaved(format!("{response:?} in answer to a chunk")).into())
     }
 
+    /// How far sources have got with what they do for us beside sending bytes, as so many bytes: one
+    /// that hashes is no idler.
+    fn moved(&self) -> u64 {
+        0
+    }
+
     /// Does what has piled up of what was heard, if anything has: so that the next request is under
     /// way meanwhile.
     fn work(&self) -> Option<Learnt> {

@@ -1,5 +1,6 @@
 //! Large files of a folder: first the manifest, from all who may differ about it, and then chunks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -31,8 +32,8 @@ pub(super) struct Large {
     reasons: Vec<(PeerId, SourceError)>,
     /// How many of them are still to say it.
     awaited: usize,
-    /// Bytes of it that sources had hashed when they said so last.
-    hashed: u64,
+    /// Bytes of it that each source had hashed when it said so last.
+    hashed: BTreeMap<usize, u64>,
     pub(super) phase: Phase,
 }
 
@@ -64,7 +65,7 @@ impl Large {
             answers: Vec::new(),
             reasons: Vec::new(),
             awaited: 0,
-            hashed: 0,
+            hashed: BTreeMap::new(),
             phase: Phase::Missing,
         }
     }
@@ -161,9 +162,11 @@ impl FolderJob<'_> {
         let Some(large) = state.sorted.large.get_mut(place) else { return Ok(Learnt::default()) };
         match response {
             Response::Hashing { done, total } => {
-                let moved = done.saturating_sub(large.hashed);
-                large.hashed = done;
-                self.hashed.fetch_add(moved, Relaxed);
+                // One that hashes for ever more than there is gets on with nothing.
+                let done_so_far = done.min(large.length.saturating_mul(2));
+                let before = large.hashed.entry(source.slot()).or_default();
+                self.hashed.fetch_add(done_so_far.saturating_sub(*before), Relaxed);
+                *before = done_so_far.max(*before);
                 let events = vec![Event::Hashing { peer, done, total }];
                 return Ok(Learnt { again: true, events, ..Learnt::default() });
             }
@@ -218,6 +221,10 @@ impl FolderJob<'_> {
         let answers = std::mem::take(&mut large.answers);
         let Some((_, manifest, attributes)) = answers.first() else {
             let reasons = std::mem::take(&mut large.reasons);
+            if reasons.is_empty() {
+                // All who were asked are lost, which is told at the end, with why.
+                return Ok(self.settled(state));
+            }
             return Err(FileError::Transfer(TransferError::NoSource(reasons)));
         };
         if answers.iter().any(|(_, other, _)| other.root() != manifest.root()) {
@@ -246,8 +253,9 @@ impl FolderJob<'_> {
             Reception::AlreadyHere => {
                 lock(&self.outcome).here += 1;
                 self.fetch.progress.found_here(manifest.length());
+                large.phase = Phase::Settled;
                 state.sorted.here.insert(manifest.root());
-                return Ok(self.settled(state, place));
+                return Ok(self.settled(state));
             }
             Reception::InTheWay { .. } => return Err(FileError::InTheWay),
             Reception::Busy => return Err(FileError::Busy),
@@ -329,7 +337,7 @@ impl FolderJob<'_> {
         let phase = std::mem::replace(&mut large.phase, Phase::Settled);
         let Phase::Part { part, .. } = phase else { return Vec::new() };
         lock(&self.complete).push((place, part));
-        self.settled(state, place)
+        self.settled(state)
     }
 
     /// Gives the large files their names whose chunks are all here. Not done under any lock: to
@@ -366,15 +374,13 @@ impl FolderJob<'_> {
             large.phase = Phase::Settled;
             let name = large.name.clone();
             self.fail(&name, error);
-            return self.settled(state, place);
+            return self.settled(state);
         }
         Vec::new()
     }
 
-    fn settled(&self, state: &mut State, place: usize) -> Vec<NewUnit> {
-        if let Some(large) = state.sorted.large.get_mut(place) {
-            large.phase = Phase::Settled;
-        }
+    /// One large file less is received. Gives the units of the next ones.
+    fn settled(&self, state: &mut State) -> Vec<NewUnit> {
         state.sorted.open = state.sorted.open.saturating_sub(1);
         self.begin_large(state)
     }

@@ -20,7 +20,7 @@ mod small;
 mod sorting;
 mod together;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -29,6 +29,7 @@ use self::outcome::FolderOutcome as Outcome;
 use self::sorting::Sorted;
 use self::together::Shared;
 use super::{Came, Cut, Job, JobError, Learnt, Put};
+use crate::config;
 use crate::content::{ChunkLayout, FileName, Root};
 use crate::fetch::engine::{Fetch, TransferError};
 use crate::fetch::ledger::{NewUnit, SourceId};
@@ -286,6 +287,10 @@ impl Job for FolderJob<'_> {
             Some(unit) => self.described(unit, source, response, &payload),
             None => self.listed(source, response, &payload),
         }
+    }
+
+    fn moved(&self) -> u64 {
+        self.hashed.load(Relaxed) / u64::from(config::SLOWEST_RATE)
     }
 
     fn work(&self) -> Option<Learnt> {
