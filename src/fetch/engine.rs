@@ -20,7 +20,7 @@ use super::buffers::{Buffer, Buffers};
 use super::course::{Advice, Want};
 use super::door::{Arrival, Late};
 use super::job::{Came, Cut, Job, Learnt, Put};
-use super::ledger::{SourceId, Unit};
+use super::ledger::{NewUnit, SourceId, Unit};
 use super::outage::Waits;
 use super::plan::{Plan, Together};
 use super::progress::{Counter, Event, Progress};
@@ -206,8 +206,10 @@ impl<'a> Engine<'a> {
         let there = there.as_deref();
         let came = Came { unit: name, source, handed: own, there, bytes: buffer.bytes(len) };
         match self.job.put(&came) {
-            Ok(Put::Good) => self.complete(unit, &counter, len, Vec::new()),
-            Ok(Put::Rest(rest)) => self.complete(unit, &counter, len, rest),
+            Ok(Put::Kept { fresh, further }) => {
+                counter.add(fresh);
+                self.complete(unit, further);
+            }
             Err(error) => self.fail(error.into()),
             Ok(put @ (Put::Bad | Put::TooEarly)) => {
                 lock(&self.plan).ledger.give_back(unit);
@@ -221,22 +223,15 @@ impl<'a> Engine<'a> {
         self.buffers.give(buffer);
     }
 
-    fn complete(
-        &self,
-        unit: Unit,
-        counter: &Counter,
-        len: usize,
-        rest: Vec<super::ledger::NewUnit>,
-    ) {
-        let (first, complete, grew) = {
+    /// A unit is here; because of it these are to be fetched.
+    fn complete(&self, unit: Unit, further: Vec<NewUnit>) {
+        let grew = !further.is_empty();
+        let complete = {
             let mut plan = lock(&self.plan);
-            let grew = !rest.is_empty();
-            plan.ledger.add(rest);
-            (plan.ledger.complete(unit), plan.ledger.is_complete(), grew)
+            plan.ledger.add(further);
+            plan.ledger.complete(unit);
+            plan.ledger.is_complete()
         };
-        if first {
-            counter.add(len as u64);
-        }
         if complete {
             self.end();
         } else if grew {

@@ -34,7 +34,10 @@ impl Job for PartFile {
     fn put(&self, came: &Came<'_>) -> Result<Put, StoreError> {
         let Some(index) = index(self.manifest().layout(), came.unit) else { return Ok(Put::Bad) };
         match self.manifest().verify(index, came.bytes) {
-            Ok(chunk) => self.write(&chunk).map(|_| Put::Good),
+            Ok(chunk) => {
+                let fresh = self.write(&chunk)?;
+                Ok(Put::kept(if fresh { came.bytes.len() } else { 0 }))
+            }
             Err(_) => Ok(Put::Bad),
         }
     }

@@ -123,14 +123,24 @@ pub struct Came<'a> {
 /// What became of a unit that came.
 #[derive(Debug)]
 pub enum Put {
-    /// It is what it should be, and kept.
-    Good,
-    /// It is not.
+    /// It is what it should be, as far as the source had it, and kept.
+    Kept {
+        /// Bytes that were not here before.
+        fresh: u64,
+        /// Units to be fetched because of it.
+        further: Vec<NewUnit>,
+    },
+    /// It is not what it should be.
     Bad,
-    /// It is good, as far as the source had it; the rest is these units.
-    Rest(Vec<NewUnit>),
     /// It cannot be proven yet.
     TooEarly,
+}
+
+impl Put {
+    /// It is kept, and nothing follows from it.
+    pub fn kept(fresh: usize) -> Self {
+        Self::Kept { fresh: fresh as u64, further: Vec::new() }
+    }
 }
 
 /// What a job can be cut into, for several that fetch together.

@@ -86,6 +86,13 @@ impl Large {
         }
     }
 
+    /// One more of its chunks is written. Whether that was the last one.
+    fn lacks_nothing_more(&mut self) -> bool {
+        let Phase::Part { missing, .. } = &mut self.phase else { return false };
+        *missing = missing.saturating_sub(1);
+        *missing == 0
+    }
+
     /// Asks for the content where it is known, so that nothing else can come.
     fn subject(&self) -> Subject {
         let id = self.root.and_then(|root| root.to_string().parse::<RootPrefix>().ok());
@@ -301,7 +308,7 @@ impl FolderJob<'_> {
             (large.and_then(|large| large.part().cloned()), settled)
         };
         let Some(part) = part else {
-            return Ok(if settled { Put::Good } else { Put::TooEarly });
+            return Ok(if settled { Put::kept(0) } else { Put::TooEarly });
         };
         let manifest = part.manifest().clone();
         let Some(index) = manifest.layout().index(number) else { return Ok(Put::Bad) };
@@ -312,23 +319,21 @@ impl FolderJob<'_> {
             Err(error) => {
                 drop(part);
                 let mut state = lock(&self.state);
-                return Ok(Put::Rest(self.failed(&mut state, place, error.into())));
+                let further = self.failed(&mut state, place, error.into());
+                return Ok(Put::Kept { fresh: 0, further });
             }
         };
         drop(part);
         if !written {
-            return Ok(Put::Good);
+            return Ok(Put::kept(0));
         }
-        lock(&self.outcome).bytes += came.bytes.len() as u64;
+        let fresh = came.bytes.len() as u64;
+        lock(&self.outcome).bytes += fresh;
         self.mark_chunk(place, number);
         let mut state = lock(&self.state);
-        let Some(large) = state.sorted.large.get_mut(place) else { return Ok(Put::Good) };
-        let Phase::Part { missing, .. } = &mut large.phase else { return Ok(Put::Good) };
-        *missing = missing.saturating_sub(1);
-        match *missing {
-            0 => Ok(Put::Rest(self.complete_large(&mut state, place))),
-            _ => Ok(Put::Good),
-        }
+        let complete = state.sorted.large.get_mut(place).is_some_and(Large::lacks_nothing_more);
+        let further = if complete { self.complete_large(&mut state, place) } else { Vec::new() };
+        Ok(Put::Kept { fresh, further })
     }
 
     /// All chunks of a large file are here: gives it its name. Gives the units of the next ones.

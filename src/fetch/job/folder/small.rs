@@ -123,10 +123,8 @@ impl FolderJob<'_> {
         if bad {
             return Ok(Put::Bad);
         }
-        match lacking.is_empty() {
-            true => Ok(Put::Good),
-            false => Ok(Put::Rest(self.ask_others(&lacking, came.source.slot()))),
-        }
+        let further = self.ask_others(&lacking, came.source.slot());
+        Ok(Put::Kept { fresh: sum, further })
     }
 
     /// The source does not have these after all: gives the units in which others are asked.

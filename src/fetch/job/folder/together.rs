@@ -203,7 +203,7 @@ impl FolderJob<'_> {
                 let place = lock(&self.state).sorted.large_places().get(&file.root).copied();
                 match place {
                     Some(place) => self.take_chunk(came, (place, chunk)),
-                    None => Ok(Put::Good),
+                    None => Ok(Put::kept(0)),
                 }
             }
         }
