@@ -25,6 +25,7 @@
 //! | `fetch` | `Engine::plan` → `Engine::losses` |
 //! | `fetch` | `Engine::plan` → `FolderJob::state` → its `groups`, `complete` and `outcome`, `Shared::left`, those of the store |
 //! | `fetch` | `Progress::sources` → `Counter::away` |
+//! | `fetch` | `FolderJob::sorting` → `Engine::plan`, `FolderJob::state`, those of the store that is asked what is here |
 //! | `serve` | `Company::state` → each `Handout` |
 //! | `serve` | what `Cuts::made` has of one selection → `Company::cuts`, those of the store that is listed |
 //! | `store` | `Shared::current` → `Inner::lent` of the folder before → `lent` of the new one |

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, after, never, select};
 
 use super::course::{Advice, Course};
-use super::engine::{Arrived, Engine};
+use super::engine::{Engine, Piece};
 use super::ledger::SourceId;
 use super::plan::{Errand, Together};
 use super::source::{Dial, SourceError};
@@ -53,7 +53,7 @@ impl Drop for Place {
 struct Door<'d, 'scope, 'env, 'a> {
     engine: &'scope Engine<'a>,
     scope: &'scope Scope<'scope, 'env>,
-    filled: &'d Sender<Arrived>,
+    filled: &'d Sender<Piece>,
     /// Workers that have not left.
     working: usize,
 }
@@ -64,7 +64,7 @@ impl<'a> Engine<'a> {
         &'scope self,
         sources: Vec<Box<dyn Dial + 'a>>,
         (arrivals, late): (&Receiver<Arrival>, &Receiver<Late>),
-        filled: Sender<Arrived>,
+        filled: Sender<Piece>,
         scope: &'scope Scope<'scope, '_>,
     ) where
         'a: 'scope,
@@ -133,6 +133,8 @@ impl<'scope, 'a: 'scope> Door<'_, 'scope, '_, 'a> {
             let quiet = learnt.quiet;
             engine.learn(learnt);
             lock(&engine.plan).no_way(id, whole);
+            engine.work();
+            engine.end_if_complete();
             engine.changed.notify_all();
             engine.lose(peer, error, quiet);
         }

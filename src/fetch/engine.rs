@@ -161,6 +161,14 @@ pub(super) struct Engine<'a> {
     fatal: Mutex<Option<TransferError>>,
 }
 
+/// What there is to do for the verify threads.
+pub(super) enum Piece {
+    /// A unit has come.
+    Unit(Arrived),
+    /// The job has heard something that takes time to think about.
+    Heard,
+}
+
 /// A unit as it came, not proven yet.
 pub(super) struct Arrived {
     pub(super) unit: Unit,
@@ -181,13 +189,18 @@ impl<'a> Engine<'a> {
         &'scope self,
         scope: &'scope Scope<'scope, 'env>,
         count: usize,
-        to_verify: &Receiver<Arrived>,
+        to_verify: &Receiver<Piece>,
     ) where
         'a: 'scope,
     {
         for number in 0..count {
             let to_verify = to_verify.clone();
-            let work = move || to_verify.iter().for_each(|arrived| self.verify(arrived));
+            let work = move || {
+                to_verify.iter().for_each(|piece| match piece {
+                    Piece::Unit(arrived) => self.verify(arrived),
+                    Piece::Heard => self.work(),
+                });
+            };
             match threads::start_in(scope, format!("verify-{number}"), work) {
                 Ok(_) => {}
                 Err(error) if number == 0 => return self.fail(StoreError::no_thread(error).into()),
@@ -237,6 +250,11 @@ impl<'a> Engine<'a> {
         } else if grew {
             self.changed.notify_all();
         }
+    }
+
+    /// Has the job do what has piled up.
+    pub(super) fn work(&self) {
+        self.job.work(&|learnt| self.learn(learnt));
     }
 
     /// The job has learnt something.

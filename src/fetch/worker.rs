@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::buffers::Buffer;
 use super::course::{Course, Facts, Next, Want};
-use super::engine::{Arrived, Engine};
+use super::engine::{Arrived, Engine, Piece};
 use super::job::{JobError, Learnt};
 use super::ledger::Unit;
 use super::outage::{Outage, Verdict};
@@ -30,7 +30,7 @@ pub(super) struct Worker<'e, 'a> {
     /// What was asked, in the order of the answers.
     asked: VecDeque<Ask>,
     counter: Arc<Counter>,
-    filled: Sender<Arrived>,
+    filled: Sender<Piece>,
     /// A verify thread says here that a unit of this source was bad.
     bad: (Sender<()>, Receiver<()>),
 }
@@ -40,7 +40,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         engine: &'e Engine<'a>,
         course: Course,
         peer: &PeerId,
-        filled: Sender<Arrived>,
+        filled: Sender<Piece>,
     ) -> Self {
         let counter = engine.progress.join(peer.clone());
         Self { engine, course, asked: VecDeque::new(), counter, filled, bad: bounded(1) }
@@ -97,9 +97,12 @@ impl<'e, 'a> Worker<'e, 'a> {
         let (event, pause) = match verdict {
             Verdict::Lost(error) => {
                 let learnt = self.engine.job.lost(self.course.id, &error);
-                self.course.lost(&mut lock(&self.engine.plan), &error);
                 let quiet = learnt.quiet;
+                // What others may have of it is known before it fails with this source.
                 self.engine.learn(learnt);
+                self.course.lost(&mut lock(&self.engine.plan), &error);
+                self.engine.work();
+                self.engine.end_if_complete();
                 self.engine.lose(peer, error, quiet);
                 return false;
             }
@@ -176,7 +179,6 @@ impl<'e, 'a> Worker<'e, 'a> {
             let talk = self.engine.job.talk(self.course.id);
             match self.next(talk.is_some()) {
                 Next::Ask(want) => self.ask(&mut *source, &want, talk)?,
-                Next::Read(_) | Next::Wait(_) if self.works() => {}
                 Next::Read(want) => self.read(&mut *source, want)?,
                 Next::Wait(time) => {
                     source.idle()?;
@@ -192,12 +194,6 @@ impl<'e, 'a> Worker<'e, 'a> {
         let over = engine.is_over();
         let facts = Facts { keeps_up: &|slack| engine.job.keeps_up(slack), talks, over };
         course.next(&mut lock(&engine.plan), &facts, Instant::now())
-    }
-
-    /// Has the job do what has piled up, if anything has.
-    fn works(&self) -> bool {
-        let learnt = self.engine.job.work();
-        learnt.map(|learnt| self.engine.learn(learnt)).is_some()
     }
 
     /// Does something with the plan, and passes on what that wants done.
@@ -292,7 +288,7 @@ impl<'e, 'a> Worker<'e, 'a> {
         let (counter, bad, source) = (self.counter.clone(), self.bad.0.clone(), self.course.id);
         let arrived = Arrived { unit, source, buffer, len, there, counter, own, bad };
         // The verify threads live until every worker has dropped its end of the channel.
-        let _ = self.filled.send(arrived);
+        let _ = self.filled.send(Piece::Unit(arrived));
     }
 
     fn not_yet(&mut self) -> Result<(), SourceError> {
@@ -366,6 +362,7 @@ impl<'e, 'a> Worker<'e, 'a> {
             _ => {
                 self.course.talked();
                 self.engine.learn(learnt);
+                let _ = self.filled.send(Piece::Heard);
                 return Ok(());
             }
         }

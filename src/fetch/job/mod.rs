@@ -63,10 +63,10 @@ pub trait Job: Sync {
         0
     }
 
-    /// Does what has piled up of what was heard, if anything has: so that the next request is under
-    /// way meanwhile.
-    fn work(&self) -> Option<Learnt> {
-        None
+    /// Does what has piled up of what was heard, and has `learn` told what follows from it; says
+    /// whether anything had. It may ask the disk: the next request is under way meanwhile.
+    fn work(&self, _learn: &dyn Fn(Learnt)) -> bool {
+        false
     }
 
     /// A source is lost.

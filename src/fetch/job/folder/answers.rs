@@ -77,21 +77,6 @@ impl FolderJob<'_> {
         Ok(Learnt { shared, ..Learnt::default() })
     }
 
-    /// Makes units of what was listed.
-    pub(super) fn sort_what_came(&self) -> Option<Learnt> {
-        let mut state = lock(&self.state);
-        if !std::mem::take(&mut state.unsorted) {
-            return None;
-        }
-        let mut learnt = Learnt::default();
-        match self.sort(&mut state) {
-            Ok((units, events)) => (learnt.units, learnt.events) = (units, events),
-            Err(error) => learnt.fatal = Some(error),
-        }
-        learnt.whole = state.merge.is_over() && state.talking == 0;
-        Some(learnt)
-    }
-
     /// A source is lost: what it did not list is not waited for.
     pub(super) fn source_lost(&self, source: SourceId) -> Learnt {
         let mut state = lock(&self.state);
@@ -107,12 +92,7 @@ impl FolderJob<'_> {
             state.talking = state.talking.saturating_sub(1);
         }
         state.unsorted = true;
-        drop(state);
-        let mut learnt = self.sort_what_came().unwrap_or_default();
-        learnt.quiet = !listed;
-        let mut state = lock(&self.state);
-        learnt.units.extend(self.without(&mut state, slot));
-        learnt.whole = state.merge.is_over() && state.talking == 0;
-        learnt
+        let units = self.without(&mut state, slot);
+        Learnt { units, quiet: !listed, ..Learnt::default() }
     }
 }

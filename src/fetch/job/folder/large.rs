@@ -1,113 +1,21 @@
 //! Large files of a folder: first the manifest, from all who may differ about it, and then chunks.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::large_file::{Large, Phase};
 use super::{FileError, FolderJob, Kind, State, Version};
 use crate::config;
-use crate::content::{Attributes, ChunkLayout, Digest, FileName, Manifest, Root, RootPrefix};
+use crate::content::{Attributes, ChunkLayout, Digest, Manifest};
 use crate::fetch::engine::TransferError;
 use crate::fetch::job::{Came, JobError, Learnt, Put};
 use crate::fetch::ledger::{NewUnit, SourceId};
 use crate::fetch::progress::Event;
 use crate::fetch::source::{Ask, SourceError, misbehaved};
 use crate::locks::lock;
-use crate::store::{PartFile, Reception, StoreError};
+use crate::store::{Reception, StoreError};
 use crate::topology::PeerId;
 use crate::wire::{Request, Response, Subject};
-
-/// A file that is fetched chunk by chunk.
-pub(super) struct Large {
-    name: FileName,
-    /// What it is called at the sources.
-    there: FileName,
-    pub(super) root: Option<Root>,
-    pub(super) length: u64,
-    pub(super) sources: Vec<usize>,
-    /// Whether any of the sources may say what it is.
-    single: bool,
-    /// What the sources said, so far.
-    answers: Vec<(usize, Manifest, Attributes)>,
-    reasons: Vec<(PeerId, SourceError)>,
-    /// How many of them are still to say it.
-    awaited: usize,
-    /// Bytes of it that each source had hashed when it said so last.
-    hashed: BTreeMap<usize, u64>,
-    pub(super) phase: Phase,
-}
-
-/// How far a large file is.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Not begun, or it is being found out what it is.
-    Missing,
-    /// Being received.
-    Part { part: Arc<PartFile>, missing: u32 },
-    /// Here, or its failure was told.
-    Settled,
-}
-
-impl Large {
-    pub(super) fn new(
-        (name, there): (FileName, FileName),
-        root: Option<Root>,
-        length: u64,
-        (sources, single): (Vec<usize>, bool),
-    ) -> Self {
-        Self {
-            name,
-            there,
-            root,
-            length,
-            sources,
-            single,
-            answers: Vec::new(),
-            reasons: Vec::new(),
-            awaited: 0,
-            hashed: BTreeMap::new(),
-            phase: Phase::Missing,
-        }
-    }
-
-    pub(super) fn name(&self) -> &FileName {
-        &self.name
-    }
-
-    pub(super) fn is_missing(&self) -> bool {
-        !matches!(self.phase, Phase::Settled)
-    }
-
-    /// The part file and how it is cut, while it is received.
-    pub(super) fn part(&self) -> Option<&Arc<PartFile>> {
-        match &self.phase {
-            Phase::Part { part, .. } => Some(part),
-            _ => None,
-        }
-    }
-
-    /// One more of its chunks is written. Whether that was the last one.
-    fn lacks_nothing_more(&mut self) -> bool {
-        let Phase::Part { missing, .. } = &mut self.phase else { return false };
-        *missing = missing.saturating_sub(1);
-        *missing == 0
-    }
-
-    /// Asks for the content where it is known, so that nothing else can come.
-    fn subject(&self) -> Subject {
-        let id = self.root.and_then(|root| root.to_string().parse::<RootPrefix>().ok());
-        id.map_or_else(|| Subject::Name(self.there.clone()), Subject::Id)
-    }
-
-    /// Whether that is the file that was listed. One of which only the length was known may have
-    /// grown since.
-    fn is_meant(&self, root: Root, length: u64) -> bool {
-        match self.root {
-            Some(wanted) => wanted == root && length == self.length,
-            None => length >= self.length,
-        }
-    }
-}
 
 impl FolderJob<'_> {
     /// How many large files are received at once.
@@ -269,6 +177,7 @@ impl FolderJob<'_> {
             Reception::Part(part) => Arc::new(part.with(*attributes)),
         };
         self.fetch.progress.resume_more(part.received());
+        state.sorted.kept = state.sorted.kept.saturating_add(part.received());
         let sources: Arc<[usize]> = large.sources.as_slice().into();
         let (layout, have) = (*manifest.layout(), part.have());
         let missing = layout.count() - have.len();

@@ -5,7 +5,7 @@
 //! 2. What is here already by content is skipped; names that are different contents at different
 //!    sources are failures; the rest becomes units at once (`sorting`): bundles of small files
 //!    (`small`), and large files, of which first the manifest and then the chunks are asked for
-//!    (`large`).
+//!    (`large`, `large_file`).
 //! 3. Where several fetch the same, and everything is listed, what is missing is cut anew, into the
 //!    units that all of them have (`together`).
 //! 4. Folders get their times, and the disk is synced once.
@@ -14,9 +14,11 @@
 
 mod answers;
 mod large;
+mod large_file;
 mod listing;
 mod outcome;
 mod small;
+mod sorted;
 mod sorting;
 mod together;
 
@@ -26,7 +28,7 @@ use std::time::Instant;
 
 use self::listing::Merge;
 use self::outcome::FolderOutcome as Outcome;
-use self::sorting::Sorted;
+use self::sorted::Sorted;
 use self::together::Shared;
 use super::{Came, Cut, Job, JobError, Learnt, Put};
 use crate::config;
@@ -106,6 +108,8 @@ struct FolderJob<'a> {
     peers: Vec<PeerId>,
     state: Mutex<State>,
     outcome: Mutex<Outcome>,
+    /// Whoever sorts what was listed has it.
+    sorting: Mutex<()>,
     /// Groups of small files that no thread writes to at the moment.
     groups: Mutex<Vec<Group>>,
     /// Large files whose chunks are all here, and which have no names yet.
@@ -180,6 +184,7 @@ impl<'a> FolderJob<'a> {
             peers,
             state: Mutex::new(state),
             outcome: Mutex::default(),
+            sorting: Mutex::default(),
             groups: Mutex::default(),
             complete: Mutex::default(),
             hashed: AtomicU64::default(),
@@ -293,8 +298,8 @@ impl Job for FolderJob<'_> {
         self.hashed.load(Relaxed) / u64::from(config::SLOWEST_RATE)
     }
 
-    fn work(&self) -> Option<Learnt> {
-        self.sort_what_came()
+    fn work(&self, learn: &dyn Fn(Learnt)) -> bool {
+        self.sort_what_came(learn)
     }
 
     fn lost(&self, source: SourceId, _error: &SourceError) -> Learnt {

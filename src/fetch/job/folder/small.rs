@@ -203,19 +203,22 @@ impl FolderJob<'_> {
     }
 
     /// Takes what needs no fetching: empty files, and what an earlier attempt left.
-    pub(super) fn take_what_is_here(
-        &self,
-        state: &mut State,
-        from: usize,
-    ) -> Result<(), StoreError> {
-        for place in from..state.sorted.small.len() {
-            let Some(small) = state.small(place) else { continue };
-            let (root, length) = (small.root, small.length);
-            let bytes = if length == 0 { Some(Vec::new()) } else { state.salvage.take(&root) };
-            let Some(bytes) = bytes else { continue };
+    pub(super) fn take_what_is_here(&self, from: usize) -> Result<(), StoreError> {
+        let found: Vec<(usize, Root, Vec<u8>)> = {
+            let mut state = lock(&self.state);
+            let State { sorted, salvage, .. } = &mut *state;
+            let new = sorted.small.iter().enumerate().skip(from);
+            let found = new.filter_map(|(place, small)| {
+                let nothing = (small.length == 0).then(Vec::new);
+                Some((place, small.root, nothing.or_else(|| salvage.take(&small.root))?))
+            });
+            found.collect()
+        };
+        for (place, root, bytes) in found {
             for whole in whole::prove(&[(root, &bytes)]).into_iter().flatten() {
-                if let Some(names) = state.landed(place) {
-                    self.fetch.progress.resume_more(length);
+                let names = lock(&self.state).landed(place);
+                if let Some(names) = names {
+                    self.fetch.progress.resume_more(bytes.len() as u64);
                     self.write(&[(names, &whole)])?;
                 }
             }
@@ -266,7 +269,7 @@ impl FolderJob<'_> {
         let names = missing
             .into_iter()
             .flat_map(|small| small.names.iter().map(|(name, _)| name))
-            .chain(large.map(super::large::Large::name));
+            .chain(large.map(super::large_file::Large::name));
         for name in names {
             self.fail(name, error());
         }

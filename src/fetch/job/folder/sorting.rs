@@ -1,16 +1,17 @@
 //! What is listed becomes units: small contents once however many names they have, large files one
 //! by one. What is here already, and what cannot be had, is sorted out.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::large::Large;
+use super::large_file::Large;
 use super::listing::Merged;
 use super::small::Small;
+use super::sorted::Sorted;
 use super::{FileError, FolderJob, Kind, State, Version};
 use crate::config;
 use crate::content::{Attributes, ChunkLayout, Entry as Listed, FileName, Root};
+use crate::fetch::job::Learnt;
 use crate::fetch::ledger::NewUnit;
 use crate::fetch::progress::Event;
 use crate::fetch::swarm::Swarm;
@@ -26,38 +27,6 @@ const FEWEST_FILES: usize = 16;
 /// … or bytes, however many sources there are.
 const FEWEST_BYTES: u64 = 256 << 10;
 
-/// Everything that was listed, sorted.
-#[derive(Default)]
-pub(super) struct Sorted {
-    /// Every content is here once.
-    pub(super) small: Vec<Small>,
-    /// Where a small content is.
-    pub(super) places: HashMap<(Root, u64), usize>,
-    pub(super) large: Vec<Large>,
-    /// Large files that are not begun.
-    pub(super) later: VecDeque<usize>,
-    /// Manifests that are asked for.
-    pub(super) resolving: usize,
-    /// Large files that are received at this moment.
-    pub(super) open: usize,
-    /// In the order of their names, so that a folder comes before those in it.
-    pub(super) folders: Vec<(FileName, Attributes)>,
-    /// How many of them are there.
-    made: usize,
-    /// All files with their contents, as far as they are known, and the place of a large one.
-    pub(super) files: Vec<(Option<Root>, u64, Option<usize>)>,
-    /// Several fetch it together: all large files have to be begun.
-    pub(super) shares: bool,
-    /// Where a large content is.
-    large_places: HashMap<Root, usize>,
-    /// Contents that are here.
-    pub(super) here: HashSet<Root>,
-    /// Files that are still to be compared with what is here.
-    waiting: Vec<Candidate>,
-    /// Bytes that all of it may take here.
-    room: u64,
-}
-
 struct Candidate {
     name: FileName,
     there: FileName,
@@ -71,22 +40,57 @@ struct Candidate {
 }
 
 impl FolderJob<'_> {
-    /// Sorts what has been merged; gives the units that it makes.
-    pub(super) fn sort(&self, state: &mut State) -> Result<(Vec<NewUnit>, Vec<Event>), StoreError> {
-        let (mut units, mut events) = (Vec::new(), Vec::new());
-        while let Some(merged) = state.merge.next() {
-            events.extend(self.sort_in(&mut state.sorted, merged));
-            if state.sorted.waiting.len() >= COMPARED_AT_ONCE {
-                units.extend(self.compare(state)?);
+    /// Sorts what was listed, and has `learn` told of the units that it makes, page by page. Says
+    /// whether there was anything. The folder is not locked while the disk is asked.
+    pub(super) fn sort_what_came(&self, learn: &dyn Fn(Learnt)) -> bool {
+        // One at a time, and the units told before the next: files keep the order of their names,
+        // and that no more come is said last.
+        let _turn = lock(&self.sorting);
+        if !std::mem::take(&mut lock(&self.state).unsorted) {
+            return false;
+        }
+        loop {
+            let (batch, is_last, events) = self.merge_some();
+            match self.sort_batch(batch) {
+                Ok(units) => learn(Learnt { units, events, ..Learnt::default() }),
+                Err(error) => {
+                    learn(Learnt { fatal: Some(error), ..Learnt::default() });
+                    return true;
+                }
+            }
+            if is_last {
+                break;
             }
         }
-        // What is known so far need not wait for the rest.
-        units.extend(self.compare(state)?);
-        Ok((units, events))
+        let whole = {
+            let mut state = lock(&self.state);
+            state.sorted.all = state.merge.is_over();
+            state.sorted.all && state.talking == 0
+        };
+        learn(Learnt { whole, ..Learnt::default() });
+        true
+    }
+
+    /// The next files that were listed everywhere, as many as are looked at in one go, and whether
+    /// these are all for now. What is known so far need not wait for the rest.
+    fn merge_some(&self) -> (Vec<Candidate>, bool, Vec<Event>) {
+        let mut state = lock(&self.state);
+        let (mut batch, mut events) = (Vec::new(), Vec::new());
+        while batch.len() < COMPARED_AT_ONCE {
+            let Some(merged) = state.merge.next() else { return (batch, true, events) };
+            let (candidate, event) = self.sort_in(&mut state.sorted, merged);
+            batch.extend(candidate);
+            events.extend(event);
+        }
+        (batch, false, events)
     }
 
     /// Takes the next name with what it is at each source that has it.
-    fn sort_in(&self, sorted: &mut Sorted, (there, versions): Merged) -> Option<Event> {
+    fn sort_in(
+        &self,
+        sorted: &mut Sorted,
+        (there, versions): Merged,
+    ) -> (Option<Candidate>, Option<Event>) {
         let listed = {
             let mut outcome = lock(&self.outcome);
             outcome.listed += 1;
@@ -97,14 +101,14 @@ impl FolderJob<'_> {
             Ok(name) => name,
             Err(bad) => {
                 self.fail(&there, FileError::Store(bad.into()));
-                return many;
+                return (None, many);
             }
         };
-        let (_, first) = versions.first()?;
+        let Some((_, first)) = versions.first() else { return (None, many) };
         let attributes = first.attributes();
         if versions.iter().all(|(_, entry)| entry.folder) {
             sorted.folders.push((name, attributes));
-            return many;
+            return (None, many);
         }
         let length = first.length;
         if first.folder || disagree(&versions) {
@@ -114,7 +118,7 @@ impl FolderJob<'_> {
             };
             let versions = versions.iter().filter_map(version).collect();
             self.fail(&name, FileError::Conflict(versions));
-            return many;
+            return (None, many);
         }
         self.fetch.progress.announce(1, length);
         let room = first.room();
@@ -122,20 +126,41 @@ impl FolderJob<'_> {
         let known = versions.iter().all(|(_, entry)| entry.content().is_some());
         let sources = versions.iter().map(|(source, _)| *source).collect();
         let candidate = Candidate { name, there, length, room, root, attributes, sources, known };
-        sorted.waiting.push(candidate);
-        many
+        (Some(candidate), many)
     }
 
-    /// Compares what waits with what is here; gives the units for what is not.
-    fn compare(&self, state: &mut State) -> Result<Vec<NewUnit>, StoreError> {
-        let waiting = std::mem::take(&mut state.sorted.waiting);
-        let wanted: Vec<Wanted<'_>> = waiting
+    /// Compares those files with what is here; gives the units for what is not.
+    fn sort_batch(&self, batch: Vec<Candidate>) -> Result<Vec<NewUnit>, StoreError> {
+        let wanted: Vec<Wanted<'_>> = batch
             .iter()
             .map(|file| Wanted { name: &file.name, length: file.length, root: file.root })
             .collect();
         let standings = self.fetch.store.compare(&wanted, self.fetch.replace);
-        let (small, large) = (state.sorted.small.len(), state.sorted.large.len());
-        for (file, standing) in waiting.into_iter().zip(standings) {
+        let (small, large) = self.place_all(batch, standings);
+        if self.fetch.dry_run {
+            self.count(&lock(&self.state).sorted, small, large);
+            return Ok(Vec::new());
+        }
+        self.check_room(small, large)?;
+        self.make_folders();
+        self.take_what_is_here(small)?;
+        let mut state = lock(&self.state);
+        let mut units = self.bundle(&mut state, small);
+        let end = state.sorted.large.len();
+        state.sorted.later.extend(large..end);
+        units.extend(self.begin_large(&mut state));
+        Ok(units)
+    }
+
+    /// Sorts in files by what is here of them; says how many small and large ones there were before.
+    fn place_all(
+        &self,
+        batch: Vec<Candidate>,
+        standings: Vec<Result<Standing, StoreError>>,
+    ) -> (usize, usize) {
+        let mut state = lock(&self.state);
+        let before = (state.sorted.small.len(), state.sorted.large.len());
+        for (file, standing) in batch.into_iter().zip(standings) {
             let (root, length) = (file.root, file.length);
             let place = match standing {
                 Err(error) => {
@@ -154,25 +179,35 @@ impl FolderJob<'_> {
             };
             state.sorted.files.push((root, length, place));
         }
-        if self.fetch.dry_run {
-            self.count(&state.sorted, small, large);
-            return Ok(Vec::new());
-        }
-        let begun = state.sorted.large.iter().filter_map(|large| large.root);
-        if let Some(name) = state.sorted.one_since(small, large) {
-            self.fetch.store.check_room(state.sorted.room, name, &mut begun.into_iter())?;
-        }
-        for (name, _) in state.sorted.folders.iter().skip(state.sorted.made) {
-            if let Err(error) = self.fetch.store.make_folder(name) {
-                self.fail(name, error.into());
+        before
+    }
+
+    /// An error when what is listed so far and not here yet does not fit the disk.
+    fn check_room(&self, small: usize, large: usize) -> Result<(), StoreError> {
+        let (needed, name, kept) = {
+            let state = lock(&self.state);
+            let Some(name) = state.sorted.one_since(small, large).cloned() else { return Ok(()) };
+            let came = lock(&self.outcome).bytes;
+            let begun = state.sorted.large.iter().skip(large).filter_map(|large| large.root);
+            let needed = state.sorted.room.saturating_sub(came).saturating_sub(state.sorted.kept);
+            (needed, name, begun.collect::<Vec<Root>>())
+        };
+        self.fetch.store.check_room(needed, &name, &mut kept.into_iter())
+    }
+
+    /// Makes the folders that were listed since.
+    fn make_folders(&self) {
+        let fresh: Vec<FileName> = {
+            let mut state = lock(&self.state);
+            let all = state.sorted.folders.len();
+            let made = std::mem::replace(&mut state.sorted.made, all);
+            state.sorted.folders.iter().skip(made).map(|(name, _)| name.clone()).collect()
+        };
+        for name in fresh {
+            if let Err(error) = self.fetch.store.make_folder(&name) {
+                self.fail(&name, error.into());
             }
         }
-        state.sorted.made = state.sorted.folders.len();
-        self.take_what_is_here(state, small)?;
-        let mut units = self.bundle(state, small);
-        state.sorted.later.extend(large..state.sorted.large.len());
-        units.extend(self.begin_large(state));
-        Ok(units)
     }
 
     /// Sorts in what is not here; gives the place of a large file.
@@ -259,71 +294,6 @@ impl FolderJob<'_> {
         }
         let make = |(bundle, len, sources)| state.make(Kind::Bundle(bundle), len, sources);
         bundles.into_iter().map(make).collect()
-    }
-}
-
-impl Sorted {
-    /// All files whose contents are known, in the order of their names.
-    pub(super) fn contents(&self) -> Vec<(Root, u64)> {
-        let known = |(root, length, place): &(Option<Root>, u64, Option<usize>)| {
-            let large = place.and_then(|place| self.large.get(place));
-            match large {
-                Some(large) => Some((large.root?, large.length)),
-                None => Some(((*root)?, *length)),
-            }
-        };
-        self.files.iter().filter_map(known).collect()
-    }
-
-    /// The next large file to begin: none while another one of the same content is received, as then
-    /// it is here without being fetched.
-    pub(super) fn take_due(&mut self) -> Option<usize> {
-        let due = |place: &usize| {
-            let root = self.large.get(*place).and_then(|large| large.root);
-            root.is_none_or(|root| !self.is_open(&root))
-        };
-        let at = self.later.iter().position(due)?;
-        self.later.remove(at)
-    }
-
-    /// Whether a file of that content is received at this moment.
-    pub(super) fn is_open(&self, root: &Root) -> bool {
-        let place = self.large_places.get(root).and_then(|place| self.large.get(*place));
-        place.is_some_and(|large| large.part().is_some())
-    }
-
-    /// Where each large content is.
-    pub(super) fn large_places(&self) -> &HashMap<Root, usize> {
-        &self.large_places
-    }
-
-    /// It is known what the large file of that place is.
-    pub(super) fn is_large(&mut self, root: Root, place: usize) {
-        self.large_places.insert(root, place);
-    }
-
-    /// One of the names that came since there were so many small contents and large files.
-    fn one_since(&self, small: usize, large: usize) -> Option<&FileName> {
-        let large = self.large.get(large).map(Large::name);
-        large.or_else(|| Some(&self.small.get(small)?.names.first()?.0))
-    }
-
-    fn add_small(
-        &mut self,
-        root: Root,
-        length: u64,
-        sources: Vec<usize>,
-        name: (FileName, Attributes),
-    ) {
-        let place = match self.places.entry((root, length)) {
-            Entry::Occupied(place) => *place.get(),
-            Entry::Vacant(place) => {
-                place.insert(self.small.len());
-                return self.small.push(Small::new(root, length, sources, name));
-            }
-        };
-        let Some(content) = self.small.get_mut(place) else { return };
-        content.names.push(name);
     }
 }
 

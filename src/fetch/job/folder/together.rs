@@ -98,7 +98,7 @@ impl FolderJob<'_> {
     /// Cuts what is missing as everybody cuts it.
     pub(super) fn cut_anew(&self, in_flight: &[u32]) -> Cut {
         let mut state = lock(&self.state);
-        if !state.merge.is_over() {
+        if !state.sorted.all {
             return Cut::NotYet;
         }
         if state.sorted.large.len() > config::SHARED_LARGE_FILES {
