@@ -249,7 +249,10 @@ fn unit_size(work: &Work<'_>, shared: &Several) -> u32 {
     if !work.swarm || members < 2 {
         return 0;
     }
-    let layout = shared.length().ok().and_then(|length| ChunkLayout::usual(length).ok());
+    let length = shared.length().inspect_err(|error| {
+        log::info!("every peer gets {} from here alone: {error}", shared.label);
+    });
+    let layout = length.ok().and_then(|length| ChunkLayout::usual(length).ok());
     layout.map_or(0, |layout| handout::chunk_size(&layout, members))
 }
 

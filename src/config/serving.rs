@@ -30,8 +30,9 @@ pub const LARGE_PAYLOAD: usize = 256 << 10;
 /// Bytes of small files that all answers under way may have in memory.
 pub const ANSWERS_HELD: usize = 512 << 20;
 
-/// How long a request for small files waits for such memory before it is told `busy`.
-pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a request for small files waits for such memory before it is told `busy`; shorter than
+/// the asking side waits for a byte.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// How long an upload whose name another file is to have may take to end.
 pub const GIVE_WAY: Duration = Duration::from_secs(5);
@@ -62,5 +63,9 @@ pub const CUT_KEPT: Duration = Duration::from_secs(5);
 /// 40 bytes each.
 pub const CUTS_KEPT: usize = 16;
 
-/// See there.
+/// Selections of files that one of them is remembered for, and cuts under way at once, at most:
+/// whoever asks chooses the words.
+pub const CUT_SELECTIONS: usize = 64;
+
+/// See above.
 pub const CUT_FILES_KEPT: usize = 1 << 20;

@@ -104,12 +104,14 @@ impl Units {
             parts.push(Part::Whole { first, count: 1 });
             first += 1;
         }
+        // No longer than one request for small files is answered.
+        let most = u64::from(size).min(config::GATHER_BYTES);
         let mut rest = small.as_slice();
         while !rest.is_empty() {
             let mut bytes = 0;
             let fits = |file: &&UnitFile| {
                 bytes += file.length;
-                bytes <= u64::from(size)
+                bytes <= most
             };
             let count = rest.iter().take(BUNDLED).take_while(fits).count().max(1);
             parts.push(Part::Whole { first, count: count as u32 });
@@ -247,6 +249,14 @@ mod tests {
         assert!(Units::cut([(root(1), 1)], 3).is_err());
         let endless = (0..=255).map(|number| (root(number), 1 << 44));
         assert!(Units::cut(endless, SIZE).is_err());
+    }
+
+    #[test]
+    fn a_bundle_is_no_longer_than_one_request_for_small_files_is_answered() {
+        let files = (1..=5).map(|number| (root(number), 3 << 20));
+        let units = Units::cut(files, ChunkLayout::MAX_CHUNK).unwrap();
+        let lengths: Vec<usize> = units.layout().indices().map(|index| units.len(index)).collect();
+        assert_eq!(lengths, [3 << 20; 5]);
     }
 
     #[test]

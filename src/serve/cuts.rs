@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::company::Company;
 use super::refusals::{refusal, refusal_of};
 use crate::config;
-use crate::content::{Digest, Entry, Root, Units};
+use crate::content::layout::BadLayout;
+use crate::content::{ChunkLayout, Digest, Entry, Root, Units};
 use crate::locks::lock;
 use crate::store::{ListQuery, Store};
 use crate::wire::{ErrorCode, Refusal};
@@ -49,6 +50,9 @@ pub(super) fn cut(
     except: Vec<String>,
     chunk_size: u32,
 ) -> Result<Units, Refusal> {
+    let bad = |error: BadLayout| refusal(ErrorCode::BadRequest, error.to_string());
+    // Before anything is listed for it.
+    ChunkLayout::new(0, chunk_size).map_err(bad)?;
     let (folders, hashed, limit) = (false, true, config::LIST_PAGE);
     let mut query = ListQuery { pattern, except, folders, hashed, after: None, limit };
     let mut files = Vec::new();
@@ -62,16 +66,20 @@ pub(super) fn cut(
         }
         query.after = page.next;
     }
-    Units::cut(files, chunk_size).map_err(|error| refusal(ErrorCode::BadRequest, error.to_string()))
+    Units::cut(files, chunk_size).map_err(bad)
 }
 
 impl Cuts {
-    fn made(&mut self, key: Root) -> Made {
+    /// `None` when too many are being made.
+    fn made(&mut self, key: Root) -> Option<Made> {
         self.made.retain(|_, made| {
             let is_fresh = |made: &Option<(Instant, Root)>| made.as_ref().is_some_and(is_fresh);
             Arc::strong_count(made) > 1 || made.try_lock().is_ok_and(|made| is_fresh(&made))
         });
-        Arc::clone(self.made.entry(key).or_default())
+        if self.made.len() >= config::CUT_SELECTIONS && !self.made.contains_key(&key) {
+            return None;
+        }
+        Some(Arc::clone(self.made.entry(key).or_default()))
     }
 
     fn get(&mut self, id: &Root) -> Option<Arc<Units>> {
@@ -85,7 +93,12 @@ impl Cuts {
     fn remember(&mut self, units: &Arc<Units>, selection: Root) {
         match self.known.iter_mut().find(|known| known.units.id() == units.id()) {
             Some(known) if known.selections.contains(&selection) => {}
-            Some(known) => known.selections.push(selection),
+            Some(known) => {
+                if known.selections.len() >= config::CUT_SELECTIONS {
+                    known.selections.remove(0);
+                }
+                known.selections.push(selection);
+            }
             None => {
                 let (units, selections) = (Arc::clone(units), vec![selection]);
                 self.known.push_back(Known { units, selections });
@@ -121,7 +134,8 @@ impl Company {
         make: impl FnOnce() -> Result<Units, Refusal>,
     ) -> Result<Arc<Units>, Refusal> {
         let key = digest(&(selection, chunk_size));
-        let made = self.cuts().made(key);
+        let busy = || refusal(ErrorCode::Busy, "this peer cuts many other folders just now");
+        let made = self.cuts().made(key).ok_or_else(busy)?;
         let mut made = lock(&made);
         if let Some((_, id)) = made.filter(is_fresh)
             && let Some(units) = self.units(&id)

@@ -40,10 +40,24 @@ impl Responder {
                         self.gave(chunk, bytes, now);
                         Ok(())
                     }
-                    Err(refusal) => self.refuse(connection, refusal),
+                    Err(refusal) => {
+                        self.give_back(root, chunk);
+                        self.refuse(connection, refusal)
+                    }
                 }
             }
             Err(refusal) => self.refuse(connection, refusal),
+        }
+    }
+
+    /// A chunk that was handed out cannot be given: nobody is to wait for it at the asking side.
+    fn give_back(&self, root: Root, chunk: u32) {
+        if let Some(((of, _), handout)) = &self.handout
+            && *of == root
+        {
+            let mut handout = lock(handout);
+            let index = handout.layout().index(chunk);
+            index.into_iter().for_each(|index| handout.give_back(index));
         }
     }
 

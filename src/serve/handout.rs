@@ -52,6 +52,8 @@ pub struct Handout {
     members: Members,
     /// Who has everything.
     whole: BTreeSet<usize>,
+    /// Those of whom the log says so.
+    told_whole: BTreeSet<usize>,
 }
 
 /// Whom a chunk was handed to.
@@ -108,6 +110,7 @@ impl Handout {
             log: Vec::new(),
             members: Members::new(expected),
             whole: BTreeSet::new(),
+            told_whole: BTreeSet::new(),
         }
     }
 
@@ -166,7 +169,9 @@ impl Handout {
     /// A peer has everything, whether it takes part or not; the others are told.
     pub fn whole(&mut self, peer: &str) {
         let number = self.members.settled(peer);
-        if self.whole.insert(number) {
+        self.whole.insert(number);
+        // Once, however often a peer says that it has everything, and that it has not.
+        if self.told_whole.insert(number) {
             self.log.push(Line::Whole(number));
         }
     }
@@ -248,15 +253,45 @@ impl Handout {
         Some(index)
     }
 
+    /// What was handed to a peer could not be given: somebody else is to have it.
+    pub fn give_back(&mut self, index: ChunkIndex) {
+        if !self.lost.contains(&index) {
+            self.lost.push(index);
+        }
+    }
+
+    /// How many bytes of a message one line of the log comes to, at most.
+    fn longest(&self, line: &Line) -> usize {
+        /// A number, and what stands around it and a name.
+        const AROUND: usize = 24;
+        let name = |member: usize| self.members.name(member).len();
+        AROUND
+            + match *line {
+                Line::Came(member) | Line::Whole(member) => name(member),
+                // Most are told of a peer that was named before, but no one knows which.
+                Line::Chunk { index, .. } => {
+                    self.owners.get(&index).map_or(0, |owner| name(owner.holder))
+                }
+            }
+    }
+
     /// From whom `peer` is to have what others were handed since it had `seen` so much, at most so
     /// much that it fits a message.
     pub fn news(&mut self, peer: &str, seen: u64, now: Instant) -> News {
-        /// Lines of the log that one message tells.
+        /// Lines of the log that one message tells, and bytes that they may come to: names are as
+        /// long as the peers choose, and a header has its limit.
         const MOST: usize = 2000;
+        const MOST_BYTES: usize = config::MAX_HEADER as usize / 2;
         let me = self.join(peer, now);
         let from = usize::try_from(seen).unwrap_or(usize::MAX).min(self.log.len());
         let fresh = self.log.get(from..).unwrap_or_default();
-        let told = fresh.get(..MOST).unwrap_or(fresh);
+        let mut bytes = 0;
+        let fits = |line: &&Line| {
+            bytes += self.longest(line);
+            bytes <= MOST_BYTES
+        };
+        let count = fresh.iter().take(MOST).take_while(fits).count();
+        let told = fresh.get(..count).unwrap_or(fresh);
         let (mut handed, mut whole) = (BTreeMap::<String, Vec<u32>>::new(), Vec::new());
         for line in told {
             let (owner, index, lost) = match *line {
@@ -321,6 +356,42 @@ mod tests {
         let sizes = [1, 4, 8, 1000].map(|targets| chunk_size(&usual, targets) >> 10);
         assert_eq!(sizes, [256, 128, 64, 64]);
         assert_eq!(chunk_size(&ChunkLayout::new(1 << 30, 16384).unwrap(), 2), 16384);
+    }
+
+    #[test]
+    fn one_that_has_everything_again_and_again_is_told_of_once_and_long_names_fit_a_message() {
+        let layout = layout(3);
+        let mut handout = Handout::new(layout);
+        let mut some = ChunkSet::none(&layout);
+        some.insert(layout.index(0).unwrap());
+        for _ in 0..50 {
+            handout.brings("liar", &ChunkSet::all(&layout), now());
+            handout.brings("liar", &some, now());
+        }
+        handout.brings("liar", &ChunkSet::all(&layout), now());
+        assert_eq!(handout.news("b", 0, now()).whole, ["liar"]);
+        let names: Vec<String> = (0..1000).map(|number| format!("{number:064}")).collect();
+        names.iter().for_each(|name| {
+            handout.join(name, now());
+        });
+        let (mut seen, mut told) = (0, 0);
+        while told < 1000 {
+            let news = handout.news("b", seen, now());
+            let bytes: usize = news.handed.keys().map(String::len).sum();
+            assert!(bytes < config::MAX_HEADER as usize / 2 && news.seen > seen, "{bytes}");
+            told += news.handed.len();
+            seen = news.seen;
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_given_is_handed_to_somebody_else() {
+        let mut handout = Handout::new(layout(1));
+        let index = handout.next("a", now()).unwrap();
+        assert_eq!(handout.next("b", now()), None);
+        handout.give_back(index);
+        assert_eq!(handout.next("b", now()), Some(index));
+        assert_eq!(handout.news("c", 0, now()).handed["b"], [0, 0]);
     }
 
     #[test]

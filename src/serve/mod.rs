@@ -6,8 +6,8 @@
 //! * [`Account`]: what one session gave, for the log
 //! * [`Budget`]: memory for payloads, of all connections together
 //! * `company`: what all connections know together: who reads what, and the handouts
-//! * [`gate`]: how many chunks are sent at once to peers that fetch a file together
-//! * [`handout`]: who was handed which chunk, when several peers fetch a file at once; `handing`
+//! * [`gate`]: how many chunks are sent at once to peers that fetch together
+//! * [`handout`]: who was handed which chunk, when several peers fetch the same at once; `handing`
 //!   answers them
 //! * `routes`: by way of whom, when they are many
 //! * [`refusal_of`]: how a failure of our own disk is told

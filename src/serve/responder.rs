@@ -231,7 +231,10 @@ impl Responder {
                 Ok(())
             }
             Err(refusal) => {
-                (self.open, self.beside) = (None, None);
+                // What is only not there yet need not be looked for again.
+                if !matches!(refusal.code, ErrorCode::NotYet | ErrorCode::BadRequest) {
+                    (self.open, self.beside) = (None, None);
+                }
                 self.refuse(connection, refusal)
             }
         }

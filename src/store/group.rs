@@ -2,8 +2,8 @@
 //!
 //! A file of a group is written to a folder of the group's own,
 //! `.peershare/parts/<…>.group/<root>`, with its time and permissions, or `<root>.<n>` where the
-//! group has that content already. Others may have it from there at once (`unsettled`). When enough of them are
-//! there, the group is *settled*: one `syncfs` brings all of them to the disk, each is renamed to
+//! group has that content already. Others may have it from there at once (`unsettled`). When enough
+//! of them are there, the group is *settled*: one `syncfs` brings all of them to the disk, each is renamed to
 //! its name without overwriting, and one write enters them in the catalog.
 //!
 //! **What is certain after a power cut.** A small file never has its name without its bytes,

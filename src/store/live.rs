@@ -1,8 +1,8 @@
 //! What is being received, for those who are served from it meanwhile.
 //!
-//! A part file, or the units of a folder, is entered here as long as it lives in this process; one of another process, as that
-//! of a client beside its server, is found through its live file (`watched`). A reader finds it by
-//! content id, waits for the chunk it wants, and reads it from the same open file. What goes out is
+//! A part file, or the units of a folder, is entered here as long as it lives in this process; one
+//! of another process, as that of a client beside its server, is found through its live file
+//! (`watched`). A reader finds it by content id, waits for the chunk it wants, and reads it from the same open file. What goes out is
 //! counted by reader (`deliveries`), so that a receiver that passes chunks on knows whether it is
 //! ahead of its readers.
 
@@ -98,6 +98,8 @@ impl Known {
             return Some(found);
         }
         let now = Instant::now();
+        self.complete
+            .retain(|(since, _)| now.saturating_duration_since(*since) < config::UNITS_KEPT);
         let kept = self.complete.iter_mut().find(|(_, units)| units.units.id() == *root)?;
         kept.0 = now;
         Some(Whose::OurUnits(Arc::clone(&kept.1)))

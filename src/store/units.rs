@@ -120,9 +120,14 @@ fn forget(disk: &Disk, id: &Root) -> io::Result<()> {
 
 /// Tells other processes of units; nothing where somebody else does that.
 fn tell(disk: &Disk, units: &Units, have: &ChunkSet) -> io::Result<Option<Told>> {
+    let bytes = units.to_bytes();
+    // Nobody would read more.
+    if bytes.len() as u64 > config::MAX_UNITS {
+        return Ok(None);
+    }
     let Some(file) = disk.parts.claim(&units_entry(&units.id()))? else { return Ok(None) };
     let begun = calls::set_len(&file, 0)
-        .and_then(|()| calls::write_at(&file, &units.to_bytes(), 0))
+        .and_then(|()| calls::write_at(&file, &bytes, 0))
         .and_then(|()| LiveFile::begin_units(&disk.parts, units, have));
     match begun {
         Ok(live) => Ok(Some(Told { live, _locked: file })),

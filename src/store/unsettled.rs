@@ -89,10 +89,14 @@ impl Groups {
     }
 }
 
-/// Whether any group is there, of this process or another.
+/// Whether anybody is at a group, of this process or another. What a killed one left lies there for
+/// long, and gets no names by itself.
 pub(super) fn has_groups(disk: &Disk) -> bool {
     let entries = disk.parts.entries().unwrap_or_default();
-    entries.iter().any(|entry| entry.ends_with(GROUP))
+    entries.iter().filter(|entry| entry.ends_with(GROUP)).any(|entry| {
+        let folder = PrivateFolder::open(disk.parts.dir(), entry);
+        folder.is_ok_and(|folder| folder.dir().try_lock().is_err())
+    })
 }
 
 fn append_ours(

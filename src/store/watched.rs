@@ -197,6 +197,10 @@ impl Watched {
     /// The part file of that content, or the units of that id, if a living process receives them.
     pub(super) fn find(parts: &PrivateFolder, root: &Root) -> io::Result<Option<Self>> {
         let Some(live) = parts.file(&live_entry(root))? else { return Ok(None) };
+        // What a killed process left need not be read.
+        if is_free(&live) {
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
         (&live).take(MAX_HEAD).read_to_end(&mut bytes)?;
         let found = match parse(&bytes) {
@@ -233,8 +237,7 @@ impl Watched {
     /// Whether nothing more will come: the file is complete, or given up, or its process is no
     /// more.
     pub(super) fn is_over(&self) -> bool {
-        // Nobody else locks a live file but those who ask this.
-        !matches!(self.live.try_lock_shared(), Err(TryLockError::WouldBlock))
+        is_free(&self.live)
     }
 
     /// Tells the receiver that `reader` was sent a chunk, or with none that it will read no more.
@@ -290,6 +293,12 @@ fn file_of(
     let found = part.metadata()?;
     let fits = head.root == *root && (found.ino(), found.len()) == (head.inode, head.length);
     Ok(fits.then_some((What::File(part, head.name), layout)))
+}
+
+/// Whether no process receives into that live file any more. Nobody else locks one but those who
+/// ask this.
+fn is_free(live: &File) -> bool {
+    !matches!(live.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// The same of units.

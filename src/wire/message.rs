@@ -90,8 +90,8 @@ pub enum Request {
         /// How large the asking side's chunks are, in bytes.
         chunk_size: u32,
     },
-    /// A chunk that was handed to nobody yet, and who was handed which. The payload of the first
-    /// one is the set of chunks that the asking side has already.
+    /// A chunk that was handed to nobody yet, and who was handed which. The payload,
+    /// where there is one, is the set of chunks that the asking side has already.
     Next {
         /// Of which content.
         root: Root,

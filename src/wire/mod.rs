@@ -53,8 +53,9 @@
 //! | | | or `hashing` done, total | |
 //! | `read` root, chunk, chunk_size, wait_ms | | `chunk` chunk, shared | the chunk |
 //! | `read_named` name, chunk, chunk_size | | `chunk` chunk | the chunk |
-//! | `next` root, chunk_size, seen, want | at first: what the asking side has, as in `have` | `handed` chunk, handed, seen, all | the chunk |
-//! | `gather` | 32 bytes a file: the roots | `gathered` lengths | the files, one behind the other |
+//! | `next` root, chunk_size, seen, want | now and then: what the asking side has, as in `have` | `handed` chunk, handed, whole, seen, all | the chunk |
+//! | `cut` pattern, except, chunk_size | | `cut` id, count | |
+//! | `gather` | 32 bytes a file: the roots | `gathered` lengths, shared | the files, one behind the other |
 //! | `have` root, chunk_size | | `have` | one bit a chunk, the first in the lowest bit of the first byte |
 //! | `offer` name, length, chunk_size, root, mtime_ns, mode, replace, swarm | digests | `accepted` have, or `already_here` | |
 //! | `offer_folder` pattern, except, beneath, replace, chunk_size | | `accepted` | |
@@ -161,8 +162,9 @@
 //! 1. every chunk of every file longer than [`SMALL_FILE`](crate::config::SMALL_FILE), cut into the
 //!    chunks that are usual for its length (those of its manifest where nobody chose others);
 //! 2. every other file that is longer than the size, one unit each;
-//! 3. the rest, in bundles: as many files as come one behind the other, are no longer than the size
-//!    together, and no more than [`GATHER_FILES`](crate::config::GATHER_FILES).
+//! 3. the rest, in bundles: as many files as come one behind the other and are together no longer
+//!    than the size, nor than one `gather` is answered: [`GATHER_BYTES`](crate::config::GATHER_BYTES)
+//!    and [`GATHER_FILES`](crate::config::GATHER_FILES).
 //!
 //! Units are numbered in that order, and there are no more of them than a file may have chunks. Their
 //! id is the SHA-256 of the size (four bytes) and, for each file in the order of 1, 2 and 3, of its
